@@ -1,0 +1,15 @@
+//! The pure heart of dsync.
+//!
+//! Nothing in this crate does I/O, reads a clock, rolls dice or iterates in hash order: time,
+//! randomness and the results of I/O come in as arguments, work to do goes out as values. So a whole
+//! cluster fits into a unit test, and a simulated run replays bit for bit.
+//!
+//! Reading order: [`types`], then [`raft`] (its essay first), [`locks`], [`machine`].
+
+pub mod contract;
+pub mod locks;
+pub mod machine;
+pub mod quorum;
+pub mod raft;
+pub mod types;
+pub mod wire;

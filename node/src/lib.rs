@@ -1,0 +1,3 @@
+//! A dsync node: the shell around the pure core.
+
+pub mod handle;

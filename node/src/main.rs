@@ -1,0 +1,3 @@
+//! The `dsync` command.
+
+fn main() {}
