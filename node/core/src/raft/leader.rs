@@ -46,7 +46,7 @@ impl Raft {
     /// Won: probe everybody, and start the term with an entry of its own.
     pub(super) fn become_leader(&mut self) {
         let next = self.log.last().index.next();
-        let others = self.membership().into_iter().flat_map(|m| m.members());
+        let others = self.membership().into_iter().flat_map(super::membership::Membership::members);
         let members: BTreeMap<NodeId, Progress> = others
             .filter(|id| *id != self.options.id)
             .map(|id| (id, Progress::new(next, self.now)))
