@@ -85,11 +85,13 @@ impl Raft {
 
     /// The own vote of `term` is on disk.
     pub(super) fn own_vote_synced(&mut self, term: Term) {
-        if term == self.hard.term && self.hard.vote == Some(self.options.id)
-            && let Role::Candidate(candidate) = &self.role {
-                let ballot = candidate.ballot;
-                self.vote_answered(self.options.id, term, ballot, true);
-            }
+        if term == self.hard.term
+            && self.hard.vote == Some(self.options.id)
+            && let Role::Candidate(candidate) = &self.role
+        {
+            let ballot = candidate.ballot;
+            self.vote_answered(self.options.id, term, ballot, true);
+        }
     }
 
     /// Counts an answer, and acts when it decides.

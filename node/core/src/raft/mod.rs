@@ -37,6 +37,8 @@
 mod bootstrap;
 mod candidate;
 mod clock;
+#[cfg(test)]
+mod cluster_test;
 mod disk;
 mod entry;
 mod follower;

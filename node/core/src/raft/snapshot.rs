@@ -93,10 +93,11 @@ impl Raft {
         let Some(progress) = self.progress_of(from) else { return };
         progress.heard_at = now;
         if let Pace::Snapshot { index: sending, offset, sent_at } = &mut progress.pace
-            && *sending == index {
-                (*offset, *sent_at) = (next_offset, now);
-                self.ask_for_chunk(from);
-            }
+            && *sending == index
+        {
+            (*offset, *sent_at) = (next_offset, now);
+            self.ask_for_chunk(from);
+        }
     }
 
     /// Follower: a piece came. What fits goes to the shell; the answer says what is wanted next.
