@@ -1,3 +1,6 @@
 //! A dsync node: the shell around the pure core.
 
 pub mod handle;
+pub mod health;
+pub mod http;
+pub mod metrics;
