@@ -1,3 +1,7 @@
 //! A dsync node: the shell around the pure core.
 
+pub mod cli;
+pub mod config;
 pub mod handle;
+pub mod runtime;
+pub mod telemetry;

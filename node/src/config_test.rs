@@ -1,0 +1,1 @@
+//! Which settings are taken, and which flag is named when they are not.
