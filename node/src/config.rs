@@ -5,6 +5,7 @@
 //! `DSYNC_LISTEN_CLIENT`); the flag wins. Numbers that decide how the log is *applied* are not here:
 //! they are replicated state, so that two nodes can never differ on them.
 
+use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use clap::{Args, ValueEnum};
 use dsync_core::contract::{ADMIN_PORT, CLIENT_PORT, PEER_PORT};
 use dsync_core::types::NodeName;
 
-mod peers;
+use crate::peers::PeerList;
+
 mod units;
 
-pub use peers::{PeerAddress, Peers};
 pub use units::{format_duration, parse_bytes, parse_duration};
 
 /// Sizes of a cluster: odd, since an even one survives no more losses than the odd one below it.
@@ -117,8 +118,8 @@ pub struct NodeConfig {
     pub name: NodeName,
     /// Folder of its disk state.
     pub data: PathBuf,
-    /// Where all nodes are found. `Peers::List` of length 0 or 1: this node is alone.
-    pub peers: Peers,
+    /// Where all nodes are found. An empty list: this node is alone.
+    pub peers: PeerList,
     /// How many nodes found the cluster: 1, 3, 5 or 7.
     pub founders: usize,
     /// Address for clients.
@@ -152,10 +153,10 @@ pub struct LogConfig {
 
 /// A setting that cannot be used. Names the flag and says what would do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{flag}: {problem}")]
+#[error("{message}")]
 pub struct ConfigError {
     flag: &'static str,
-    problem: String,
+    message: String,
 }
 
 impl ConfigError {
@@ -166,8 +167,8 @@ impl ConfigError {
     }
 }
 
-fn refuse<T>(flag: &'static str, problem: impl Into<String>) -> Result<T, ConfigError> {
-    Err(ConfigError { flag, problem: problem.into() })
+fn refuse<T>(flag: &'static str, problem: impl Display) -> Result<T, ConfigError> {
+    Err(ConfigError { flag, message: format!("{flag} {problem}") })
 }
 
 impl NodeArgs {
@@ -181,17 +182,17 @@ impl NodeArgs {
         let founders = validate_founders(self.founders, &peers)?;
         self.validate_timing()?;
         self.validate_listeners()?;
-        if self.secret_file.is_none() && peers != Peers::none() {
-            return refuse("--secret-file", "needed as soon as there are --peers");
+        if self.secret_file.is_none() && !is_alone(&peers) {
+            return refuse("--secret-file", "is needed as soon as there are --peers");
         }
         if self.data.as_os_str().is_empty() {
-            return refuse("--data", "an empty path");
+            return refuse("--data", "is an empty path");
         }
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
             return refuse("--segment-bytes", "must be between 1MiB and 4GiB");
         }
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log_filter) {
-            return refuse("--log", error.to_string());
+            return refuse("--log", format!("cannot be read: {error}"));
         }
         Ok(NodeConfig {
             name,
@@ -210,15 +211,17 @@ impl NodeArgs {
         })
     }
 
-    fn validate_peers(&self, name: &NodeName) -> Result<Peers, ConfigError> {
+    fn validate_peers(&self, name: &NodeName) -> Result<PeerList, ConfigError> {
         let Some(text) = &self.peers else {
             return match self.founders {
-                Some(1) => Ok(Peers::none()),
-                _ => refuse("--peers", "needed, unless --founders 1 asks for a cluster of one node"),
+                Some(1) => Ok(PeerList::Listed(Vec::new())),
+                _ => refuse("--peers", "is needed, unless --founders 1 asks for a cluster of one"),
             };
         };
-        let peers = Peers::parse(text).or_else(|problem| refuse("--peers", problem.to_string()))?;
-        match peers.names_without(name) {
+        let peers: PeerList = text
+            .parse()
+            .map_err(|error| ConfigError { flag: "--peers", message: format!("{error}") })?;
+        match names_others_only(&peers, name) {
             true => refuse("--peers", format!("does not name this node, {name}")),
             false => Ok(peers),
         }
@@ -278,7 +281,7 @@ fn validate_name(name: &str) -> Result<NodeName, ConfigError> {
 fn validate_founders(given: Option<usize>, peers: &Peers) -> Result<usize, ConfigError> {
     let founders = match (given, peers.listed()) {
         (None, None) => return refuse("--founders", "needed with dns: peers, never guessed from DNS"),
-        (Some(given), Some(listed)) if given != listed && *peers != Peers::none() => {
+        (Some(given), Some(listed)) if given != listed && *!is_alone(&peers) => {
             return refuse("--founders", format!("{given}, but --peers lists {listed} nodes"));
         }
         (Some(given), _) => given,

@@ -3,5 +3,6 @@
 pub mod cli;
 pub mod config;
 pub mod handle;
+pub mod peers;
 pub mod runtime;
 pub mod telemetry;

@@ -1,0 +1,337 @@
+//! The peer side of a node: finding the others, proving the cluster secret, carrying messages.
+//!
+//! DNS (or a list) gives addresses, the handshake gives identity, the log gives membership. So this
+//! module decides only who may talk: it never adds or removes a member, and that a name does not
+//! resolve or an address does not answer is a reason to try again and nothing else.
+//!
+//! What it promises its user, the consensus driver: [`Peers::send`] never waits; messages to one node
+//! by one lane arrive in the order sent, each at most once per connection, or not at all; what arrives
+//! comes from the node that it names. What it does not promise: that anything arrives.
+//!
+//! ```text
+//! discovery ─ addresses ─> dialler ─┐                                      ┌─> link ─> PeerEvent
+//!                                   ├─ handshake ─ proven stream ─ table ──┤
+//!               accept ─> server ──┘                                      └── outbox <─ send
+//! ```
+//!
+//! Reading order: [`introduction`], [`secret`], [`handshake`], [`frame`], `table.rs`, `link.rs`.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dsync_core::raft::Envelope;
+use dsync_core::types::NodeId;
+use dsync_core::wire::PeerFrame;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+mod dialler;
+pub mod discovery;
+pub mod frame;
+pub mod handshake;
+pub mod introduction;
+pub mod limits;
+mod link;
+pub mod metrics;
+pub mod net;
+mod outbox;
+pub mod resolver;
+pub mod secret;
+pub mod server;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use dialler::TargetStatus;
+pub use discovery::{ParsePeerListError, PeerList};
+pub use introduction::{Introduction, Lane, PROTOCOL, ProtocolVersions, Refusal};
+pub use limits::PeerLimits;
+pub use metrics::PeerMetrics;
+pub use resolver::{Resolver, SystemResolver};
+pub use secret::{SecretError, SecretSource, Secrets};
+pub use server::PeerServer;
+
+use self::frame::Frame;
+use self::handshake::HandshakeError;
+use self::outbox::Pushed;
+use self::table::Table;
+
+/// What the peer side of a node has to know.
+#[derive(Debug)]
+pub struct PeerConfig {
+    /// Where the others may be found.
+    pub peers: PeerList,
+    /// How many other nodes there should be, as far as is known: fewer means that DNS is asked more
+    /// often. 0 if unknown.
+    pub expected: usize,
+    /// What proves that a node is of the cluster.
+    pub secrets: SecretSource,
+    /// This node.
+    pub introduction: Introduction,
+    /// What turns names into addresses.
+    pub resolver: Arc<dyn Resolver>,
+    /// Times and sizes.
+    pub limits: PeerLimits,
+}
+
+/// What the peer side tells the node. While nobody takes these, peers are not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// A peer is connected, or has said something new of itself. May come several times with the same
+    /// content, once for each connection.
+    Introduced(Introduction),
+    /// A message from the node that it names.
+    Message(Envelope),
+    /// A connection to this node broke, or its queue overflowed: what was under way may be lost. It
+    /// may be connected all the same, by another connection.
+    Unreachable(NodeId),
+    /// A node that knows the secret and this one do not talk. Repeated at every attempt.
+    Refused {
+        /// Where it is.
+        address: SocketAddr,
+        /// Why. "Ours" is meant from the side of the one that refuses.
+        refusal: Refusal,
+        /// True if the other node refused this one.
+        by_peer: bool,
+    },
+}
+
+/// A peer, for people and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// What it last said of itself.
+    pub introduction: Introduction,
+    /// Where it was last met.
+    pub address: SocketAddr,
+    /// The protocol version spoken with it.
+    pub version: u16,
+    /// Connections that this node dialled; two when all is well.
+    pub dialled: usize,
+    /// Connections that the peer dialled; two when all is well.
+    pub accepted: usize,
+    /// Bytes that wait to be sent to it.
+    pub queued_bytes: usize,
+}
+
+impl PeerInfo {
+    /// True if any connection stands.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.dialled + self.accepted > 0
+    }
+}
+
+/// The running peer side. Dropping it stops everything at once; [`Peers::shutdown`] writes out first
+/// what waits.
+#[derive(Debug)]
+pub struct Peers {
+    shared: Arc<Shared>,
+    /// Ends when the last task has dropped its sender.
+    all_ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
+}
+
+impl Peers {
+    /// Starts to look for the others and to connect. Incoming connections need a [`PeerServer`] as
+    /// well. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn start(config: PeerConfig, events: mpsc::Sender<PeerEvent>) -> Self {
+        let (tasks, all_ended) = mpsc::channel(1);
+        let shared = Arc::new(Shared {
+            node_id: config.introduction.node_id,
+            table: Table::new(config.introduction),
+            secrets: config.secrets,
+            resolver: config.resolver,
+            limits: config.limits,
+            metrics: Arc::default(),
+            targets: Mutex::default(),
+            events,
+            stage: watch::Sender::new(Stage::Running),
+            tasks: Mutex::new(Some(tasks)),
+        });
+        shared.spawn(discovery::run(shared.clone(), config.peers, config.expected));
+        shared.spawn(follow_secrets(shared.clone()));
+        Self { shared, all_ended: tokio::sync::Mutex::new(all_ended) }
+    }
+
+    /// Sends a message to the node that it names. Never waits. Drops it if no connection leads there,
+    /// if the queue is full, or if it does not fit into a frame.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn send(&self, envelope: Envelope) {
+        let lane = if envelope.message.is_urgent() { Lane::Urgent } else { Lane::Bulk };
+        let (metrics, to) = (&self.shared.metrics, envelope.to);
+        let Some(outbox) = self.shared.table.outbox(to, lane) else {
+            return metrics.drops_unconnected.one();
+        };
+        match frame::encode(&Frame::Message(PeerFrame::V1(envelope))) {
+            Ok(bytes) => self.pushed(to, outbox.push(bytes)),
+            Err(bytes) => {
+                metrics.drops_oversized.one();
+                tracing::error!(%to, bytes, "a message does not fit into a frame and is dropped");
+            }
+        }
+    }
+
+    fn pushed(&self, to: NodeId, pushed: Pushed) {
+        match pushed {
+            Pushed::Queued => {}
+            Pushed::Closed => self.shared.metrics.drops_unconnected.one(),
+            Pushed::Dropped { messages, first } => {
+                self.shared.metrics.drops_overflow.add(messages);
+                if first {
+                    tracing::warn!(%to, "a peer does not keep up: messages to it are dropped");
+                    // If there is no room for the hint, the missing answers will tell.
+                    let _ = self.shared.events.try_send(PeerEvent::Unreachable(to));
+                }
+            }
+        }
+    }
+
+    /// Tells all peers who this node is from now on. Name, node id and boot id stay for the life of
+    /// the process.
+    pub fn set_introduction(&self, introduction: Introduction) {
+        self.shared.table.set_own(introduction);
+    }
+
+    /// Every node met so far, by node id, connected or not.
+    #[must_use]
+    pub fn known(&self) -> Vec<PeerInfo> {
+        self.shared.table.known()
+    }
+
+    /// Every address that is dialled, and what is in the way.
+    #[must_use]
+    pub fn targets(&self) -> Vec<TargetStatus> {
+        self.shared.targets().values().cloned().collect()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<PeerMetrics> {
+        self.shared.metrics.clone()
+    }
+
+    /// Accepts no more, writes what waits (a second at most), closes all connections and returns when
+    /// every task has ended.
+    pub async fn shutdown(&self) {
+        self.shared.stage.send_replace(Stage::Draining);
+        self.shared.table.close_all();
+        self.shared.close_tasks();
+        let mut all_ended = self.all_ended.lock().await;
+        if timeout(self.shared.limits.drain, all_ended.recv()).await.is_err() {
+            self.shared.stage.send_replace(Stage::Stopped);
+            all_ended.recv().await;
+        }
+    }
+}
+
+impl Drop for Peers {
+    fn drop(&mut self) {
+        self.shared.close_tasks();
+        self.shared.stage.send_replace(Stage::Stopped);
+    }
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Running,
+    /// No new connections; those that stand write what waits.
+    Draining,
+    /// Every task ends at once.
+    Stopped,
+}
+
+/// What all tasks of the peer side look at.
+#[derive(Debug)]
+struct Shared {
+    node_id: NodeId,
+    table: Table,
+    secrets: SecretSource,
+    resolver: Arc<dyn Resolver>,
+    limits: PeerLimits,
+    metrics: Arc<PeerMetrics>,
+    targets: Mutex<dialler::Targets>,
+    events: mpsc::Sender<PeerEvent>,
+    stage: watch::Sender<Stage>,
+    /// Every task holds a clone; `None` once no task may start.
+    tasks: Mutex<Option<mpsc::Sender<()>>>,
+}
+
+impl Shared {
+    /// Runs `task` until it ends or the peer side has stopped. Does nothing once it stops.
+    fn spawn(
+        &self,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> Option<tokio::task::AbortHandle> {
+        let alive = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let mut stage = self.stage.subscribe();
+        let spawned = tokio::spawn(async move {
+            tokio::select! {
+                () = task => {}
+                _ = stage.wait_for(|stage| *stage == Stage::Stopped) => {}
+            }
+            drop(alive);
+        });
+        Some(spawned.abort_handle())
+    }
+
+    fn close_tasks(&self) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Ends as soon as no new connection may be made.
+    async fn draining(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.stage.subscribe().wait_for(|stage| *stage != Stage::Running).await;
+    }
+
+    fn targets(&self) -> std::sync::MutexGuard<'_, dialler::Targets> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells of a handshake that both sides proved and one of them refused.
+    async fn report_refusal<T>(&self, address: SocketAddr, outcome: &Result<T, HandshakeError>) {
+        match outcome {
+            Err(HandshakeError::Refused(refusal)) => self.refused(address, refusal, false).await,
+            Err(HandshakeError::RefusedByPeer(refusal)) => {
+                self.refused(address, refusal, true).await;
+            }
+            _ => {}
+        }
+    }
+
+    /// Two nodes that share the secret do not talk: counts it, and tells the node unless it is only
+    /// about addresses.
+    async fn refused(&self, address: SocketAddr, refusal: &Refusal, by_peer: bool) {
+        if refusal.is_trouble() {
+            self.metrics.refusals.one();
+            tracing::warn!(%address, by_peer, reason = %refusal, "a peer and this node do not talk");
+            let refusal = refusal.clone();
+            let _ = self.events.send(PeerEvent::Refused { address, refusal, by_peer }).await;
+        }
+    }
+}
+
+/// Reads the file of secrets again and again: a mounted secret changes without a word.
+async fn follow_secrets(shared: Arc<Shared>) {
+    let follow = async {
+        let mut failing = false;
+        loop {
+            sleep(shared.limits.secret_reload).await;
+            let reloaded = shared.secrets.reload();
+            match &reloaded {
+                Ok(true) => tracing::info!("the cluster secrets have changed"),
+                Err(error) if !failing => {
+                    tracing::error!(%error, "the cluster secrets cannot be read; the last good ones stay");
+                }
+                _ => {}
+            }
+            failing = reloaded.is_err();
+        }
+    };
+    tokio::select! {
+        () = follow => {}
+        () = shared.draining() => {}
+    }
+}

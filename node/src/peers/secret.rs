@@ -1,0 +1,324 @@
+//! The cluster secret: who knows it is of the cluster.
+//!
+//! A connection is proven by challenge and response. Each side rolls a nonce of 32 bytes, and shows
+//! an HMAC-SHA256 over both nonces and its own role, keyed by the secret, which itself never travels.
+//! Later, when both have introduced themselves, each shows a second one that also covers the exact
+//! bytes of both introductions.
+//!
+//! - *Replay* fails because the verifier's nonce is new for every connection and used once.
+//! - *Reflection* (to send a node's own proof back to it) fails because the role is covered.
+//! - *Mixing* (to pair one node's proof with another's name) fails because the identities are covered.
+//!
+//! While a secret is replaced the file holds two lines, and both are good. The dialler shows a proof
+//! by each, the listener answers by the one it shares: so neighbours need only one line in common,
+//! and files may be rolled in any order.
+//!
+//! Caveats. Frames after the handshake carry a checksum, not a MAC: someone who can alter packets on
+//! the way can alter them, unless mutual TLS is switched on. And who lets a node dial it can try
+//! guesses against that node's proof at leisure, so a secret has to be random, not a phrase.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+/// The shortest secret that is accepted, in bytes.
+pub const SECRET_BYTES_MIN: usize = 16;
+/// How many secrets count at once: the present one, and the next or the last while it is replaced.
+pub const SECRETS_MAX: usize = 2;
+/// Nothing that is larger can be a file of secrets.
+const FILE_BYTES_MAX: u64 = 4096;
+
+/// A random number that makes a proof good for one connection only.
+pub(super) type Nonce = [u8; 32];
+/// A proof.
+pub(super) type Tag = [u8; 32];
+
+/// Why there is no secret. Never says anything of its content.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The file cannot be read.
+    #[error("cannot read the cluster secret from {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The file cannot be made.
+    #[error("cannot write a new cluster secret to {path}: {source}")]
+    Create {
+        /// Which file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// Nothing but white space.
+    #[error("the cluster secret is empty")]
+    Empty,
+    /// Easily guessed.
+    #[error(
+        "the cluster secret in line {line} has {bytes} bytes; at least {SECRET_BYTES_MIN} random bytes are needed"
+    )]
+    TooShort {
+        /// Counted from 1.
+        line: usize,
+        /// Its length.
+        bytes: usize,
+    },
+    /// More lines than can be meant.
+    #[error(
+        "{lines} cluster secrets are given; at most {SECRETS_MAX} (one a line) count while one is replaced"
+    )]
+    TooMany {
+        /// How many lines hold something.
+        lines: usize,
+    },
+    /// Surely another file.
+    #[error("the file of cluster secrets is larger than {FILE_BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+/// One secret. Its `Debug` form hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct ClusterSecret(Vec<u8>);
+
+impl fmt::Debug for ClusterSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClusterSecret(..)")
+    }
+}
+
+/// The secrets that count now: one, or two while one is replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secrets(Vec<ClusterSecret>);
+
+impl Secrets {
+    /// Reads one secret a line. White space around a line, and empty lines, do not count.
+    ///
+    /// # Errors
+    /// If there is none, one is too short, or there are more than two.
+    pub fn parse(text: &[u8]) -> Result<Self, SecretError> {
+        let mut secrets = Vec::new();
+        for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            let line = line.trim_ascii();
+            if line.is_empty() {
+                continue;
+            }
+            if line.len() < SECRET_BYTES_MIN {
+                return Err(SecretError::TooShort { line: number + 1, bytes: line.len() });
+            }
+            secrets.push(ClusterSecret(line.to_vec()));
+        }
+        match secrets.len() {
+            0 => Err(SecretError::Empty),
+            1..=SECRETS_MAX => Ok(Self(secrets)),
+            lines => Err(SecretError::TooMany { lines }),
+        }
+    }
+
+    /// Reads them from a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or as [`Secrets::parse`].
+    pub fn read(path: &Path) -> Result<Self, SecretError> {
+        let failed = |source| SecretError::Read { path: path.to_owned(), source };
+        let mut text = Vec::new();
+        let file = fs::File::open(path).map_err(failed)?;
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(failed)?;
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(SecretError::TooLarge);
+        }
+        Self::parse(&text)
+    }
+
+    /// Makes a random secret in a new file that only its owner may read (mode 0600).
+    ///
+    /// # Errors
+    /// If the file exists already or cannot be written: an existing secret is never replaced.
+    pub fn create(path: &Path) -> Result<Self, SecretError> {
+        let failed = |source| SecretError::Create { path: path.to_owned(), source };
+        let random = random_bytes().map_err(failed)?;
+        let line = hex(&random);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path).map_err(failed)?;
+        writeln!(file, "{line}").and_then(|()| file.sync_all()).map_err(failed)?;
+        Self::parse(line.as_bytes())
+    }
+
+    /// A proof by each secret: the dialler cannot know yet which of them the listener shares.
+    pub(super) fn prove_all(&self, role: Role, challenge: &Challenge) -> Vec<Tag> {
+        self.0.iter().map(|secret| secret.prove(role, challenge)).collect()
+    }
+
+    /// The secret by which one of `tags` was made, if any. Looks at every pair, whatever it has
+    /// found, so that time does not tell which secret it was.
+    pub(super) fn recognise(
+        &self,
+        role: Role,
+        challenge: &Challenge,
+        tags: &[Tag],
+    ) -> Option<&ClusterSecret> {
+        let mut found = None;
+        for secret in &self.0 {
+            let expected = secret.prove(role, challenge);
+            for tag in tags {
+                if bool::from(expected.ct_eq(tag)) {
+                    found = Some(secret);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Secrets that may be replaced while the node runs.
+///
+/// A mounted secret is replaced on disk without a word, so the file is read again every few seconds.
+/// A file that has become unreadable or wrong changes nothing: the last good secrets stay.
+#[derive(Debug)]
+pub struct SecretSource {
+    path: Option<PathBuf>,
+    current: ArcSwap<Secrets>,
+}
+
+impl SecretSource {
+    /// Secrets that never change.
+    #[must_use]
+    pub fn fixed(secrets: Secrets) -> Self {
+        Self { path: None, current: ArcSwap::from_pointee(secrets) }
+    }
+
+    /// Secrets from a file, followed as the file changes.
+    ///
+    /// # Errors
+    /// If the file holds no valid secret now: a node does not start without one.
+    pub fn file(path: impl Into<PathBuf>) -> Result<Self, SecretError> {
+        let path = path.into();
+        let current = ArcSwap::from_pointee(Secrets::read(&path)?);
+        Ok(Self { path: Some(path), current })
+    }
+
+    /// Reads the file again; true if the secrets are others now. Proven connections stay.
+    ///
+    /// # Errors
+    /// If the file holds no valid secret; the last good ones stay in force.
+    pub fn reload(&self) -> Result<bool, SecretError> {
+        let Some(path) = &self.path else { return Ok(false) };
+        let fresh = Secrets::read(path)?;
+        let changed = **self.current.load() != fresh;
+        if changed {
+            self.current.store(Arc::new(fresh));
+        }
+        Ok(changed)
+    }
+
+    pub(super) fn current(&self) -> Arc<Secrets> {
+        self.current.load_full()
+    }
+}
+
+/// Which end of a connection proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Opened it.
+    Dialler,
+    /// Accepted it.
+    Listener,
+}
+
+impl Role {
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Dialler => Self::Listener,
+            Self::Listener => Self::Dialler,
+        }
+    }
+
+    fn label(self) -> &'static [u8] {
+        match self {
+            Self::Dialler => b"dialler",
+            Self::Listener => b"listener",
+        }
+    }
+}
+
+/// What both ends of one connection rolled.
+#[derive(Clone, Debug)]
+pub(super) struct Challenge {
+    pub(super) dialler: Nonce,
+    pub(super) listener: Nonce,
+}
+
+impl ClusterSecret {
+    /// Shows that this end knows the secret.
+    pub(super) fn prove(&self, role: Role, challenge: &Challenge) -> Tag {
+        self.tag(&[b"dsync peer 1 proof", role.label(), &challenge.dialler, &challenge.listener])
+    }
+
+    /// Shows that this end means these two introductions, as they were sent.
+    pub(super) fn vouch(
+        &self,
+        role: Role,
+        challenge: &Challenge,
+        dialler_said: &[u8],
+        listener_said: &[u8],
+    ) -> Tag {
+        self.tag(&[
+            b"dsync peer 1 identities",
+            role.label(),
+            &challenge.dialler,
+            &challenge.listener,
+            dialler_said,
+            listener_said,
+        ])
+    }
+
+    /// Every part goes in with its length, so that no two lists of parts look the same.
+    fn tag(&self, parts: &[&[u8]]) -> Tag {
+        // An HMAC takes a key of any length; the error of this constructor never happens.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return Tag::default() };
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// Compares two proofs in a time that does not tell where they differ.
+pub(super) fn same_tag(left: &Tag, right: &Tag) -> bool {
+    left.ct_eq(right).into()
+}
+
+/// 32 bytes that nobody can guess.
+pub(super) fn random_bytes() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Exactly 32 bytes in hex, or nothing.
+pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
