@@ -1,3 +1,7 @@
 //! The `dsync` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dsync_node::cli::main()
+}
