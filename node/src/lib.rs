@@ -3,6 +3,9 @@
 pub mod cli;
 pub mod config;
 pub mod handle;
+pub mod health;
+pub mod http;
+pub mod metrics;
 pub mod peers;
 pub mod runtime;
 pub mod telemetry;
