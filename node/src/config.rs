@@ -185,9 +185,6 @@ impl NodeArgs {
         if self.secret_file.is_none() && !is_alone(&peers) {
             return refuse("--secret-file", "is needed as soon as there are --peers");
         }
-        if self.data.as_os_str().is_empty() {
-            return refuse("--data", "is an empty path");
-        }
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
             return refuse("--segment-bytes", "must be between 1MiB and 4GiB");
         }
@@ -278,11 +275,22 @@ fn validate_name(name: &str) -> Result<NodeName, ConfigError> {
     Ok(NodeName(name.to_owned()))
 }
 
-fn validate_founders(given: Option<usize>, peers: &Peers) -> Result<usize, ConfigError> {
+fn is_alone(peers: &PeerList) -> bool {
+    peers.listed() == Some(0)
+}
+
+/// A list with names has to name this node, or the others would never dial it.
+fn names_others_only(peers: &PeerList, name: &NodeName) -> bool {
+    let PeerList::Listed(list) = peers else { return false };
+    !list.is_empty()
+        && list.iter().all(|peer| peer.name.as_ref().is_some_and(|listed| listed != name))
+}
+
+fn validate_founders(given: Option<usize>, peers: &PeerList) -> Result<usize, ConfigError> {
     let founders = match (given, peers.listed()) {
-        (None, None) => return refuse("--founders", "needed with dns: peers, never guessed from DNS"),
-        (Some(given), Some(listed)) if given != listed && *!is_alone(&peers) => {
-            return refuse("--founders", format!("{given}, but --peers lists {listed} nodes"));
+        (None, None) => return refuse("--founders", "is needed with dns: it is never guessed"),
+        (Some(given), Some(listed)) if given != listed && !is_alone(peers) => {
+            return refuse("--founders", format!("is {given}, but --peers lists {listed} nodes"));
         }
         (Some(given), _) => given,
         (None, Some(listed)) => listed,

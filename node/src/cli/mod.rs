@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-mod http;
+mod http_get;
 mod local;
 mod node;
 mod status;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::config::NodeArgs;
+use crate::config::{ConfigError, NodeArgs, NodeConfig};
 use crate::{runtime, telemetry};
 
 /// How long a node whose parent has gone may take to hand over and stop.
@@ -23,9 +23,19 @@ pub struct NodeCommand {
     args: NodeArgs,
 }
 
+impl NodeCommand {
+    /// The settings, checked.
+    ///
+    /// # Errors
+    /// The first one that cannot be used.
+    pub fn validate(self) -> Result<NodeConfig, ConfigError> {
+        self.args.validate()
+    }
+}
+
 /// Runs until SIGTERM or SIGINT.
 pub fn run(command: NodeCommand) -> anyhow::Result<ExitCode> {
-    let config = match command.args.validate() {
+    let config = match command.validate() {
         Ok(config) => config,
         Err(error) => super::usage_error(&error.to_string()),
     };

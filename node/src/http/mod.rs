@@ -132,8 +132,8 @@ fn compose(routes: Router<Site>, site: Site) -> Router {
         .with_state(site)
 }
 
-async fn not_found(context: axum::Extension<RequestContext>, request: Request) -> Response {
-    Fault::not_found(request.uri().path()).into_problem(&context)
+async fn not_found(context: axum::Extension<RequestContext>) -> Response {
+    Fault::not_found().into_problem(&context)
 }
 
 async fn method_not_allowed(

@@ -94,8 +94,8 @@ impl Fault {
 
     /// No such route.
     #[must_use]
-    pub fn not_found(path: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no {path} here"))
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such route on this port")
     }
 
     /// The route has other methods; the `Allow` header names them.
@@ -106,6 +106,12 @@ impl Fault {
             "method_not_allowed",
             format!("{method} is not a method of this route"),
         )
+    }
+
+    /// A command that will never be applied; see [`dsync_core::machine::Outcome::Void`].
+    #[must_use]
+    pub fn void() -> Self {
+        Self::later("void", "the command came too late to be applied; nothing was applied")
     }
 
     /// A bug of this server.
@@ -211,15 +217,6 @@ impl From<LockRefusal> for Fault {
                 Self { retryable: true, retry_after_s: Some(1), ..fault }
             }
         }
-    }
-}
-
-/// A command that will never be applied: its process was replaced or it came too late.
-impl Fault {
-    /// See [`dsync_core::machine::Outcome::Void`].
-    #[must_use]
-    pub fn void() -> Self {
-        Self::later("void", "the command came too late to be applied; nothing was applied")
     }
 }
 
