@@ -7,7 +7,7 @@ use dsync_core::machine::{
     Command, FirstState, Machine, Operation, Origin, Settings, StoredCommand,
 };
 use dsync_core::raft::{Entry, Founding, Payload};
-use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName, Term};
+use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, NodeId, NodeName, Term};
 use dsync_core::wire::encode;
 use serde_json::{Value, json};
 
