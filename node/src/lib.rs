@@ -4,7 +4,6 @@ pub mod cli;
 pub mod config;
 pub mod handle;
 pub mod health;
-pub mod http;
 pub mod metrics;
 pub mod peers;
 pub mod runtime;
