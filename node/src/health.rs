@@ -104,3 +104,19 @@ impl Health {
         (mark != 0).then(|| Duration::from_millis(self.now().saturating_sub(mark)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_old_before_it_has_happened_or_after_it_has_ended() {
+        let health = Health::new();
+        assert_eq!((health.beat_age(), health.sync_age()), (None, None));
+        health.sync_begins();
+        health.beat();
+        assert!(health.sync_age().is_some() && health.beat_age().is_some());
+        health.sync_ended();
+        assert_eq!(health.sync_age(), None);
+    }
+}

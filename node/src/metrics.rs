@@ -350,3 +350,47 @@ fn seconds() -> Histogram {
 fn batch_sizes() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 13))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_the_prefix_the_unit_and_one_total() {
+        let metrics = Metrics::new();
+        metrics.log.sync_seconds.observe(0.001);
+        metrics.raft.leader_changes.inc();
+        let text = metrics.open_metrics();
+        for line in [
+            "dsync_build_info{version=",
+            "dsync_log_sync_seconds_count 1\n",
+            "dsync_log_written_bytes_total 0\n",
+            "dsync_raft_leader_changes_total 1\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        assert!(!text.contains("_total_total") && !text.contains("_seconds_seconds"));
+        let foreign =
+            text.lines().find(|line| !line.starts_with('#') && !line.starts_with("dsync_"));
+        assert_eq!(foreign, None);
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn clones_share_their_values() {
+        let metrics = Metrics::new();
+        metrics.clone().locks.grants.inc();
+        assert!(metrics.open_metrics().contains("dsync_lock_grants_total 1\n"));
+    }
+
+    #[test]
+    fn only_another_leader_is_a_change_of_leader() {
+        let metrics = RaftMetrics::default();
+        metrics.record_leader((Term(1), NodeId(1)));
+        metrics.record_leader((Term(1), NodeId(1)));
+        assert_eq!(metrics.leader_changes.get(), 0);
+        metrics.record_leader((Term(2), NodeId(1)));
+        metrics.record_leader((Term(3), NodeId(2)));
+        assert_eq!(metrics.leader_changes.get(), 2);
+    }
+}

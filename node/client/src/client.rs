@@ -406,3 +406,7 @@ fn root_cause(error: &reqwest::Error) -> String {
     }
     cause.to_string()
 }
+
+#[cfg(test)]
+#[path = "client_test.rs"]
+mod tests;

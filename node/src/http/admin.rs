@@ -115,3 +115,15 @@ fn list(probe: &str, checks: &[Check], good: bool) -> String {
     let _ = writeln!(text, "{probe} check {}", if good { "passed" } else { "failed" });
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_or_a_sync_is_stuck_only_after_long() {
+        assert_eq!(not_stuck("it", None), Ok(()));
+        assert_eq!(not_stuck("it", Some(STUCK_AFTER - Duration::from_millis(1))), Ok(()));
+        assert_eq!(not_stuck("it", Some(STUCK_AFTER)), Err("it for 30 s".to_owned()));
+    }
+}

@@ -10,13 +10,14 @@ use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use dsync_core::locks::{HolderView, LockView, WaiterView};
+use dsync_core::machine::Machine;
 use serde_json::{Map, Value, json};
 
 use super::envelope::RequestContext;
-use super::locks_view::{self, HolderView, LockView, WaiterView};
 use super::original::hold_id;
 use super::problem::{Fault, json_answer};
-use super::{Site, body};
+use super::{Site, body, locks_view};
 
 /// `GET /v1/locks/{name}`; a "/" in the name is written `%2F`.
 pub async fn get(
@@ -41,24 +42,24 @@ async fn try_get(
         .map_err(|reason| Fault::field("name", format!("the lock's name {reason}")))?;
     let machine = site.node.read(Instant::now() + site.limits.deadline).await?;
     let (index, time) = locks_view::position(&machine);
-    let LockView { holders, waiters } = locks_view::lock(&machine, &name);
+    let LockView { name, holders, waiters } = locks_view::lock(&machine, &name);
     let mut body = Map::new();
     body.insert("name".to_owned(), json!(name));
-    body.insert("holders".to_owned(), holders.iter().map(holder).collect());
+    body.insert("holders".to_owned(), holders.iter().map(|h| holder(&machine, h)).collect());
     body.insert("waiters".to_owned(), waiters.iter().map(waiter).collect());
     body.insert("index".to_owned(), json!(index.0));
     body.insert("time_ms".to_owned(), json!(time.0));
     Ok(body)
 }
 
-fn holder(holder: &HolderView) -> Value {
+fn holder(machine: &Machine, holder: &HolderView) -> Value {
     json!({
         "owner": holder.owner.name,
         "mode": holder.mode,
         "hold": hold_id(holder.hold),
         "token": holder.token,
         "claimed": holder.claimed,
-        "remaining_ms": holder.remaining_ms,
+        "remaining_ms": locks_view::remaining_ms(machine, holder),
     })
 }
 

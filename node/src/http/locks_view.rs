@@ -1,64 +1,41 @@
 //! The only file that reads locks out of the machine for HTTP.
+//!
+//! A published machine is frozen, so everything read from one is of one moment: the entry and the
+//! time that [`position`] says.
 
-use dsync_core::locks::{HoldId, Mode, Owner};
-use dsync_core::machine::Machine;
+use dsync_core::locks::{HolderView, LockView};
+use dsync_core::machine::{Machine, Settings};
 use dsync_core::types::{ClusterTime, Index};
 
-/// A lock as its readers see it. A lock that nobody holds or waits for looks like one that never was.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LockView {
-    /// In the order of their grants.
-    pub holders: Vec<HolderView>,
-    /// In the order of their turns.
-    pub waiters: Vec<WaiterView>,
-}
-
-/// A holder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HolderView {
-    /// Who.
-    pub owner: Owner,
-    /// How.
-    pub mode: Mode,
-    /// The hold's name.
-    pub hold: HoldId,
-    /// Its fencing token.
-    pub token: u64,
-    /// False while the grant waits to be picked up by its asker.
-    pub claimed: bool,
-    /// Milliseconds of lease left at the time of the state read; `None`: no lease.
-    pub remaining_ms: Option<u64>,
-}
-
-/// A waiter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WaiterView {
-    /// Who.
-    pub owner: Owner,
-    /// How.
-    pub mode: Mode,
-}
-
-/// One lock.
+/// One lock. One that nobody holds or waits for looks like one that never was.
 #[must_use]
-pub fn lock(_machine: &Machine, _name: &str) -> LockView {
-    LockView::default()
+pub fn lock(machine: &Machine, name: &str) -> LockView {
+    let free = || LockView { name: name.to_owned(), holders: Vec::new(), waiters: Vec::new() };
+    machine.locks().get(name).unwrap_or_else(free)
 }
 
-/// The first `limit` locks in the order of their names, and whether there are more.
+/// Every lock in the order of names, made one at a time.
+pub fn locks(machine: &Machine) -> impl Iterator<Item = LockView> {
+    machine.locks().iter()
+}
+
+/// Milliseconds of a hold's lease, or of a claim, that are left at the machine's time; `None`: it
+/// has no end.
 #[must_use]
-pub fn locks(_machine: &Machine, _limit: usize) -> (Vec<(String, LockView)>, bool) {
-    (Vec::new(), false)
+pub fn remaining_ms(machine: &Machine, holder: &HolderView) -> Option<u64> {
+    holder.ends_at.map(|end| end.since(machine.time()))
 }
 
 /// Last entry applied, and cluster time at it.
 #[must_use]
-pub fn position(_machine: &Machine) -> (Index, ClusterTime) {
-    (Index(0), ClusterTime(0))
+pub fn position(machine: &Machine) -> (Index, ClusterTime) {
+    (machine.applied(), machine.time())
 }
 
-/// Most bytes of a lock's or an owner's name.
+/// Most bytes of a lock's or an owner's name. Before the cluster is founded nothing can be locked,
+/// so the default serves to name the wrong field first.
 #[must_use]
-pub fn name_bytes_max(_machine: &Machine) -> usize {
-    256
+pub fn name_bytes_max(machine: &Machine) -> usize {
+    let max = machine.settings().map_or(Settings::default().name_bytes_max, |s| s.name_bytes_max);
+    usize::try_from(max).unwrap_or(usize::MAX)
 }

@@ -5,15 +5,18 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use dsync_core::locks::Owner;
+use dsync_core::machine::Machine;
+use dsync_core::types::{NodeId, NodeName};
 use serde_json::{Map, Value, json};
 
 use super::Site;
 use super::envelope::leader_name;
-use super::locks_view::{self, LockView};
+use super::locks_view;
 use super::problem::json_answer;
 use crate::handle::NodeStatus;
 
-/// Most entries of each list.
+/// Most holders, and most waiters, that are listed.
 pub const LIST_MAX: usize = 10_000;
 
 /// `GET /status`
@@ -22,8 +25,7 @@ pub async fn status(State(site): State<Site>) -> Response {
     let machine = site.node.machine();
     let status = site.node.status();
     let mut body = node(&status);
-    let (locks, truncated) = locks_view::locks(&machine, LIST_MAX);
-    body.insert("locks".to_owned(), locks_json(&locks, truncated));
+    body.insert("locks".to_owned(), locks(&machine));
     json_answer(body)
 }
 
@@ -56,29 +58,46 @@ fn node(status: &NodeStatus) -> Map<String, Value> {
 /// Every member by name, with its id and its part in the decisions.
 fn members(status: &NodeStatus) -> Value {
     let Some(membership) = &status.membership else { return Value::Null };
-    let member = |(id, name): (&dsync_core::types::NodeId, &dsync_core::types::NodeName)| {
+    let member = |(id, name): (&NodeId, &NodeName)| {
         let part = if membership.is_voter(*id) { "voter" } else { "learner" };
         json!({ "node_id": name, "id": id.to_string(), "part": part })
     };
     membership.names.iter().map(member).collect()
 }
 
-fn locks_json(locks: &[(String, LockView)], mut truncated: bool) -> Value {
-    let (mut active, mut waiting) = (Map::new(), Map::new());
-    for (name, lock) in locks {
+/// Stops at the first lock that does not fit: a table of millions must not be walked for an answer.
+fn locks(machine: &Machine) -> Value {
+    let (mut active, mut waiting) = (Capped::default(), Capped::default());
+    for lock in locks_view::locks(machine) {
         if let Some(first) = lock.holders.first() {
-            let owners = capped(lock.holders.iter().map(|h| &h.owner.name), &mut truncated);
-            active.insert(name.clone(), json!({ "type": first.mode, "owners": owners }));
+            let owners = active.take(lock.holders.iter().map(|holder| &holder.owner));
+            active.lists.insert(lock.name.clone(), json!({ "type": first.mode, "owners": owners }));
         }
         if !lock.waiters.is_empty() {
-            let owners = capped(lock.waiters.iter().map(|w| &w.owner.name), &mut truncated);
-            waiting.insert(name.clone(), owners);
+            let owners = waiting.take(lock.waiters.iter().map(|waiter| &waiter.owner));
+            waiting.lists.insert(lock.name, owners);
+        }
+        if active.truncated || waiting.truncated {
+            break;
         }
     }
-    json!({ "active_locks": active, "wait_list": waiting, "truncated": truncated })
+    let truncated = active.truncated || waiting.truncated;
+    json!({ "active_locks": active.lists, "wait_list": waiting.lists, "truncated": truncated })
 }
 
-fn capped<'a>(owners: impl ExactSizeIterator<Item = &'a String>, truncated: &mut bool) -> Value {
-    *truncated |= owners.len() > LIST_MAX;
-    owners.take(LIST_MAX).cloned().collect()
+/// Lists of owners by lock, with [`LIST_MAX`] owners in all of them together.
+#[derive(Default)]
+struct Capped {
+    lists: Map<String, Value>,
+    owners: usize,
+    truncated: bool,
+}
+
+impl Capped {
+    fn take<'a>(&mut self, owners: impl ExactSizeIterator<Item = &'a Owner>) -> Value {
+        let room = LIST_MAX - self.owners;
+        self.truncated |= owners.len() > room;
+        self.owners += owners.len().min(room);
+        owners.take(room).map(|owner| owner.name.clone()).collect()
+    }
 }

@@ -19,7 +19,8 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use dsync_core::locks::{
-    Acquire, AcquireOutcome, HoldId, LockItem, LockRefusal, Mode, Owner, Release, ReleaseOutcome,
+    Acquire, AcquireOutcome, CYCLE_NAMED_MAX, HoldId, LockItem, LockRefusal, Mode, Owner, Release,
+    ReleaseOutcome,
 };
 use dsync_core::machine::{Operation, Outcome};
 use http::StatusCode;
@@ -206,9 +207,13 @@ fn owner_names(owners: &[Owner]) -> Value {
 
 /// "a waits for y behind b, b waits for x behind a"
 fn cycle_sentence(cycle: &[(Owner, String)]) -> String {
-    let next = cycle.iter().cycle().skip(1);
-    let edges = cycle.iter().zip(next).map(|((owner, lock), (behind, _))| {
-        format!("{} waits for {lock} behind {}", owner.name, behind.name)
+    let edges = cycle.iter().enumerate().map(|(at, (owner, lock))| {
+        let behind = match cycle.get(at + 1) {
+            Some((next, _)) => next.name.as_str(),
+            None if cycle.len() < CYCLE_NAMED_MAX => cycle[0].0.name.as_str(),
+            None => "others, not named here",
+        };
+        format!("{} waits for {lock} behind {behind}", owner.name)
     });
     edges.collect::<Vec<_>>().join(", ")
 }

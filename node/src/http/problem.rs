@@ -209,6 +209,7 @@ impl From<LockRefusal> for Fault {
             LockRefusal::WaitsInOtherMode => {
                 Self::new(StatusCode::CONFLICT, "waits_in_other_mode", detail)
             }
+            LockRefusal::BadName(name) => Self::field(&name, detail),
             LockRefusal::NotSupported(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_supported", detail)
             }

@@ -29,21 +29,15 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::connection::{self, End};
+use super::problem::PROBLEM_JSON;
 use crate::metrics::{HttpMetrics, PortLabel};
 
 /// How many of those above the cap are told so at the same time; the rest are only closed.
 const REFUSALS_MAX: usize = 64;
 /// Pause after a failure to accept (out of file descriptors, say) that will not pass by itself.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Sent to who comes above the cap.
-const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-content-type: application/problem+json\r\n\
-retry-after: 1\r\n\
-connection: close\r\n\
-content-length: 187\r\n\
-\r\n\
-{\"type\":\"urn:dsync:problem:too_many_connections\",\"title\":\"Too many connections\",\"status\":503,\
-\"detail\":\"this node has no connection left\",\"code\":\"too_many_connections\",\"retryable\":true}";
+/// The problem of who comes above the cap.
+const REFUSAL: &str = r#"{"type":"urn:dsync:problem:too_many_connections","title":"Too many connections","status":503,"detail":"this node has no connection left","code":"too_many_connections","retryable":true}"#;
 
 /// Bounds on connections.
 #[derive(Clone, Debug)]
@@ -223,7 +217,12 @@ impl Door {
 
 /// Reads on after the answer until the peer closes, or a reset could overtake the answer.
 async fn say_refusal(mut stream: TcpStream) -> io::Result<()> {
-    stream.write_all(REFUSAL).await?;
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {PROBLEM_JSON}\r\n\
+         retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{REFUSAL}",
+        REFUSAL.len(),
+    );
+    stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
     let mut scratch = [0; 4096];
     while stream.read(&mut scratch).await? > 0 {}

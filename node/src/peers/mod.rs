@@ -40,7 +40,9 @@ pub mod secret;
 pub mod server;
 mod table;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "simulated"))]
+mod simulated_tests;
+#[cfg(all(test, not(feature = "simulated")))]
 mod tests;
 
 pub use dialler::TargetStatus;

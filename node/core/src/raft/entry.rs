@@ -98,7 +98,7 @@ pub enum Record {
 }
 
 /// Everything that a restarted node gets back from its disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
     /// The last hard state.
     pub hard_state: HardState,
@@ -110,4 +110,17 @@ pub struct Recovered {
     pub log_start: Index,
     /// The log from `log_start`, without gaps.
     pub entries: Vec<Entry>,
+}
+
+impl Default for Recovered {
+    /// What an empty disk gives.
+    fn default() -> Self {
+        Self {
+            hard_state: HardState::default(),
+            snapshot: None,
+            log_start_prev_term: Term(0),
+            log_start: Index(1),
+            entries: Vec::new(),
+        }
+    }
 }

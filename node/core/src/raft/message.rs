@@ -111,9 +111,6 @@ pub enum Message {
     AppendReply {
         /// Match or conflict.
         outcome: AppendOutcome,
-        /// The end of the follower's synced log: one that lies before what this disk acknowledged
-        /// earlier marks a restored or copied disk.
-        synced_end: Index,
     },
     /// Leader to every member. Holds elections off, confirms reads, carries what needs no order.
     Heartbeat {
@@ -133,8 +130,18 @@ pub enum Message {
         round: u64,
         /// Age of the member's oldest outstanding sync in milliseconds, 0 if none.
         sync_age_ms: u64,
+        /// The end of the member's synced log: one that lies before what this disk acknowledged
+        /// before the round began marks a restored or copied disk.
+        synced_end: Index,
         /// The member's own latest state hash.
         hash: Option<StateHash>,
+    },
+    /// Leader to follower, as soon as the commit index rises and no append is due anyway, so that a
+    /// client of the follower need not wait for a heartbeat. No answer. Lost: the next heartbeat says
+    /// it too.
+    Commit {
+        /// At most what the receiver is known to hold.
+        commit: Index,
     },
     /// Any node to the leader: commands to take into the log. Lost: the proposer sends them again;
     /// the machine applies each once.

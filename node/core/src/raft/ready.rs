@@ -72,8 +72,6 @@ pub enum Input {
     SnapshotBroken,
     /// Hold this founding proposal as entry 1. Only on an empty disk.
     Found(Founding),
-    /// Every founder is known to hold it: elections may begin.
-    FoundingConfirmed,
 }
 
 /// What the shell has to do now. All of it may run at once, except: `restore` before `apply`, and a
@@ -144,7 +142,9 @@ pub struct SnapshotWrite {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fatal {
     /// Two founding proposals met before either was confirmed.
-    #[error("bootstrap_conflict: two founding proposals meet, {ours} and {theirs}; start the nodes again on empty disks with one list of founders")]
+    #[error(
+        "bootstrap_conflict: two founding proposals meet, {ours} and {theirs}; start the nodes again on empty disks with one list of founders"
+    )]
     BootstrapConflict {
         /// The one held here.
         ours: crate::types::ClusterId,
@@ -152,7 +152,9 @@ pub enum Fatal {
         theirs: crate::types::ClusterId,
     },
     /// This disk is a copy, or was set back to an earlier state.
-    #[error("disk_refused: this data folder is a copy or was restored from an earlier state; it must not take part again")]
+    #[error(
+        "disk_refused: this data folder is a copy or was restored from an earlier state; it must not take part again"
+    )]
     DiskRefused,
     /// This member's state differs from the quorum's.
     #[error("state_diverged: the state after entry {index} differs from the quorum's")]

@@ -1,7 +1,14 @@
 //! Bad requests: what is wrong is named, and nothing reaches the machine.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use axum::body::Body;
+use bytes::Bytes;
 use http::Request;
+use hyper::body::Frame;
 
 use super::fake_node::FakeNode;
 
@@ -54,7 +61,10 @@ async fn an_acquire_with_a_bad_field_is_400_naming_it() {
         (r#"{"resource_id":"x","client_id":"c","lock_type":"shared","ttl":1.5}"#, "ttl"),
         (r#"{"resource_id":"x","client_id":"c","lock_type":"shared","ttl":true}"#, "ttl"),
         (r#"{"resource_id":"x","client_id":"c","lock_type":"shared","ttl":[]}"#, "ttl"),
-        (r#"{"resource_id":"x","client_id":"c","lock_type":"shared","ttl":9007199254740992}"#, "ttl"),
+        (
+            r#"{"resource_id":"x","client_id":"c","lock_type":"shared","ttl":9007199254740992}"#,
+            "ttl",
+        ),
     ];
     for (body, field) in cases {
         refused("/lock/acquire", body.to_owned(), 400, field).await;
@@ -101,8 +111,11 @@ async fn a_web_page_may_only_send_json_types() {
     ] {
         let node = FakeNode::granting();
         let request = Request::post("/lock/acquire").header(header, value);
-        let request =
-            if media_type.is_empty() { request } else { request.header("content-type", media_type) };
+        let request = if media_type.is_empty() {
+            request
+        } else {
+            request.header("content-type", media_type)
+        };
         let reply = node.send(request.body(Body::from(body)).unwrap()).await;
         assert_eq!(reply.status, status, "{header}: {value}, {media_type}");
         let reached = node.operations.lock().unwrap().len();
@@ -113,11 +126,11 @@ async fn a_web_page_may_only_send_json_types() {
 #[tokio::test]
 async fn a_body_above_the_limit_is_a_413_problem_declared_or_not() {
     let long = vec![b' '; (1 << 20) + 1];
-    let unsized_body = Body::from_stream(Chunks(long.chunks(1 << 16).map(<[u8]>::to_vec).collect()));
+    let pieces = long.chunks(1 << 16).map(<[u8]>::to_vec).collect();
     let declared = Request::post("/lock/acquire").header("content-length", long.len());
     for request in [
         declared.body(Body::from(long)).unwrap(),
-        Request::post("/lock/acquire").body(unsized_body).unwrap(),
+        Request::post("/lock/acquire").body(Body::new(Pieces(pieces))).unwrap(),
     ] {
         let reply = FakeNode::granting().send(request).await;
         assert_eq!(reply.status, 413);
@@ -127,14 +140,60 @@ async fn a_body_above_the_limit_is_a_413_problem_declared_or_not() {
 }
 
 #[tokio::test]
+async fn a_body_in_pieces_below_the_limit_is_read() {
+    let body = br#"{"resource_id":"x","client_id":"c","lock_type":"shared"}"#;
+    let pieces = body.chunks(7).map(<[u8]>::to_vec).collect();
+    let request = Request::post("/lock/acquire").body(Body::new(Pieces(pieces))).unwrap();
+    assert_eq!(FakeNode::granting().send(request).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_a_408_problem() {
-    let request = Request::post("/lock/acquire").body(Body::from_stream(Never)).unwrap();
+    let request = Request::post("/lock/acquire").body(Body::new(Never)).unwrap();
     let reply = FakeNode::granting().send(request).await;
     assert_eq!(reply.status, 408);
     assert_eq!(reply.json()["code"], "request_timeout");
 }
 
+#[tokio::test]
+async fn bodies_that_wait_for_ever_for_a_seat_do_not_hold_up_small_ones() {
+    let node = FakeNode::granting();
+    let _seats = node.site.large_bodies.acquire_many(64).await.unwrap();
+    let large = Request::post("/lock/acquire").body(Body::new(Never)).unwrap();
+    assert_eq!(node.send(large).await.status, 408);
+    let small = r#"{"resource_id":"x","client_id":"c","lock_type":"shared"}"#;
+    let small = Request::post("/lock/acquire")
+        .header("content-length", small.len())
+        .body(Body::from(small));
+    assert_eq!(node.send(small.unwrap()).await.status, 200);
+}
+
 /// A body in pieces, without a declared length.
-struct Chunks(std::collections::VecDeque<Vec<u8>>);
+struct Pieces(VecDeque<Vec<u8>>);
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece.into()))))
+    }
+}
+
 /// A body that never comes.
 struct Never;
+
+impl hyper::body::Body for Never {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}

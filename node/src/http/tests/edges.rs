@@ -11,7 +11,9 @@ use crate::http::compose;
 #[tokio::test]
 async fn unknown_paths_and_routes_that_come_later_are_404_problems() {
     let node = FakeNode::granting();
-    for path in ["/", "/nothing", "/queue/pop/t/c", "/cache/k", "/v1/locks/", "/v1/locks/a/b", "/livez"] {
+    for path in
+        ["/", "/nothing", "/queue/pop/t/c", "/cache/k", "/v1/locks/", "/v1/locks/a/b", "/livez"]
+    {
         let reply = node.get(path).await;
         assert_eq!(reply.status, 404, "{path}");
         assert_eq!(reply.header("content-type"), "application/problem+json", "{path}");
@@ -80,7 +82,7 @@ async fn every_answer_names_the_leader_if_one_is_known() {
 #[tokio::test]
 async fn a_panic_is_a_500_problem_and_not_a_broken_connection() {
     let node = FakeNode::granting();
-    let routes = Router::new().route("/boom", get(async || panic!("on purpose")));
+    let routes = Router::new().route("/boom", get(boom));
     let request = Request::get("/boom").body(Body::empty()).unwrap();
     let reply = call(compose(routes, node.site.clone()), request).await;
     assert_eq!(reply.status, 500);
@@ -88,6 +90,10 @@ async fn a_panic_is_a_500_problem_and_not_a_broken_connection() {
     assert_eq!(reply.json()["code"], "internal");
     assert_eq!(reply.json()["requestId"], reply.header("x-request-id"));
     assert!(!reply.text().contains("on purpose"));
+}
+
+async fn boom() -> &'static str {
+    panic!("on purpose")
 }
 
 #[tokio::test]

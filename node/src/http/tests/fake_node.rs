@@ -11,9 +11,7 @@ use bytes::Bytes;
 use dsync_core::locks::AcquireOutcome;
 use dsync_core::machine::{Machine, Operation, Outcome};
 use dsync_core::raft::{Membership, RaftStatus, RoleKind};
-use dsync_core::types::{
-    BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName, Term,
-};
+use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName, Term};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -41,7 +39,9 @@ pub struct FakeNode {
 impl FakeNode {
     /// A node that answers operations by a function of the operation and the machine, which the
     /// function may replace.
-    pub fn new(answer: impl FnMut(&Operation, &ArcSwap<Machine>) -> Answer + Send + 'static) -> Self {
+    pub fn new(
+        answer: impl FnMut(&Operation, &ArcSwap<Machine>) -> Answer + Send + 'static,
+    ) -> Self {
         let (requests, inbox) = mpsc::channel(16);
         let machine = Arc::new(ArcSwap::from_pointee(Machine::default()));
         let status = Arc::new(ArcSwap::from_pointee(healthy()));
@@ -50,10 +50,8 @@ impl FakeNode {
         let handle = NodeHandle::new(requests, Arc::clone(&machine), Arc::clone(&status));
         let health = Health::new();
         health.set_started();
-        let limits = RequestLimits {
-            body_timeout: Duration::from_millis(200),
-            ..RequestLimits::default()
-        };
+        let limits =
+            RequestLimits { body_timeout: Duration::from_millis(200), ..RequestLimits::default() };
         let site = Site::new(handle, Metrics::new(), health, limits);
         let driver = Driver {
             machine,

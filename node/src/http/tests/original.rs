@@ -160,6 +160,7 @@ async fn what_is_answered_is_counted() {
     node.post("/lock/acquire", ASK).await;
     let metrics = node.get("/metrics").await.text();
     assert!(metrics.contains("dsync_lock_grants_total 1\n"), "{metrics}");
-    let request = "dsync_http_requests_total{route=\"/lock/acquire\",method=\"POST\",status=\"200\"} 1\n";
+    let request =
+        "dsync_http_requests_total{route=\"/lock/acquire\",method=\"POST\",status=\"200\"} 1\n";
     assert!(metrics.contains(request), "{metrics}");
 }

@@ -32,7 +32,10 @@ async fn a_healthy_node_is_ready_and_lists_its_checks_when_asked() {
 async fn readiness_says_which_check_fails() {
     type Change = fn(&mut NodeStatus);
     let changes: [(Change, &str); 4] = [
-        (|s| s.outside = Some("the disk is empty".to_owned()), "[-]inside failed: the disk is empty"),
+        (
+            |s| s.outside = Some("the disk is empty".to_owned()),
+            "[-]inside failed: the disk is empty",
+        ),
         (|s| s.membership = None, "[-]member failed"),
         (|s| s.node_id = NodeId(9), "[-]member failed"),
         (|s| s.registered = false, "[-]registered failed"),
