@@ -6,6 +6,7 @@ pub mod config;
 pub mod consensus;
 pub mod handle;
 pub mod health;
+pub mod http;
 pub mod metrics;
 pub mod peers;
 pub mod runtime;
