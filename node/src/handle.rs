@@ -5,6 +5,7 @@
 //! the machine and a status after every batch that it applies, so looking costs no message to it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 
 use arc_swap::ArcSwap;
@@ -12,7 +13,7 @@ use dsync_core::machine::{Machine, Operation, Outcome};
 use dsync_core::raft::{Membership, RaftStatus};
 use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+
 
 /// Why an operation has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

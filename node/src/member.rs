@@ -27,7 +27,7 @@ use crate::peers::net::TcpListener;
 use crate::peers::{
     self, PeerConfig, PeerEvent, PeerLimits, PeerList, PeerServer, Peers, Resolver, SecretSource,
 };
-use crate::storage::{DataFolder, Log, LogOptions, SnapshotStore};
+use crate::storage::{DataFolder, Log, LogOptions};
 
 /// The core's clock beats this often.
 const TICK: Duration = Duration::from_millis(10);
@@ -92,7 +92,8 @@ impl Member {
         metrics: &Metrics,
         health: &Health,
     ) -> Result<Self> {
-        let folder = DataFolder::open(&config.data, random_u64()?)?;
+        let fresh = random_u64()?;
+        let folder = DataFolder::open(&config.data, || fresh)?;
         let identity = Identity {
             node_id: folder.node_id(),
             name: config.name.clone(),
@@ -157,18 +158,20 @@ impl Disk {
         metrics: &Metrics,
         health: &Health,
     ) -> Result<Self> {
-        let (log, recovered) = Log::open(folder.path(), config.log.clone())?;
-        let store = SnapshotStore::open(folder.path())?;
+        let (log, recovered) = Log::open(&folder.log(), config.log.clone())?;
         let machine = match &recovered.snapshot {
-            Some(meta) => load_snapshot(&store, meta)
+            Some(meta) => load_snapshot(&folder.snapshots(), meta)
                 .with_context(|| format!("the snapshot of entry {} cannot be used", meta.index))?,
             None => Machine::default(),
         };
-        let last_taken = recovered.snapshot.as_ref().map(|meta| meta.index).unwrap_or_default();
         let (snapshot_sender, snapshot_events) = mpsc::unbounded_channel();
         let (writer, events) = LogPort::start(log, metrics.log.clone(), health.clone())?;
-        let snapshotter =
-            Snapshotter::start(store, snapshot_sender, config.snapshot_every_entries, last_taken);
+        let snapshotter = Snapshotter::start(
+            folder.snapshots(),
+            snapshot_sender,
+            config.snapshot_every_entries,
+            recovered.snapshot.as_ref(),
+        )?;
         let options = RaftOptions {
             timing: config.timing,
             ..RaftOptions::new(folder.node_id(), random_u64()?)

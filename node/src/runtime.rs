@@ -105,7 +105,10 @@ fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
             election_min_ms,
             election_max_ms: 2 * election_min_ms,
         },
-        log: LogOptions { segment_bytes: config.segment_bytes, ..LogOptions::default() },
+        log: LogOptions {
+            segment_bytes: config.segment_bytes,
+            salt: u64::from_le_bytes(random()?),
+        },
         snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
     })
 }

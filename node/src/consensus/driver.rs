@@ -19,7 +19,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use dsync_core::machine::{Machine, Operation, Outcome};
 use dsync_core::proposer::Proposer;
-use dsync_core::raft::{Entry, Fatal, Input, Raft, Ready, Refusal, RoleKind};
+use dsync_core::raft::{Entry, Fatal, Input, Raft, Ready, Refusal, RoleKind, SnapshotMeta};
 use dsync_core::types::{Index, NodeId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -34,7 +34,7 @@ use crate::handle::{Applied, DriverRequest, NodeStatus, SubmitError};
 use crate::health::Health;
 use crate::metrics::{Metrics, ReasonLabel};
 use crate::peers::{Introduction, PeerEvent, Peers};
-use crate::storage::LogWriter;
+use crate::log_port::LogPort;
 
 /// Events taken in at most before the core gets its turn.
 const EVENTS_PER_TURN: usize = 1_024;
@@ -74,7 +74,7 @@ pub struct DriverParts {
     /// What they have been told of this one.
     pub introduction: Introduction,
     /// The log's writer.
-    pub writer: LogWriter,
+    pub writer: LogPort,
     /// The snapshot worker.
     pub snapshotter: Snapshotter,
     /// What happens.
@@ -164,11 +164,17 @@ impl Driver {
 
     fn snapshot_event(&mut self, event: SnapshotEvent) {
         match event {
-            SnapshotEvent::Taken(meta) => self.step(Input::SnapshotTaken(meta)),
+            SnapshotEvent::Taken(meta) => {
+                self.step(Input::SnapshotTaken(meta.clone()));
+                self.superseded_by(meta);
+            }
             SnapshotEvent::Piece { to, meta, offset, bytes, last } => {
                 self.step(Input::SnapshotData { to, meta, offset, bytes, last });
             }
-            SnapshotEvent::Stored(meta) => self.step(Input::SnapshotStored(meta)),
+            SnapshotEvent::Stored(meta) => {
+                self.step(Input::SnapshotStored(meta.clone()));
+                self.superseded_by(meta);
+            }
             SnapshotEvent::Broken(why) => {
                 tracing::warn!(why, "received snapshot is unusable, asking for it again");
                 self.step(Input::SnapshotBroken);
@@ -177,14 +183,20 @@ impl Driver {
         }
     }
 
+    /// The core has put the snapshot's record on its way to the disk.
+    fn superseded_by(&mut self, meta: SnapshotMeta) {
+        let last = self.parts.raft.status().last;
+        self.parts.snapshotter.supersedes(meta, last);
+    }
+
     fn request(&mut self, request: DriverRequest) {
         match request {
             DriverRequest::Submit { operation, deadline, reply } => {
-                self.submit(operation, deadline, reply);
+                self.submit(operation, deadline.into(), reply);
             }
             DriverRequest::Barrier { deadline, reply } => match self.refusal() {
                 Some(error) => drop(reply.send(Err(error))),
-                None => self.reads.add(deadline, reply),
+                None => self.reads.add(deadline.into(), reply),
             },
             DriverRequest::Drain { done } => self.drain(done),
         }
@@ -219,6 +231,7 @@ impl Driver {
             self.waiters.give_up(expired.sequence, expired.sent, expired.refusal);
         }
         self.reads.expire(Instant::now());
+        self.parts.snapshotter.clean(self.parts.raft.status().durable);
         if let Some(founding) = self.parts.founder.proposal(&self.parts.raft) {
             self.step(Input::Found(founding));
         }
@@ -257,7 +270,7 @@ impl Driver {
 
     fn carry_out(&mut self, ready: Ready) {
         if let Some(batch) = ready.persist {
-            self.parts.writer.submit(batch);
+            self.parts.writer.write(batch);
         }
         for envelope in ready.send {
             self.parts.peers.send(envelope);

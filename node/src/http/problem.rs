@@ -210,6 +210,7 @@ impl From<LockRefusal> for Fault {
                 Self::new(StatusCode::CONFLICT, "waits_in_other_mode", detail)
             }
             LockRefusal::BadName(name) => Self::field(&name, detail),
+            LockRefusal::NoName | LockRefusal::NamedTwice(_) => Self::field("locks", detail),
             LockRefusal::NotSupported(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_supported", detail)
             }

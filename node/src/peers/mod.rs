@@ -40,9 +40,9 @@ pub mod secret;
 pub mod server;
 mod table;
 
-#[cfg(all(test, feature = "simulated"))]
+#[cfg(test)]
 mod simulated_tests;
-#[cfg(all(test, not(feature = "simulated")))]
+#[cfg(test)]
 mod tests;
 
 pub use dialler::TargetStatus;

@@ -1,6 +1,8 @@
 //! The same peer side on turmoil's network: time is virtual, so minutes pass in milliseconds and a
 //! run repeats itself exactly.
 
+#![cfg(feature = "simulated")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

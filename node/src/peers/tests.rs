@@ -3,6 +3,8 @@
 //! Nothing here waits for a time to pass: every wait is for a condition, and [`within`] only turns a
 //! test that would hang into one that fails.
 
+#![cfg(not(feature = "simulated"))]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
