@@ -44,6 +44,11 @@ mod view;
 mod wait_graph;
 
 
+#[cfg(test)]
+mod history_test;
+#[cfg(test)]
+mod script_test;
+
 pub use lease::ENDS_PER_ENTRY_MAX;
 pub use records::{LockCursor, LockRecord};
 pub use request::{
