@@ -29,7 +29,10 @@ impl Log {
         let index = self.machine.applied().next();
         let stamp = ClusterTime(self.stamp);
         let applied = self.machine.apply(&Entry { term: Term(1), index, stamp, payload });
-        self.machine.check_invariants().unwrap();
+        // Long logs are checked now and then: the check looks at the whole state.
+        if index.0 < 200 || index.0.is_multiple_of(100) {
+            self.machine.check_invariants().unwrap();
+        }
         applied
     }
 
