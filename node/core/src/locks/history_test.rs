@@ -44,7 +44,10 @@ fn rings_of_2_3_and_20_are_found_by_the_request_that_closes_them() {
         let mut ask = |owner: usize, lock: usize| {
             index += 1;
             let mut turn = Turn::new(Index(index), ClusterTime(0), RULES);
-            table.acquire(&mut turn, &request(&format!("o{owner}"), &format!("l{lock}"), Mode::Exclusive, 0))
+            table.acquire(
+                &mut turn,
+                &request(&format!("o{owner}"), &format!("l{lock}"), Mode::Exclusive, 0),
+            )
         };
         for i in 0..length {
             assert!(matches!(ask(i, i), AcquireOutcome::Granted { .. }));
@@ -100,7 +103,10 @@ fn a_waiter_is_not_passed_while_the_end_it_waits_for_is_still_to_be_cleared() {
     let mut table = LockTable::new(1);
     for i in 0..1_000_u64 {
         let mut turn = Turn::new(Index(i + 1), ClusterTime(0), RULES);
-        table.acquire(&mut turn, &request(&format!("o{i}"), &format!("l{i:03}"), Mode::Exclusive, 10));
+        table.acquire(
+            &mut turn,
+            &request(&format!("o{i}"), &format!("l{i:03}"), Mode::Exclusive, 10),
+        );
     }
     let mut turn = Turn::new(Index(2_000), ClusterTime(5), RULES);
     let waits = table.acquire(&mut turn, &request("early", "l999", Mode::Exclusive, 0));
@@ -168,7 +174,8 @@ impl History {
             same("release", &actual, &expected)?;
         } else {
             let mode = if self.dice.below(2) == 0 { Mode::Exclusive } else { Mode::Shared };
-            let ttl_ms = if self.leases { self.dice.below(2) * (1 + self.dice.below(60)) } else { 0 };
+            let ttl_ms =
+                if self.leases { self.dice.below(2) * (1 + self.dice.below(60)) } else { 0 };
             let actual = self.table.acquire(&mut turn, &request(&who, &name, mode, ttl_ms));
             let before = self.oracle.clone();
             let expected = self.oracle.acquire(&who, &name, mode, ttl_ms, self.now);
@@ -404,7 +411,8 @@ impl Oracle {
         let names: BTreeSet<&str> = facts.map(|fact| fact.name.as_str()).collect();
         let mut out = String::new();
         for name in names {
-            let mut holds: Vec<&Fact> = self.holds.iter().filter(|hold| hold.name == name).collect();
+            let mut holds: Vec<&Fact> =
+                self.holds.iter().filter(|hold| hold.name == name).collect();
             holds.sort_by(|a, b| a.who.cmp(&b.who));
             for Fact { who, mode, ends_at, token, claim, .. } in holds {
                 let claim = if *claim { "claims" } else { "holds" };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::lease::Due;
 use super::lock::Lock;
-use super::presence::Presence;
+use super::presence::{Presence, Presences};
 use super::request::{Mode, Owner};
 use super::table::LockTable;
 use super::wait_graph;
@@ -97,9 +97,9 @@ impl LockTable {
                 timed += usize::from(due.is_some());
             }
         }
-        let noted: usize = self.owners.values().map(|presences| presences.size()).sum();
+        let noted: usize = self.owners.values().map(Presences::size).sum();
         require(noted == presences, "an owner's index names a lock that it is not on")?;
-        let idle = self.owners.values().any(|presences| presences.is_empty());
+        let idle = self.owners.values().any(Presences::is_empty);
         require(!idle, "an idle owner is kept")?;
         require(self.dues.size() == timed, "an end is planned for nothing")
     }

@@ -43,7 +43,6 @@ mod turn;
 mod view;
 mod wait_graph;
 
-
 #[cfg(test)]
 mod history_test;
 #[cfg(test)]

@@ -166,9 +166,8 @@ fn ask(owner: &str, names: &str, details: &[&str]) -> Acquire {
         }
     }
     let names = names.split(',').filter(|name| *name != "nothing");
-    let items = names
-        .map(|name| LockItem { name: name.replace("TAB", "\t"), mode, permits })
-        .collect();
+    let items =
+        names.map(|name| LockItem { name: name.replace("TAB", "\t"), mode, permits }).collect();
     Acquire { owner: named(owner), items, ttl_ms }
 }
 

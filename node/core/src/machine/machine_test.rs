@@ -78,7 +78,8 @@ fn is_granted(outcome: &Outcome) -> bool {
 #[test]
 fn nothing_but_the_founding_entry_founds_a_cluster() {
     let mut log = Log { machine: Machine::default(), stamp: 5 };
-    let command = StoredCommand::V1(Command { origin: origin(9, 2, 2), operation: acquire("a", "x") });
+    let command =
+        StoredCommand::V1(Command { origin: origin(9, 2, 2), operation: acquire("a", "x") });
     let ignored = log.append(Payload::Command(wire::encode(&command).into()));
     assert!(ignored.answer.is_none() && log.machine.cluster_id().is_none());
     let log = Log::founded();
@@ -210,10 +211,7 @@ fn stored_commands_keep_their_bytes() {
         StoredCommand::V1(Command { origin, operation })
     };
     golden(&command(1, Operation::RegisterBoot { count: BootCount(3) }), "0001020104ac020003");
-    golden(
-        &command(5, acquire("a", "x")),
-        "0001020504ac020109616e6f6e796d6f75730161010178000100",
-    );
+    golden(&command(5, acquire("a", "x")), "0001020504ac020109616e6f6e796d6f75730161010178000100");
     golden(&command(6, release("a", "x")), "0001020604ac020209616e6f6e796d6f757301610178");
 }
 

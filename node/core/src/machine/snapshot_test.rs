@@ -157,7 +157,11 @@ fn every_truncation_is_noticed() {
 fn a_chunk_that_is_missing_doubled_or_out_of_order_is_noticed() {
     let chunks: Vec<Bytes> = random(1, 3_000).machine.snapshot_chunks().collect();
     assert!(chunks.len() >= 3);
-    for wrong in [&chunks[1..], &[&chunks[..1], &chunks[2..]].concat(), &[&chunks[..2], &chunks[1..]].concat()] {
+    for wrong in [
+        &chunks[1..],
+        &[&chunks[..1], &chunks[2..]].concat(),
+        &[&chunks[..2], &chunks[1..]].concat(),
+    ] {
         let bytes: Vec<u8> = wrong.iter().flatten().copied().collect();
         assert!(restore(&bytes, 10_000).is_err());
     }
@@ -197,7 +201,10 @@ fn chunks_keep_their_bytes() {
     };
     let (applied, time) = (Index(5), ClusterTime(300));
     let head = Head { applied, time, founded: Some(founded), next_token: 9 };
-    golden(&StoredChunk::V1(Chunk::Head(head)), "000005ac0201070101036f6e65904ee0a712904e904e800209");
+    golden(
+        &StoredChunk::V1(Chunk::Head(head)),
+        "000005ac0201070101036f6e65904ee0a712904e904e800209",
+    );
     let records = Bytes::from_static(&[1, 2, 3]);
     golden(&StoredChunk::V1(Chunk::Records { count: 2, records }), "00010203010203");
     golden(&StoredChunk::V1(Chunk::End { records: 300, checksum: 5 }), "0002ac0205");
@@ -209,7 +216,10 @@ fn records_keep_their_bytes() {
     golden(&Record::Boot { node, boot, count, low_water: 4 }, "0001020304");
     let id = HoldId { index: Index(5), position: 6 };
     let outcome = AcquireOutcome::Granted { hold: id, token: 7, remaining_ms: Some(8) };
-    golden(&Record::Answer { sequence: 9, outcome: Outcome::Acquire(outcome) }, "010903000506070108");
+    golden(
+        &Record::Answer { sequence: 9, outcome: Outcome::Acquire(outcome) },
+        "010903000506070108",
+    );
     let owner = Owner { principal: "p".to_owned(), name: "o".to_owned() };
     let hold = LockRecord::Hold {
         name: "x".to_owned(),

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::locks::{
-    Acquire, AcquireOutcome, LockItem, Mode, Owner, Release, ReleaseOutcome,
-};
+use crate::locks::{Acquire, AcquireOutcome, LockItem, Mode, Owner, Release, ReleaseOutcome};
 use crate::machine::{FirstState, Machine, Settings};
 use crate::raft::{Entry, Founding, Payload};
 use crate::types::{ClusterId, Term};
@@ -244,8 +242,7 @@ impl Chaos {
             founders: BTreeMap::new(),
             machine: wire::encode(&first).into(),
         });
-        let process =
-            |id| Proposer::new(NodeId(id), BootId(id * 10), BootCount(1), RETRY_MS);
+        let process = |id| Proposer::new(NodeId(id), BootId(id * 10), BootCount(1), RETRY_MS);
         let mut chaos = Self {
             dice: seed,
             machine: Machine::default(),
@@ -314,15 +311,15 @@ fn every_command_acts_once_and_its_one_answer_arrives() {
             let node = lock % 2;
             let name = format!("l{lock}");
             let time = chaos.machine.time();
-            let number =
-                chaos.proposers[node].submit(LocalTime(0), time, acquire(&name), LATE);
+            let number = chaos.proposers[node].submit(LocalTime(0), time, acquire(&name), LATE);
             wanted.insert((node, number), name);
         }
         let mut returned = BTreeSet::new();
         for _ in 0..20_000 {
             for (node, number, outcome) in chaos.step() {
                 if let Some(name) = wanted.remove(&(node, number)) {
-                    let granted = matches!(outcome, Outcome::Acquire(AcquireOutcome::Granted { .. }));
+                    let granted =
+                        matches!(outcome, Outcome::Acquire(AcquireOutcome::Granted { .. }));
                     assert!(granted, "seed {seed}: {outcome:?}");
                     let (now, time) = (LocalTime(chaos.now), chaos.machine.time());
                     let number = chaos.proposers[node].submit(now, time, release(&name), LATE);
