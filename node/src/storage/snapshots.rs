@@ -122,13 +122,7 @@ impl SnapshotStore {
     pub fn open(folder: &Path) -> Result<Self, SnapshotError> {
         fs::create_folder(folder).map_err(|source| io_error(folder, source))?;
         for name in [TAKEN, RECEIVED] {
-            let path = folder.join(name);
-            match fs::remove(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(io_error(&path, source));
-                }
-                _ => {}
-            }
+            fs::remove_temporary(folder, name).map_err(|source| io_error(folder, source))?;
         }
         Ok(Self { folder: folder.to_owned(), transfer: None })
     }
@@ -147,7 +141,7 @@ impl SnapshotStore {
         let written = write_file(&temporary, meta, pieces);
         if written.is_err() {
             // It may have failed for want of room: give back what it took.
-            let _ = fs::remove(&temporary);
+            let _ = fs::remove_temporary(&self.folder, TAKEN);
         }
         written
             .and_then(|()| self.give_name(&temporary, meta))
@@ -214,7 +208,7 @@ impl SnapshotStore {
         let result = self.take_piece(piece);
         if result.is_err() {
             self.transfer = None;
-            let _ = fs::remove(&self.folder.join(RECEIVED));
+            let _ = fs::remove_temporary(&self.folder, RECEIVED);
         }
         result
     }
