@@ -12,6 +12,8 @@
 //!
 //! `DSYNC_CUTS` is the number of deaths (200); `DSYNC_SEED` runs one disk again.
 
+#![allow(clippy::unwrap_used)] // a panic is how a test says no
+
 use std::cell::RefCell;
 use std::future::pending;
 use std::path::Path;
@@ -22,7 +24,9 @@ use bytes::Bytes;
 use dsync_core::raft::{Entry, HardState, Membership, Payload, Record, Recovered, SnapshotMeta};
 use dsync_core::types::{BootCount, ClusterTime, Index, NodeId, Term};
 use dsync_node::storage::fs::{self, faults};
-use dsync_node::storage::{Batch, DataFolder, Log, LogError, LogOptions, SnapshotStore, SyncWriter};
+use dsync_node::storage::{
+    Batch, DataFolder, Log, LogError, LogOptions, SnapshotStore, SyncWriter,
+};
 
 const LIVES_PER_DISK: u64 = 10;
 const DATA: &str = "/data";
@@ -378,6 +382,7 @@ fn snapshot_pieces(meta: &SnapshotMeta) -> Vec<Bytes> {
     vec![Bytes::from(meta.index.0.to_string().repeat(50)), Bytes::from_static(b"end")]
 }
 
+#[allow(clippy::needless_pass_by_value)] // for map_err
 fn text(error: impl ToString) -> String {
     error.to_string()
 }

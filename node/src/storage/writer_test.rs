@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // a panic is how a test says no
+
 use dsync_core::raft::HardState;
 use dsync_core::types::Term;
 
@@ -75,7 +77,9 @@ fn batches_that_queue_during_a_sync_share_the_next_one() {
     // The writer is held inside its callback; these queue behind it.
     (2..=100).for_each(|number| writer.write(batch(number)));
     drop(release);
-    let WriterEvent::Synced { proofs, report } = events.recv().unwrap() else { panic!("not synced") };
+    let WriterEvent::Synced { proofs, report } = events.recv().unwrap() else {
+        panic!("not synced")
+    };
     assert_eq!(proofs, (2..=100).collect::<Vec<_>>());
     assert_eq!(report.batches, 99);
 }

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // a panic is how a test says no
+
 use std::fs as files;
 
 use bytes::Bytes;
@@ -417,7 +419,14 @@ fn bytes_that_imitate_the_log_inside_a_command_are_not_taken_for_it() {
     for offset in (0..SEGMENT_BYTES).step_by(8) {
         let stated = Position { segment: 9, offset };
         let seal = frame::Seal { salt: 0, segment: 1 };
-        frame::push_statement(&mut forged, offset, seal, Kind::EndMark, (Index(9), Term(9)), stated);
+        frame::push_statement(
+            &mut forged,
+            offset,
+            seal,
+            Kind::EndMark,
+            (Index(9), Term(9)),
+            stated,
+        );
     }
     forged.truncate(1200);
     let torn = log.end as usize;
