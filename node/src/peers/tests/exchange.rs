@@ -148,6 +148,8 @@ async fn a_peer_that_takes_no_byte_is_given_up() {
         .limits(|limits| {
             limits.write_stall = Duration::from_millis(50);
             limits.bulk_bytes = 64 * 1024 * 1024;
+            // Its silence must not be what ends it.
+            limits.idle = Duration::from_secs(3600);
         })
         .start()
         .await;
