@@ -135,7 +135,8 @@ pub struct Peers {
 
 impl Peers {
     /// Starts to look for the others and to connect. Incoming connections need a [`PeerServer`] as
-    /// well. Must be called within a tokio runtime.
+    /// well. Must be called within a tokio runtime. A message takes up to 256 KiB, so the capacity of
+    /// `events` bounds what received messages can take in memory.
     #[must_use]
     pub fn start(config: PeerConfig, events: mpsc::Sender<PeerEvent>) -> Self {
         let (tasks, all_ended) = mpsc::channel(1);

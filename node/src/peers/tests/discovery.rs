@@ -150,6 +150,27 @@ async fn a_list_with_names_and_the_node_itself_in_it_works() {
     assert_eq!(connected(&first), NodeName("node-2".into()));
 }
 
+/// Two addresses for every name.
+#[derive(Debug)]
+struct Twofold(Vec<SocketAddr>);
+
+impl Resolver for Twofold {
+    fn resolve<'a>(&'a self, _host: &'a str, _port: u16) -> Resolving<'a> {
+        Box::pin(async { Ok(self.0.clone()) })
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_answers_wrongly_does_not_hide_the_next_one() {
+    let other = Setup::new(2).start().await;
+    let stranger = Setup::new(3).start().await;
+    let mut setup = Setup::new(1);
+    setup.peers = "node-2=any:7071".parse().unwrap();
+    setup.resolver = Arc::new(Twofold(vec![stranger.address, other.address]));
+    let node = setup.start().await;
+    node.knows(2, |peer| peer.dialled == 2).await;
+}
+
 #[tokio::test]
 async fn the_systems_resolver_knows_this_machine() {
     let found = within(SystemResolver.resolve("127.0.0.1", 7071)).await.unwrap();
