@@ -3,7 +3,7 @@
 
 #![cfg(feature = "simulated")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dsync_core::raft::{Envelope, Message};
@@ -160,7 +160,7 @@ fn a_crashed_node_is_connected_again_when_it_is_back() {
 
 /// What node 1 sees, and when, in a run with a partition.
 fn trace() -> Vec<(Duration, PeerEvent)> {
-    let trace = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let trace = Arc::new(Mutex::new(Vec::new()));
     let written = trace.clone();
     let mut sim = simulation();
     sim.client(host(1), async move {

@@ -56,7 +56,7 @@ fn by_dns(id: u64, dns: &Arc<FakeDns>) -> Setup {
     setup
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn three_nodes_find_each_other_behind_one_name_and_none_finds_itself() {
     let dns = FakeDns::new(None);
     let mut nodes = Vec::new();
@@ -109,7 +109,7 @@ async fn an_address_without_a_node_is_dialled_until_dns_says_that_it_is_gone() {
 }
 
 /// A pod has an IPv4 and an IPv6 address.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_node_with_two_addresses_is_connected_once() {
     let other = Setup::new(2).start().await;
     let second = PeerServer::start(listener().await, &other.peers).unwrap().address();

@@ -165,7 +165,7 @@ async fn a_replaced_secret_file_counts_without_a_restart() {
     assert!(matches!(within(events.recv()).await, Some(PeerEvent::Introduced(_))));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn silent_strangers_cannot_lock_the_peers_out() {
     let node = Setup::new(1)
         .limits(|limits| {
