@@ -181,7 +181,7 @@ impl Worker {
         let event = match task {
             Task::Take { meta, machine } => self.take(meta, machine),
             Task::Read(read) => self.piece(&read),
-            Task::Write(write) => self.receive(write),
+            Task::Write(write) => self.receive(&write),
             Task::Hash { index, machine } => {
                 Some(SnapshotEvent::Hashed(StateHash { index, hash: machine.hash() }))
             }
@@ -228,12 +228,12 @@ impl Worker {
         }
     }
 
-    fn receive(&mut self, write: SnapshotWrite) -> Option<SnapshotEvent> {
-        match self.store.receive(&write) {
+    fn receive(&mut self, write: &SnapshotWrite) -> Option<SnapshotEvent> {
+        match self.store.receive(write) {
             Ok(Incoming::More { .. }) => None,
-            Ok(Incoming::Complete) => {
-                self.known.insert(write.meta.index, write.meta.clone());
-                Some(SnapshotEvent::Stored(write.meta))
+            Ok(Incoming::Stored(meta)) => {
+                self.known.insert(meta.index, meta.clone());
+                Some(SnapshotEvent::Stored(meta))
             }
             Err(error) => Some(SnapshotEvent::Broken(error.to_string())),
         }

@@ -70,12 +70,16 @@ fn locks(machine: &Machine) -> Value {
     let (mut active, mut waiting) = (Capped::default(), Capped::default());
     for lock in locks_view::locks(machine) {
         if let Some(first) = lock.holders.first() {
-            let owners = active.take(lock.holders.iter().map(|holder| &holder.owner));
-            active.lists.insert(lock.name.clone(), json!({ "type": first.mode, "owners": owners }));
+            let owners = lock.holders.iter().map(|holder| &holder.owner);
+            active.add(
+                &lock.name,
+                owners,
+                |owners| json!({ "type": first.mode, "owners": owners }),
+            );
         }
         if !lock.waiters.is_empty() {
-            let owners = waiting.take(lock.waiters.iter().map(|waiter| &waiter.owner));
-            waiting.lists.insert(lock.name, owners);
+            let owners = lock.waiters.iter().map(|waiter| &waiter.owner);
+            waiting.add(&lock.name, owners, |owners| owners);
         }
         if active.truncated || waiting.truncated {
             break;
@@ -94,10 +98,18 @@ struct Capped {
 }
 
 impl Capped {
-    fn take<'a>(&mut self, owners: impl ExactSizeIterator<Item = &'a Owner>) -> Value {
+    fn add<'a>(
+        &mut self,
+        lock: &str,
+        owners: impl ExactSizeIterator<Item = &'a Owner>,
+        draw: impl FnOnce(Value) -> Value,
+    ) {
         let room = LIST_MAX - self.owners;
         self.truncated |= owners.len() > room;
-        self.owners += owners.len().min(room);
-        owners.take(room).map(|owner| owner.name.clone()).collect()
+        if room > 0 {
+            self.owners += owners.len().min(room);
+            let owners = owners.take(room).map(|owner| owner.name.clone()).collect();
+            self.lists.insert(lock.to_owned(), draw(owners));
+        }
     }
 }

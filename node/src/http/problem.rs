@@ -209,8 +209,8 @@ impl From<LockRefusal> for Fault {
             LockRefusal::WaitsInOtherMode => {
                 Self::new(StatusCode::CONFLICT, "waits_in_other_mode", detail)
             }
-            LockRefusal::BadName(name) => Self::field(&name, detail),
-            LockRefusal::NoName | LockRefusal::NamedTwice(_) => Self::field("locks", detail),
+            LockRefusal::NoName | LockRefusal::NamedTwice(_) => Self::field("lock", detail),
+            LockRefusal::BadName(whose) => Self::field(&whose, detail),
             LockRefusal::NotSupported(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_supported", detail)
             }

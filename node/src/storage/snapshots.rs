@@ -115,6 +115,12 @@ struct Transfer {
 }
 
 impl SnapshotStore {
+    /// A second way to read the same folder, while the first one writes.
+    #[must_use]
+    pub fn reader(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), transfer: None }
+    }
+
     /// Opens the store and deletes what interrupted writes left.
     ///
     /// # Errors

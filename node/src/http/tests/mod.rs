@@ -7,5 +7,6 @@ mod fake_node;
 mod lock_reads;
 mod original;
 mod probes;
+mod scenarios;
 mod server;
 mod status;

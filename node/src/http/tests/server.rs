@@ -20,6 +20,8 @@ use crate::metrics::{Metrics, PortLabel};
 
 const SOON: Duration = Duration::from_millis(50);
 const NEVER: Duration = Duration::from_secs(3600);
+/// After this a test has failed; nothing is measured by it.
+const PATIENCE: Duration = Duration::from_secs(20);
 const PORT: PortLabel = PortLabel { port: "client" };
 /// Those who count this process's memory or sockets must not run beside each other.
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -52,8 +54,9 @@ async fn connect(server: &Server) -> TcpStream {
 /// Everything until the server closes.
 async fn read_all(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
-    // A reset after the answer is an end, too.
-    let _ = stream.read_to_end(&mut bytes).await;
+    // A reset after the answer is an end, too; no end at all is what many of these tests look for.
+    let end = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+    let _ = end.expect("the server keeps the connection open");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -93,7 +96,7 @@ async fn until(mut condition: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(Duration::from_secs(60), waiting).await.expect("it never came to be");
+    timeout(PATIENCE, waiting).await.expect("it never came to be");
 }
 
 const STATUS: &str = "GET /status HTTP/1.1\r\nhost: n\r\n\r\n";
