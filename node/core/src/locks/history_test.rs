@@ -11,7 +11,7 @@ use super::*;
 use crate::types::{ClusterTime, Index};
 
 const HISTORIES: u64 = 20_000;
-const STEPS: u32 = 30;
+const STEPS: u32 = 24;
 const WINDOW_MS: u64 = 40;
 
 const RULES: Rules = Rules {
