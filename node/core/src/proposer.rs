@@ -41,6 +41,9 @@
 //! let its memory grow with everything that follows. At most [`WINDOW`] numbers from the mark on are
 //! sent; the rest wait here.
 
+#[cfg(test)]
+mod proposer_test;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;

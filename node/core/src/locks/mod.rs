@@ -43,6 +43,10 @@ mod turn;
 mod view;
 mod wait_graph;
 
+#[cfg(test)]
+mod history_test;
+#[cfg(test)]
+mod script_test;
 
 pub use lease::ENDS_PER_ENTRY_MAX;
 pub use records::{LockCursor, LockRecord};
