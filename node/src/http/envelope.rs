@@ -63,7 +63,7 @@ pub(super) async fn wrap(State(site): State<Site>, mut request: Request, next: N
         elapsed_us = began.elapsed().as_micros(),
         "answered"
     );
-    count(&site, RequestLabels { status, ..labels }, began);
+    count(&site, &RequestLabels { status, ..labels }, began);
     response
 }
 
@@ -123,11 +123,11 @@ fn mark(
     }
 }
 
-fn count(site: &Site, labels: RequestLabels, began: Instant) {
+fn count(site: &Site, labels: &RequestLabels, began: Instant) {
     let metrics = &site.metrics.http;
     let route = RouteLabel { route: labels.route.clone() };
     metrics.request_seconds.get_or_create(&route).observe(began.elapsed().as_secs_f64());
-    metrics.requests.get_or_create(&labels).inc();
+    metrics.requests.get_or_create(labels).inc();
 }
 
 /// Runs a handler to its end or to its panic. What the handler shares with others is behind the

@@ -172,7 +172,8 @@ async fn a_peer_that_does_not_read_its_answer_is_cut() {
 
 #[tokio::test]
 async fn a_body_that_trickles_is_408_and_the_connection_closes() {
-    let (server, _) = node(patient()).await;
+    let router = client_router(FakeNode::granting().hasty().site);
+    let (server, _) = serve(router, patient()).await;
     let request = "POST /lock/acquire HTTP/1.1\r\nhost: n\r\ncontent-length: 9\r\n\r\n{";
     let answer = ask(&mut connect(&server).await, request).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
