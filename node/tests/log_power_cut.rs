@@ -10,6 +10,10 @@
 //! and the boot count rises. At the end of each disk a random bit of the log is flipped: that is
 //! reported, or does no harm.
 //!
+//! What this disk cannot play: a failed write-back after which the kernel holds pages for clean
+//! (rules 4 and 6 of recovery guard against it), and a rename that is durable without its folder's
+//! sync.
+//!
 //! `DSYNC_CUTS` is the number of deaths (200); `DSYNC_SEED` runs one disk again.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test says no

@@ -165,6 +165,20 @@ fn segments_below_the_log_start_are_deleted_and_the_rest_suffices() {
 }
 
 #[test]
+fn segments_that_remain_after_a_deletion_prove_the_end_by_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(folder.path());
+    write(&mut log, &[entry(1, 1)]);
+    // The order to void goes into the first segment, and the batch ends in the next one.
+    write(&mut log, &[snapshot(50, 51, true), entry_of(51, 1, 1700)]);
+    log.maintain().unwrap();
+    assert!(!segments(folder.path()).contains(&1));
+    drop(log);
+    let recovered = reopen(folder.path());
+    assert_eq!((recovered.log_start, indexes(&recovered)), (Index(51), vec![(51, 1)]));
+}
+
+#[test]
 fn snapshot_that_voids_the_log_leaves_no_entry() {
     let folder = tempfile::tempdir().unwrap();
     let (mut log, _) = open(folder.path());
