@@ -53,6 +53,8 @@ mod read;
 mod ready;
 mod replication;
 mod rng;
+#[cfg(test)]
+mod script_test;
 mod snapshot;
 mod state_hash;
 mod status;
