@@ -9,6 +9,7 @@
 pub mod contract;
 pub mod locks;
 pub mod machine;
+pub mod proposer;
 pub mod quorum;
 pub mod raft;
 pub mod types;

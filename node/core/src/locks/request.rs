@@ -4,6 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::Index;
 
+/// Most holders that an answer names, so that a lock with 100,000 readers answers in one frame.
+pub const HOLDERS_NAMED_MAX: usize = 16;
+/// Most owners of a cycle that an answer names; a search finds a shortest cycle, so longer ones are
+/// rare.
+pub const CYCLE_NAMED_MAX: usize = 256;
+
 /// How a lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -79,13 +85,13 @@ pub enum AcquireOutcome {
     Waiting {
         /// How many waiters stand before it.
         ahead: u32,
-        /// Who holds the lock now.
+        /// Who holds the lock now: in the order of their names, at most [`HOLDERS_NAMED_MAX`].
         holders: Vec<Owner>,
     },
     /// This request would close a cycle, so it was not queued.
     Deadlock {
         /// The owners in order, each waiting for the next, the last for the first; the asker is
-        /// first. Beside each, the lock it waits for.
+        /// first. Beside each, the lock it waits for. At most [`CYCLE_NAMED_MAX`] are named.
         cycle: Vec<(Owner, String)>,
     },
     /// Not taken; nothing changed.
@@ -112,6 +118,9 @@ pub enum LockRefusal {
         /// Its value.
         limit: u64,
     },
+    /// A lock's or an owner's name is empty or holds a control character.
+    #[error("{0} must have at least one byte and no control characters")]
+    BadName(String),
 }
 
 /// What became of a [`Release`].

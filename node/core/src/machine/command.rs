@@ -51,8 +51,9 @@ pub enum Operation {
     ReleaseLock(Release),
 }
 
-/// What applying a command says to the one who sent it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What applying a command says to the one who sent it. Kept in the state, and in snapshots, until
+/// its sender says that it needs it no longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The boot is registered.
     BootRegistered,
