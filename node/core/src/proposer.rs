@@ -1,18 +1,98 @@
-//! One process's commands on their way into the log (essay to come with the code).
+//! One process's commands on their way into the log.
+//!
+//! # Problem
+//!
+//! A command is handed to whoever leads, perhaps over the network. It may be refused, lost, taken in
+//! and lost with its leader, or applied while this node does not look. The client wants one effect
+//! and the truth about it.
+//!
+//! # Idea
+//!
+//! Every command gets a number and goes out again, with the same number, until its answer is applied
+//! here or its deadline passes. The machine remembers per process which numbers it has applied, and
+//! what it said (see `machine/session.rs`).
+//!
+//! # Why this is exactly once
+//!
+//! - *At most once*: the machine applies a number only if it is not below the process's low-water
+//!   mark and not remembered, and it forgets a number only when the mark passes it.
+//! - *The answer is that of the one effect*: the mark is the lowest number still outstanding here, so
+//!   it never passes a number whose answer is still wanted.
+//! - *A given-up number*: its outcome is unknown to the client, and whatever copy of it is applied
+//!   first is the only one. It is no longer outstanding, so the mark passes it as soon as everything
+//!   before it is settled, and the next command that is applied carries the mark: from then on a late
+//!   copy is void. Should this process never send another command, the copy is void by its age, or by
+//!   the next process's registration.
+//!
+//! # What a refusal is worth
+//!
+//! A refused attempt changes nothing, so a command of which every attempt was refused was *never
+//! taken*: the client may be told so. An attempt that was not refused may lie in some leader's log.
+//! This leans on Raft: a ticket may be refused only if no copy of that message can be taken any more.
+//!
+//! # Order
+//!
+//! The process registers itself first; everything else waits for that. Commands go out in the order
+//! of their numbers, but attempts overtake each other: the order of effects is the log's.
+//!
+//! # Window
+//!
+//! The machine keeps outcomes from the mark on, so one command that stays outstanding for long would
+//! let its memory grow with everything that follows. At most [`WINDOW`] numbers from the mark on are
+//! sent; the rest wait here.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::machine::{Operation, Origin, Outcome};
+use crate::machine::{Command, Operation, Origin, Outcome, StoredCommand};
 use crate::raft::Refusal;
 use crate::types::{BootCount, BootId, ClusterTime, LocalTime, NodeId};
+use crate::wire;
+
+/// Most numbers, from the low-water mark on, that are under way: what the machine remembers of one
+/// node at most.
+pub const WINDOW: u64 = 16 * 1024;
+/// Most bytes of commands in one ticket (a single larger command goes alone).
+pub const TICKET_BYTES_MAX: usize = 64 * 1024;
+/// The registration's number. It does not expire.
+const REGISTRATION: u64 = 1;
 
 /// The outstanding commands of one process.
 #[derive(Debug)]
 pub struct Proposer {
     node: NodeId,
     boot: BootId,
-    count: BootCount,
     retry_ms: u64,
+    registered: bool,
+    next_sequence: u64,
+    next_ticket: u64,
+    /// Everything without an answer. Its first key is the low-water mark.
+    pending: BTreeMap<u64, Pending>,
+    /// When which command goes out next; exactly the keys of `pending` below `held_from`.
+    due: BTreeSet<(LocalTime, u64)>,
+    /// The first number that was not let into `due` yet: at or below the window's end.
+    held_from: u64,
+    /// When which command is given up; the keys of `pending` but the registration.
+    deadlines: BTreeSet<(LocalTime, u64)>,
+    /// Attempts that were not refused so far, with those of their commands that are pending.
+    tickets: BTreeMap<u64, BTreeSet<u64>>,
+    /// Refused for good; the next [`Proposer::expired`] gives them up.
+    hopeless: BTreeSet<u64>,
+}
+
+/// One command without an answer.
+#[derive(Debug)]
+struct Pending {
+    operation: Operation,
+    taken_at: ClusterTime,
+    deadline: LocalTime,
+    /// Its entry in `due`, if it has one.
+    next_attempt: LocalTime,
+    /// Attempts of it that were not refused. Not empty: it may have been taken.
+    tickets: Vec<u64>,
+    /// Why the last refused attempt was refused.
+    refusal: Option<Refusal>,
 }
 
 /// A command that is given up.
@@ -27,13 +107,31 @@ pub struct Expired {
 }
 
 impl Proposer {
-    /// A process that has not registered yet.
+    /// A process that has not registered yet. `retry_ms`: how long an attempt without an answer
+    /// waits before the next one.
     #[must_use]
     pub fn new(node: NodeId, boot: BootId, count: BootCount, retry_ms: u64) -> Self {
-        Self { node, boot, count, retry_ms }
+        let mut proposer = Self {
+            node,
+            boot,
+            retry_ms,
+            registered: false,
+            next_sequence: REGISTRATION,
+            next_ticket: 1,
+            pending: BTreeMap::new(),
+            due: BTreeSet::new(),
+            held_from: REGISTRATION,
+            deadlines: BTreeSet::new(),
+            tickets: BTreeMap::new(),
+            hopeless: BTreeSet::new(),
+        };
+        let (never, start) = (LocalTime(u64::MAX), LocalTime(0));
+        proposer.take_in(start, ClusterTime(0), Operation::RegisterBoot { count }, never);
+        proposer
     }
 
-    /// Takes a command in, and numbers it. `cluster_time` is this node's applied time.
+    /// Takes a command in, and numbers it. `cluster_time` is this node's applied time. It goes out
+    /// with the next [`Proposer::attempts`].
     pub fn submit(
         &mut self,
         now: LocalTime,
@@ -41,57 +139,208 @@ impl Proposer {
         operation: Operation,
         deadline: LocalTime,
     ) -> u64 {
-        let _ = (now, cluster_time, operation, deadline, self.node, self.boot, self.count);
-        self.retry_ms
+        let sequence = self.take_in(now, cluster_time, operation, deadline);
+        self.deadlines.insert((deadline, sequence));
+        sequence
     }
 
     /// What to hand to Raft as `Input::Propose` now: tickets, each with its encoded commands.
     pub fn attempts(&mut self, now: LocalTime) -> Vec<(u64, Vec<Bytes>)> {
-        let _ = now;
-        Vec::new()
+        let mut attempts: Vec<(u64, Vec<Bytes>)> = Vec::new();
+        let mut room = 0;
+        for sequence in self.take_due(now) {
+            let Some(command) = self.encode(sequence) else { continue };
+            if attempts.is_empty() || command.len() > room {
+                attempts.push((self.open_ticket(), Vec::new()));
+                room = TICKET_BYTES_MAX;
+            }
+            room = room.saturating_sub(command.len());
+            if let Some((ticket, commands)) = attempts.last_mut() {
+                commands.push(command);
+                self.note_attempt(*ticket, sequence);
+            }
+        }
+        attempts
     }
 
     /// Raft did not take a ticket.
     pub fn refused(&mut self, now: LocalTime, ticket: u64, refusal: Refusal) {
-        let _ = (now, ticket, refusal);
+        for sequence in self.tickets.remove(&ticket).unwrap_or_default() {
+            let Some(pending) = self.pending.get_mut(&sequence) else { continue };
+            pending.tickets.retain(|open| *open != ticket);
+            pending.refusal = Some(refusal);
+            let hopeless = refusal == Refusal::Overloaded && pending.tickets.is_empty();
+            if hopeless && sequence != REGISTRATION {
+                self.hopeless.insert(sequence);
+                self.schedule(sequence, LocalTime(u64::MAX));
+            } else {
+                self.schedule(sequence, now.plus(self.retry_ms));
+            }
+        }
     }
 
     /// Another leader: everything outstanding goes out again with the next
     /// [`Proposer::attempts`].
     pub fn leader_changed(&mut self, now: LocalTime) {
-        let _ = now;
+        let waiting: Vec<u64> = self.due.iter().map(|(_, sequence)| *sequence).collect();
+        for sequence in waiting {
+            if !self.hopeless.contains(&sequence) {
+                self.schedule(sequence, now);
+            }
+        }
     }
 
     /// A command was applied on this node; call it for every answer. `Some` if it is an outstanding
-    /// one of this process: it is settled by that. [`Outcome::DiskRefused`], whatever the command:
-    /// the node must stop.
+    /// one of this process, which is settled by that. If the outcome is [`Outcome::DiskRefused`], of
+    /// whatever command, this node must stop.
     pub fn applied(&mut self, origin: &Origin, outcome: Outcome) -> Option<(u64, Outcome)> {
-        let _ = origin;
-        Some((0, outcome))
+        if origin.node != self.node || origin.boot != self.boot {
+            return None;
+        }
+        if outcome == Outcome::BootRegistered {
+            self.registered = true;
+        }
+        self.settle(origin.sequence)?;
+        Some((origin.sequence, outcome))
     }
 
-    /// Gives up, and returns, what is past its deadline or was refused for good.
+    /// Gives up, and returns, what is past its deadline and what was refused for good.
     pub fn expired(&mut self, now: LocalTime) -> Vec<Expired> {
-        let _ = now;
-        Vec::new()
+        let mut given_up = std::mem::take(&mut self.hopeless);
+        given_up.extend(self.deadlines.range(..=(now, u64::MAX)).map(|(_, sequence)| *sequence));
+        given_up.into_iter().filter_map(|sequence| self.give_up(sequence)).collect()
     }
 
     /// When [`Proposer::attempts`] or [`Proposer::expired`] next has something to do, if nothing
-    /// else happens. `None`: only after something else happens.
+    /// else happens; a time that has passed means now. `None`: only after something else happens.
     #[must_use]
     pub fn next_wake(&self) -> Option<LocalTime> {
-        None
+        if !self.hopeless.is_empty() {
+            return Some(LocalTime(0));
+        }
+        let attempt = if self.registered {
+            self.due.first().map(|(at, _)| *at)
+        } else {
+            self.pending.get(&REGISTRATION).map(|pending| pending.next_attempt)
+        };
+        attempt.into_iter().chain(self.deadlines.first().map(|(at, _)| *at)).min()
     }
 
     /// The boot is registered: commands flow.
     #[must_use]
     pub fn registered(&self) -> bool {
-        false
+        self.registered
     }
 
     /// How many commands wait for an answer, the registration not counted.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        0
+        self.deadlines.len()
+    }
+
+    fn take_in(
+        &mut self,
+        now: LocalTime,
+        taken_at: ClusterTime,
+        operation: Operation,
+        deadline: LocalTime,
+    ) -> u64 {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let (tickets, refusal) = (Vec::new(), None);
+        let pending =
+            Pending { operation, taken_at, deadline, next_attempt: now, tickets, refusal };
+        self.pending.insert(sequence, pending);
+        self.open_window();
+        sequence
+    }
+
+    /// What goes out now, in the order of numbers; its next attempt is planned.
+    fn take_due(&mut self, now: LocalTime) -> Vec<u64> {
+        let due = self.due.range(..=(now, u64::MAX)).map(|(_, sequence)| *sequence);
+        let mut sequences: Vec<u64> =
+            due.filter(|sequence| self.registered || *sequence == REGISTRATION).collect();
+        sequences.sort_unstable();
+        for sequence in &sequences {
+            self.schedule(*sequence, now.plus(self.retry_ms));
+        }
+        sequences
+    }
+
+    fn encode(&self, sequence: u64) -> Option<Bytes> {
+        let pending = self.pending.get(&sequence)?;
+        let origin = Origin {
+            node: self.node,
+            boot: self.boot,
+            sequence,
+            low_water: self.low_water(),
+            taken_at: pending.taken_at,
+        };
+        let command = Command { origin, operation: pending.operation.clone() };
+        Some(Bytes::from(wire::encode(&StoredCommand::V1(command))))
+    }
+
+    fn open_ticket(&mut self) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        ticket
+    }
+
+    fn note_attempt(&mut self, ticket: u64, sequence: u64) {
+        self.tickets.entry(ticket).or_default().insert(sequence);
+        if let Some(pending) = self.pending.get_mut(&sequence) {
+            pending.tickets.push(ticket);
+        }
+    }
+
+    fn give_up(&mut self, sequence: u64) -> Option<Expired> {
+        let pending = self.settle(sequence)?;
+        let sent = !pending.tickets.is_empty();
+        Some(Expired { sequence, sent, refusal: pending.refusal })
+    }
+
+    /// Takes a command out of every map. The mark may rise by that, and the window move.
+    fn settle(&mut self, sequence: u64) -> Option<Pending> {
+        let pending = self.pending.remove(&sequence)?;
+        self.due.remove(&(pending.next_attempt, sequence));
+        self.deadlines.remove(&(pending.deadline, sequence));
+        self.hopeless.remove(&sequence);
+        for ticket in &pending.tickets {
+            self.drop_from_ticket(*ticket, sequence);
+        }
+        self.open_window();
+        Some(pending)
+    }
+
+    fn drop_from_ticket(&mut self, ticket: u64, sequence: u64) {
+        let Some(sequences) = self.tickets.get_mut(&ticket) else { return };
+        sequences.remove(&sequence);
+        if sequences.is_empty() {
+            self.tickets.remove(&ticket);
+        }
+    }
+
+    /// Moves an attempt of a command that is inside the window.
+    fn schedule(&mut self, sequence: u64, at: LocalTime) {
+        let Some(pending) = self.pending.get_mut(&sequence) else { return };
+        self.due.remove(&(pending.next_attempt, sequence));
+        pending.next_attempt = at;
+        self.due.insert((at, sequence));
+    }
+
+    /// Lets out what the window has reached.
+    fn open_window(&mut self) {
+        let end = self.low_water().saturating_add(WINDOW).min(self.next_sequence);
+        if end > self.held_from {
+            for (sequence, pending) in self.pending.range(self.held_from..end) {
+                self.due.insert((pending.next_attempt, *sequence));
+            }
+            self.held_from = end;
+        }
+    }
+
+    /// Every number below this is settled.
+    fn low_water(&self) -> u64 {
+        self.pending.first_key_value().map_or(self.next_sequence, |(sequence, _)| *sequence)
     }
 }

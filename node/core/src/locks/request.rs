@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::turn::Rules;
 use crate::types::Index;
 
 /// Most holders that an answer names, so that a lock with 100,000 readers answers in one frame.
@@ -107,7 +108,13 @@ pub enum LockRefusal {
     /// An exclusive waiter asked for shared, or the other way.
     #[error("this owner already waits for this lock in the other mode")]
     WaitsInOtherMode,
-    /// More than one name, or more than one permit.
+    /// No name at all.
+    #[error("no lock is named")]
+    NoName,
+    /// The same lock stands twice in one request.
+    #[error("the lock {0} is named twice")]
+    NamedTwice(String),
+    /// More than one name, or another number of permits than 1.
     #[error("{0} is not supported yet")]
     NotSupported(String),
     /// A limit of the settings is reached.
@@ -118,8 +125,8 @@ pub enum LockRefusal {
         /// Its value.
         limit: u64,
     },
-    /// A lock's or an owner's name is empty or holds a control character.
-    #[error("{0} must have at least one byte and no control characters")]
+    /// The name of the lock, the owner or the principal is empty or holds a control character.
+    #[error("the name of the {0} must have at least one byte and no control characters")]
     BadName(String),
 }
 
@@ -132,4 +139,43 @@ pub enum ReleaseOutcome {
     LeftQueue,
     /// The owner neither holds nor waits for it.
     NotHolder,
+}
+
+impl Acquire {
+    /// The one lock that is asked for, if the request keeps to the rules.
+    pub(super) fn checked_item(&self, rules: &Rules) -> Result<&LockItem, LockRefusal> {
+        let item = self.only_item()?;
+        check_name("lock", &item.name, rules)?;
+        check_name("owner", &self.owner.name, rules)?;
+        check_name("principal", &self.owner.principal, rules)?;
+        if item.permits != 1 {
+            return Err(LockRefusal::NotSupported("another number of permits than 1".to_owned()));
+        }
+        Ok(item)
+    }
+
+    fn only_item(&self) -> Result<&LockItem, LockRefusal> {
+        let mut names: Vec<&str> = self.items.iter().map(|item| item.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(LockRefusal::NamedTwice(twice[0].to_owned()));
+        }
+        match self.items.as_slice() {
+            [] => Err(LockRefusal::NoName),
+            [item] => Ok(item),
+            _ => Err(LockRefusal::NotSupported("a request for several locks".to_owned())),
+        }
+    }
+}
+
+/// `what` names the field in the refusal.
+fn check_name(what: &str, name: &str, rules: &Rules) -> Result<(), LockRefusal> {
+    let max = rules.name_bytes_max;
+    if name.len() > usize::try_from(max).unwrap_or(usize::MAX) {
+        return Err(LockRefusal::Limit { setting: "name_bytes_max".to_owned(), limit: max.into() });
+    }
+    if name.is_empty() || name.chars().any(char::is_control) {
+        return Err(LockRefusal::BadName(what.to_owned()));
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! What can be read of the lock table: for `/status` and `GET /v1/locks/{name}`.
 
+use super::lock::{Hold, Lock, Waiter};
 use super::request::{HoldId, Mode, Owner};
 use super::table::LockTable;
 use crate::types::ClusterTime;
@@ -54,20 +55,20 @@ impl<'a> LocksView<'a> {
     /// One lock; `None` if nobody holds it or waits for it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<LockView> {
-        let _ = (self.table, self.now, name);
-        None
+        view(name, self.table.locks.get(name)?, self.now)
     }
 
     /// Every lock in the order of names, made one at a time: a caller may stop whenever it has
     /// enough.
     pub fn iter(&self) -> impl Iterator<Item = LockView> + use<'a> {
-        std::iter::empty()
+        let now = self.now;
+        self.table.locks.iter().filter_map(move |(name, lock)| view(name, lock, now))
     }
 
-    /// How many names are in the table (a name whose last hold has just ended may still count).
+    /// How many names are in the table. One whose last hold has just ended may still count.
     #[must_use]
     pub fn names(&self) -> usize {
-        0
+        self.table.locks.size()
     }
 }
 
@@ -76,5 +77,31 @@ impl LockTable {
     #[must_use]
     pub fn view(&self, now: ClusterTime) -> LocksView<'_> {
         LocksView { table: self, now }
+    }
+}
+
+fn view(name: &str, lock: &Lock, now: ClusterTime) -> Option<LockView> {
+    let holders: Vec<_> = lock.live_holders(now).map(|(owner, hold)| holder(owner, hold)).collect();
+    let waiters: Vec<_> = lock.live_waiters(0, now).map(|(_, one)| waiter(one)).collect();
+    let idle = holders.is_empty() && waiters.is_empty();
+    (!idle).then(|| LockView { name: name.to_owned(), holders, waiters })
+}
+
+fn holder(owner: &Owner, hold: &Hold) -> HolderView {
+    HolderView {
+        owner: owner.clone(),
+        mode: hold.mode,
+        hold: hold.id,
+        token: hold.token,
+        claimed: !hold.claim,
+        ends_at: hold.ends_at,
+    }
+}
+
+fn waiter(waiter: &Waiter) -> WaiterView {
+    WaiterView {
+        owner: Owner::clone(&waiter.owner),
+        mode: waiter.mode,
+        place_ends_at: waiter.place_ends_at,
     }
 }

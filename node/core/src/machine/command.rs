@@ -26,7 +26,7 @@ pub struct Command {
 pub struct Origin {
     /// The node that took it in.
     pub node: NodeId,
-    /// Its process. A command whose boot is not its node's newest registered one is void.
+    /// Its process. A command whose boot is not its node's newest registered one changes nothing.
     pub boot: BootId,
     /// Its number within the process, from 1.
     pub sequence: u64,
@@ -58,9 +58,11 @@ pub enum Outcome {
     /// The boot is registered.
     BootRegistered,
     /// Another process of the same disk has used this boot count or a later one: the disk was copied
-    /// or restored, and this node must stop.
+    /// or restored, and this node must stop. Also the answer to any later command of a process that
+    /// was registered once and is no longer the newest: whether an earlier copy of that command was
+    /// applied is then forgotten, so it cannot be called void.
     DiskRefused,
-    /// Not applied and never will be.
+    /// Not applied and never will be: too late, or below the low-water mark.
     Void,
     /// Of [`Operation::AcquireLock`].
     Acquire(AcquireOutcome),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::locks::Rules;
+
 /// The settings, set by the founding entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -12,9 +14,9 @@ pub struct Settings {
     pub command_retention_ms: u64,
     /// Most waiters of one lock.
     pub lock_waiters_max: u32,
-    /// Most holds of one owner.
+    /// Most holds and waits of one owner, together.
     pub owner_holds_max: u32,
-    /// Most bytes of a lock's or an owner's name.
+    /// Most bytes of a lock's name, an owner's name, or a principal.
     pub name_bytes_max: u32,
 }
 
@@ -26,6 +28,19 @@ impl Default for Settings {
             lock_waiters_max: 10_000,
             owner_holds_max: 10_000,
             name_bytes_max: 256,
+        }
+    }
+}
+
+impl Settings {
+    /// What of it the lock table obeys.
+    #[must_use]
+    pub fn lock_rules(&self) -> Rules {
+        Rules {
+            claim_window_ms: self.claim_window_ms,
+            lock_waiters_max: self.lock_waiters_max,
+            owner_holds_max: self.owner_holds_max,
+            name_bytes_max: self.name_bytes_max,
         }
     }
 }

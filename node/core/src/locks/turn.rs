@@ -1,0 +1,45 @@
+//! One applied entry, as the lock table sees it: where, when, and by which rules.
+
+use super::request::HoldId;
+use crate::types::{ClusterTime, Index};
+
+/// The numbers that the table obeys. Part of the replicated settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How long a place and a claim are kept.
+    pub claim_window_ms: u64,
+    /// Most waiters of one lock.
+    pub lock_waiters_max: u32,
+    /// Most holds and waits of one owner, together: a wait becomes a hold without being asked again.
+    pub owner_holds_max: u32,
+    /// Most bytes of a lock's name, an owner's name, or a principal.
+    pub name_bytes_max: u32,
+}
+
+/// One entry being applied.
+#[derive(Debug)]
+pub struct Turn {
+    /// The entry.
+    pub index: Index,
+    /// Its stamp: "now" for everything that it does.
+    pub now: ClusterTime,
+    /// The rules in force.
+    pub rules: Rules,
+    /// Grants that this entry has made so far: the position of the next one's hold id.
+    grants: u32,
+}
+
+impl Turn {
+    /// The start of an entry's application.
+    #[must_use]
+    pub fn new(index: Index, now: ClusterTime, rules: Rules) -> Self {
+        Self { index, now, rules, grants: 0 }
+    }
+
+    /// The id of the next grant. Unique for ever, since an index is applied once.
+    pub(super) fn next_hold_id(&mut self) -> HoldId {
+        let id = HoldId { index: self.index, position: self.grants };
+        self.grants += 1;
+        id
+    }
+}
