@@ -1,4 +1,18 @@
 //! A dsync node: the shell around the pure core.
 
+#[cfg(not(feature = "simulated"))]
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod consensus;
 pub mod handle;
+pub mod health;
+pub mod http;
+mod log_port;
+pub mod member;
+pub mod metrics;
 pub mod peers;
+#[cfg(not(feature = "simulated"))]
+pub mod runtime;
+pub mod storage;
+pub mod telemetry;

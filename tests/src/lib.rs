@@ -1,1 +1,3 @@
 //! Simulator, checkers and suites.
+
+pub mod xtask;

@@ -128,7 +128,6 @@ impl Dialler<'_> {
     }
 
     fn failed(&self, error: &HandshakeError) -> Wait {
-        tracing::debug!(target_address = %self.target.label(), lane = ?self.lane, %error, "dial failed");
         self.show(None, Some(error.to_string()));
         match error {
             HandshakeError::Refused(Refusal::OwnAddress) => Wait::Own,
@@ -151,13 +150,19 @@ impl Dialler<'_> {
         sleep(pause.next()).await;
     }
 
-    /// One lane speaks for both.
+    /// One lane speaks for both. A problem is logged when it is new, and not at every attempt.
     fn show(&self, connected: Option<NodeName>, problem: Option<String>) {
-        if self.lane == Lane::Urgent {
-            let target = self.target.label();
-            let expected = self.target.name.clone();
-            let status = TargetStatus { target, expected, connected, problem };
-            self.shared.targets().insert(self.target.clone(), status);
+        if self.lane == Lane::Bulk {
+            return;
+        }
+        let target = self.target.label();
+        let expected = self.target.name.clone();
+        let status = TargetStatus { target, expected, connected, problem };
+        let before = self.shared.targets().insert(self.target.clone(), status.clone());
+        if let Some(problem) = &status.problem
+            && before.is_some_and(|before| before.problem.as_ref() != Some(problem))
+        {
+            tracing::info!(address = status.target, problem, "a peer is not connected");
         }
     }
 

@@ -208,13 +208,12 @@ async fn follow_dns(shared: &Arc<Shared>, host: &str, port: u16, expected: usize
             Ok(found) => follow(shared, &mut dialled, &found),
             Err(error) => tracing::debug!(host, %error, "peers' name does not resolve now"),
         }
-        let settled = shared.is_settled(expected);
+        // At most one question in this time, however often connections come and go.
+        sleep(shared.limits.resolve_missing).await;
         changes.mark_unchanged();
-        if settled {
+        if shared.is_settled(expected) {
             // A change means that somebody left, or that a node came which DNS may know by now.
             let _ = timeout(shared.limits.resolve_settled, changes.changed()).await;
-        } else {
-            sleep(shared.limits.resolve_missing).await;
         }
     }
 }

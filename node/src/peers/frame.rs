@@ -24,7 +24,7 @@ pub const FRAME_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Length and checksum.
 pub(super) const HEADER_BYTES: usize = 8;
 /// How much is asked of the socket at once: many small frames, or a good part of a large one.
-const READ_BYTES: usize = 16 * 1024;
+const READ_BYTES: usize = 64 * 1024;
 
 /// What one frame says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

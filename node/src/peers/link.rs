@@ -75,6 +75,7 @@ pub(super) async fn run(shared: &Shared, proven: Proven) -> LinkEnd {
         }
     };
     let theirs = proven.theirs.clone();
+    let seat = Seat { shared, node_id: theirs.node_id, number: place.number };
     match proven.role {
         Role::Dialler => shared.metrics.dialled.one(),
         Role::Listener => shared.metrics.accepted.one(),
@@ -83,10 +84,30 @@ pub(super) async fn run(shared: &Shared, proven: Proven) -> LinkEnd {
         role = ?proven.role, address = %proven.address, "peer connected");
     let end = work(shared, proven, &place).await;
     tracing::info!(peer = %theirs.name, node_id = %theirs.node_id, reason = %end, "peer connection ended");
-    if shared.table.detach(theirs.node_id, place.number) {
+    if seat.leave() {
         let _ = shared.events.send(PeerEvent::Unreachable(theirs.node_id)).await;
     }
     end
+}
+
+/// Takes the connection out of the table even if its task is dropped half way.
+struct Seat<'a> {
+    shared: &'a Shared,
+    node_id: NodeId,
+    number: u64,
+}
+
+impl Seat<'_> {
+    /// True if messages may have been lost with the connection.
+    fn leave(&self) -> bool {
+        self.shared.table.detach(self.node_id, self.number)
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
 }
 
 async fn work(shared: &Shared, proven: Proven, place: &Place) -> LinkEnd {

@@ -41,6 +41,8 @@ pub mod server;
 mod table;
 
 #[cfg(test)]
+mod simulated_tests;
+#[cfg(test)]
 mod tests;
 
 pub use dialler::TargetStatus;

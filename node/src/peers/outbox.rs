@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::introduction::Lane;
@@ -149,29 +149,25 @@ impl Queue {
     }
 
     fn take(&mut self, bytes_max: usize) -> Option<(Bytes, usize)> {
-        let mut batch = BytesMut::new();
-        let mut frames = 0;
-        if let Some(introduction) = self.introduction.take() {
-            batch.extend_from_slice(&introduction);
-            frames += 1;
-        }
+        let mut batch: Vec<Bytes> = self.introduction.take().into_iter().collect();
+        let mut bytes: usize = batch.iter().map(Bytes::len).sum();
         while let Some(next) = self.frames.front() {
-            if !batch.is_empty() && batch.len() + next.len() > bytes_max {
+            if !batch.is_empty() && bytes + next.len() > bytes_max {
                 break;
             }
-            if let Some(frame) = self.pop() {
-                batch.extend_from_slice(&frame);
-                frames += 1;
-            }
+            bytes += next.len();
+            batch.extend(self.pop());
         }
         if self.frames.is_empty() {
             self.gap = false;
-            if let Some(farewell) = self.farewell.take() {
-                batch.extend_from_slice(&farewell);
-                frames += 1;
-            }
+            batch.extend(self.farewell.take());
         }
-        (frames > 0).then(|| (batch.freeze(), frames))
+        match batch.len() {
+            0 => None,
+            // A large append mostly waits alone: do not copy it once more.
+            1 => batch.pop().map(|only| (only, 1)),
+            frames => Some((batch.concat().into(), frames)),
+        }
     }
 }
 

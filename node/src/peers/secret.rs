@@ -314,11 +314,133 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 /// Exactly 32 bytes in hex, or nothing.
 pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
+    // `from_str_radix` alone would take a sign.
+    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
     for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "sixteen bytes ok";
+
+    fn challenge() -> Challenge {
+        Challenge { dialler: [1; 32], listener: [2; 32] }
+    }
+
+    fn secret() -> ClusterSecret {
+        ClusterSecret(ONE.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn one_or_two_lines_of_sixteen_bytes_are_secrets() {
+        assert_eq!(Secrets::parse(ONE.as_bytes()).unwrap().0.len(), 1);
+        let two = format!("\r\n {ONE}\r\n\n{ONE}2\n");
+        assert_eq!(Secrets::parse(two.as_bytes()).unwrap().0.len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_secret_is_refused_without_being_shown() {
+        let refused = |text: &str| Secrets::parse(text.as_bytes()).unwrap_err();
+        assert!(matches!(refused(" \n\n"), SecretError::Empty));
+        let short = refused(&format!("{ONE}\ntoo short\n"));
+        assert!(matches!(short, SecretError::TooShort { line: 2, bytes: 9 }));
+        assert!(!short.to_string().contains("too short"), "{short}");
+        let three = refused(&format!("{ONE}\n").repeat(3));
+        assert!(matches!(three, SecretError::TooMany { lines: 3 }));
+        assert_eq!(format!("{:?}", secret()), "ClusterSecret(..)");
+    }
+
+    #[test]
+    fn a_created_file_is_random_private_and_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (folder.path().join("a"), folder.path().join("b"));
+        let made = Secrets::create(&first).unwrap();
+        assert_eq!(Secrets::read(&first).unwrap(), made);
+        assert_ne!(Secrets::create(&second).unwrap(), made);
+        assert!(matches!(Secrets::create(&first), Err(SecretError::Create { .. })));
+        #[cfg(unix)]
+        {
+            let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&first).unwrap());
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_huge_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let missing = Secrets::read(&path).unwrap_err().to_string();
+        assert!(missing.contains("secret"), "{missing}");
+        fs::write(&path, vec![b'x'; 5000]).unwrap();
+        assert!(matches!(Secrets::read(&path), Err(SecretError::TooLarge)));
+    }
+
+    #[test]
+    fn a_file_that_became_bad_leaves_the_last_good_secrets_in_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, ONE).unwrap();
+        let source = SecretSource::file(&path).unwrap();
+        assert!(!source.reload().unwrap());
+        fs::write(&path, "short").unwrap();
+        assert!(source.reload().is_err());
+        assert_eq!(source.current().0, [secret()]);
+        fs::write(&path, format!("{ONE}\n{ONE}2")).unwrap();
+        assert!(source.reload().unwrap());
+        assert_eq!(source.current().0.len(), 2);
+    }
+
+    /// The bytes that HMAC-SHA256 gives by its definition, so that a change of what is covered, or of
+    /// its order, is noticed: nodes of two releases must agree.
+    #[test]
+    fn a_proof_is_the_hmac_of_its_parts_with_their_lengths() {
+        let mut said = Vec::new();
+        for part in [b"dsync peer 1 proof".as_slice(), b"dialler", &[1; 32], &[2; 32]] {
+            said.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            said.extend_from_slice(part);
+        }
+        let mut key = ONE.as_bytes().to_vec();
+        key.resize(64, 0);
+        let pad = |byte: u8| key.iter().map(|k| k ^ byte).collect::<Vec<u8>>();
+        let hash = |parts: &[&[u8]]| <Sha256 as sha2::Digest>::digest(parts.concat());
+        let expected = hash(&[&pad(0x5c), &hash(&[&pad(0x36), &said])]);
+        assert_eq!(secret().prove(Role::Dialler, &challenge()), *expected);
+    }
+
+    #[test]
+    fn everything_that_is_covered_changes_the_proof() {
+        let tag =
+            |role, challenge: &Challenge, a: &[u8], b: &[u8]| secret().vouch(role, challenge, a, b);
+        let good = tag(Role::Dialler, &challenge(), b"ab", b"c");
+        let other = ClusterSecret(b"another secret..".to_vec());
+        for bad in [
+            tag(Role::Listener, &challenge(), b"ab", b"c"),
+            tag(Role::Dialler, &Challenge { dialler: [9; 32], ..challenge() }, b"ab", b"c"),
+            tag(Role::Dialler, &Challenge { listener: [9; 32], ..challenge() }, b"ab", b"c"),
+            tag(Role::Dialler, &challenge(), b"a", b"bc"),
+            tag(Role::Dialler, &challenge(), b"c", b"ab"),
+            other.vouch(Role::Dialler, &challenge(), b"ab", b"c"),
+            secret().prove(Role::Dialler, &challenge()),
+        ] {
+            assert!(!same_tag(&good, &bad));
+        }
+        assert!(same_tag(&good, &tag(Role::Dialler, &challenge(), b"ab", b"c")));
+    }
+
+    #[test]
+    fn hex_is_read_back_only_if_it_is_exactly_32_bytes() {
+        let bytes = random_bytes().unwrap();
+        assert_eq!(unhex(&hex(&bytes)), Some(bytes));
+        let plus = format!("+1{}", "00".repeat(31));
+        for bad in ["", "ab", &"0".repeat(63), &"0".repeat(66), &"g".repeat(64), &plus] {
+            assert_eq!(unhex(bad), None, "{bad}");
+        }
+    }
 }

@@ -29,7 +29,7 @@ use super::secret::Role;
 #[derive(Debug)]
 pub(super) struct Table {
     state: Mutex<State>,
-    /// Counts changes of connections.
+    /// Counts changes of connections and of what peers say of themselves.
     changes: watch::Sender<u64>,
 }
 
@@ -148,6 +148,8 @@ impl Table {
         if let Some(node) = state.nodes.get_mut(&theirs.node_id) {
             node.introduction = theirs.clone();
         }
+        drop(state);
+        self.changes.send_modify(|changes| *changes += 1);
         Ok(())
     }
 
@@ -182,7 +184,7 @@ impl Table {
         let _ = changes.wait_for(|_| free(&self.lock())).await;
     }
 
-    /// Told of every change of connections.
+    /// Told of every change.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }

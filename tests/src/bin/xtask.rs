@@ -1,3 +1,7 @@
-//! Developer commands.
+//! Developer commands: `cargo xtask help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dsync_tests::xtask::main()
+}

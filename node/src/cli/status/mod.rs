@@ -1,0 +1,199 @@
+//! `dsync status`: what each node says of itself, side by side.
+//!
+//! Every node answers from its own applied state, so rows may differ by what is under way. The
+//! cluster's health is read from them together, and is the exit code:
+//!
+//! | code | health | meaning |
+//! |---|---|---|
+//! | 0 | ok | every server answered, takes part, and names the same leader |
+//! | 3 | degraded | there is a leader, but a server did not answer, is outside or is behind in its term |
+//! | 4 | no leader | no server knows a leader, or none answered |
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use dsync_client::{Client, ClientSettings, RoleKind, Status};
+use dsync_core::contract::LOCAL_CLIENT_PORTS;
+use serde::Serialize;
+
+use crate::config::parse_duration;
+
+mod table;
+
+/// `dsync status`.
+#[derive(Args, Debug)]
+#[command(after_help = "Exit code: 0 all well, 3 a leader but not all nodes, 4 no leader.")]
+pub struct StatusArgs {
+    /// Address of a node, like http://127.0.0.1:5001; may be given several times, or as a list.
+    /// Default: the three nodes of `dsync local`.
+    #[arg(long = "server", env = "DSYNC_SERVER", value_name = "URL", value_delimiter = ',')]
+    servers: Vec<String>,
+
+    /// How to print.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Output,
+
+    /// How long to wait for a node.
+    #[arg(long, env = "DSYNC_TIMEOUT", value_name = "DURATION", default_value = "2s",
+          value_parser = parse_duration)]
+    timeout: Duration,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+    Yaml,
+}
+
+/// How the cluster is, as far as the servers asked can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Health {
+    Ok,
+    Degraded,
+    NoLeader,
+}
+
+/// All that is printed.
+#[derive(Debug, Serialize)]
+struct Report {
+    health: Health,
+    /// Who leads the highest term that was seen.
+    leader: Option<String>,
+    nodes: Vec<Row>,
+}
+
+/// One server's answer, or why there is none.
+#[derive(Debug, Serialize)]
+struct Row {
+    server: String,
+    reachable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(flatten)]
+    node: Option<Node>,
+}
+
+/// What a node says of itself, without the names of its locks.
+#[derive(Debug, Serialize)]
+struct Node {
+    node: String,
+    state: RoleKind,
+    term: u64,
+    leader: Option<String>,
+    commit: u64,
+    log: u64,
+    /// Locks that are held.
+    locks: usize,
+    /// Owners that wait.
+    waiting: usize,
+    /// Both counts are of a list that the node cut short.
+    truncated: bool,
+    /// Why the node does not take part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outside: Option<String>,
+}
+
+/// Asks every server once and prints what they say.
+pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let settings = ClientSettings {
+        deadline: args.timeout,
+        connect_timeout: args.timeout,
+        request_timeout: args.timeout,
+    };
+    let client = Client::with_settings(servers(args), settings)?;
+    let answers = super::runtime()?.block_on(client.statuses());
+    let rows = answers.into_iter().map(|(server, answer)| {
+        Row::new(server.as_str().trim_end_matches('/'), answer.map_err(|error| error.to_string()))
+    });
+    let report = Report::new(rows.collect());
+    io::stdout().write_all(report.print(args.output)?.as_bytes())?;
+    Ok(report.health.exit_code())
+}
+
+fn servers(args: &StatusArgs) -> Vec<String> {
+    match args.servers.is_empty() {
+        true => LOCAL_CLIENT_PORTS.map(|port| format!("http://127.0.0.1:{port}")).to_vec(),
+        false => args.servers.clone(),
+    }
+}
+
+impl Health {
+    fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Ok => 0,
+            Self::Degraded => 3,
+            Self::NoLeader => 4,
+        })
+    }
+}
+
+impl Row {
+    fn new(server: &str, answer: Result<Status, String>) -> Self {
+        let server = server.to_owned();
+        match answer {
+            Ok(status) => {
+                Self { server, reachable: true, error: None, node: Some(Node::new(status)) }
+            }
+            Err(error) => Self { server, reachable: false, error: Some(error), node: None },
+        }
+    }
+}
+
+impl Node {
+    fn new(status: Status) -> Self {
+        Self {
+            node: status.node_id,
+            state: status.state,
+            term: status.term,
+            leader: status.leader,
+            commit: status.commit_index,
+            log: status.log_length,
+            locks: status.locks.active_locks.len(),
+            waiting: status.locks.wait_list.values().map(Vec::len).sum(),
+            truncated: status.locks.truncated,
+            outside: status.outside,
+        }
+    }
+}
+
+impl Report {
+    fn new(nodes: Vec<Row>) -> Self {
+        let said = || nodes.iter().filter_map(|row| row.node.as_ref());
+        let newest = said().filter(|node| node.leader.is_some()).max_by_key(|node| node.term);
+        let (term, leader) = match newest {
+            Some(node) => (node.term, node.leader.clone()),
+            None => (0, None),
+        };
+        let agrees = |row: &Row| {
+            row.node.as_ref().is_some_and(|node| {
+                node.term == term && node.leader == leader && node.outside.is_none()
+            })
+        };
+        let health = match leader {
+            None => Health::NoLeader,
+            Some(_) if nodes.iter().all(agrees) => Health::Ok,
+            Some(_) => Health::Degraded,
+        };
+        Self { health, leader, nodes }
+    }
+
+    fn print(&self, output: Output) -> anyhow::Result<String> {
+        Ok(match output {
+            Output::Table => table::print(self),
+            Output::Json => serde_json::to_string_pretty(self)? + "\n",
+            Output::Yaml => {
+                // By way of JSON's values, so that both forms always have the same fields.
+                serde_saphyr::to_string(&serde_json::to_value(self)?)?.trim_end().to_owned() + "\n"
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "status_test.rs"]
+mod tests;

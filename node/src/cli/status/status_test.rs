@@ -1,0 +1,86 @@
+//! From what nodes say to what is printed and which code is returned.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn says(name: &str, state: &str, term: u64, leader: Option<&str>) -> Row {
+    let status = json!({
+        "node_id": name, "id": "00", "state": state, "term": term, "leader": leader,
+        "log_length": 9, "commit_index": 8, "applied_index": 8,
+        "locks": {
+            "active_locks": { "orders": { "type": "exclusive", "owners": ["a"] } },
+            "wait_list": { "orders": ["b", "c"] },
+        },
+    });
+    Row::new(&format!("http://{name}"), Ok(serde_json::from_value(status).unwrap()))
+}
+
+fn silent(name: &str) -> Row {
+    Row::new(&format!("http://{name}"), Err("connection refused".to_owned()))
+}
+
+fn three_well() -> Vec<Row> {
+    vec![
+        says("n1", "FOLLOWER", 4, Some("n2")),
+        says("n2", "LEADER", 4, Some("n2")),
+        says("n3", "FOLLOWER", 4, Some("n2")),
+    ]
+}
+
+#[test]
+fn a_healthy_cluster_is_a_table_with_one_row_a_node() {
+    let report = Report::new(three_well());
+    assert_eq!(report.health, Health::Ok);
+    assert_eq!(
+        report.print(Output::Table).unwrap(),
+        "\
+NODE  STATE     TERM  LEADER  COMMIT  LOG  LOCKS  WAITING  REACHABLE
+n1    FOLLOWER  4     n2      8       9    1      2        yes
+n2    LEADER    4     n2      8       9    1      2        yes
+n3    FOLLOWER  4     n2      8       9    1      2        yes
+
+All nodes follow n2.
+"
+    );
+}
+
+#[test]
+fn a_silent_node_is_shown_with_its_reason_and_degrades_the_cluster() {
+    let mut rows = three_well();
+    rows[0] = silent("n1");
+    let report = Report::new(rows);
+    assert_eq!(report.health, Health::Degraded);
+    let text = report.print(Output::Table).unwrap();
+    assert!(text.lines().nth(1).unwrap().ends_with("no"), "{text}");
+    assert!(text.contains("http://n1: connection refused"), "{text}");
+}
+
+#[test]
+fn a_node_that_still_follows_an_older_leader_degrades_the_cluster() {
+    let mut rows = three_well();
+    rows[2] = says("n3", "LEADER", 3, Some("n3"));
+    let report = Report::new(rows);
+    assert_eq!((report.health, report.leader.as_deref()), (Health::Degraded, Some("n2")));
+}
+
+#[test]
+fn candidates_and_silence_are_no_leader() {
+    let candidates = vec![says("n1", "CANDIDATE", 5, None), says("n2", "CANDIDATE", 5, None)];
+    assert_eq!(Report::new(candidates).health, Health::NoLeader);
+    assert_eq!(Report::new(vec![silent("n1"), silent("n2")]).health, Health::NoLeader);
+}
+
+#[test]
+fn json_and_yaml_carry_the_same_report() {
+    let mut rows = three_well();
+    rows.push(silent("n4"));
+    let report = Report::new(rows);
+    let from_json: Value = serde_json::from_str(&report.print(Output::Json).unwrap()).unwrap();
+    let yaml = report.print(Output::Yaml).unwrap();
+    let from_yaml: Value = serde_saphyr::from_str(&yaml).unwrap();
+    assert_eq!(from_json, from_yaml);
+    assert_eq!(from_json["health"], "degraded");
+    assert_eq!(from_json["nodes"][1]["state"], "LEADER");
+    assert_eq!(from_json["nodes"][3]["reachable"], false);
+}

@@ -1,0 +1,306 @@
+//! All settings of a node, validated once: what gets past [`NodeArgs::validate`] can be used without
+//! another look.
+//!
+//! Every setting is a flag and an environment variable of the same name (`--listen-client` and
+//! `DSYNC_LISTEN_CLIENT`); the flag wins. Numbers that decide how the log is *applied* are not here:
+//! they are replicated state, so that two nodes can never differ on them.
+
+use std::fmt::Display;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use dsync_core::contract::{ADMIN_PORT, CLIENT_PORT, PEER_PORT};
+use dsync_core::types::NodeName;
+
+use crate::peers::PeerList;
+
+mod units;
+
+pub use units::{format_duration, parse_bytes, parse_duration};
+
+/// Sizes of a cluster: odd, since an even one survives no more losses than the odd one below it.
+pub const FOUNDERS_ALLOWED: [usize; 4] = [1, 3, 5, 7];
+/// An election may start only after this many heartbeats could have been lost, or a single late one
+/// would depose a healthy leader.
+const HEARTBEATS_PER_ELECTION_MIN: u32 = 3;
+/// Below this the log's writer spends its time on making segments.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+/// Above this one segment takes longer to zero than anybody waits for a start.
+const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+/// Longest DNS name.
+const NAME_BYTES_MAX: usize = 253;
+
+/// The settings as given on the command line or in the environment.
+#[derive(Args, Clone, Debug)]
+pub struct NodeArgs {
+    /// Stable name of this node: its DNS name on Kubernetes. A disk belongs to one name.
+    #[arg(long, env = "DSYNC_NAME", value_name = "NAME")]
+    pub name: String,
+
+    /// Folder for the log, snapshots and this node's identity. Made if it does not exist.
+    #[arg(long, env = "DSYNC_DATA", value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// All nodes, this one included: a list `name=host:port,...` or `host:port,...`, or
+    /// `dns:NAME:PORT` for a name that resolves to all of them. Needed unless --founders is 1.
+    #[arg(long, env = "DSYNC_PEERS", value_name = "PEERS")]
+    pub peers: Option<String>,
+
+    /// How many nodes found the cluster (1, 3, 5 or 7), used once, when all their disks are empty.
+    /// Default: the length of the list in --peers. Needed with `dns:`, where it is never guessed.
+    #[arg(long, env = "DSYNC_FOUNDERS", value_name = "N")]
+    pub founders: Option<usize>,
+
+    /// Address for clients.
+    #[arg(long, env = "DSYNC_LISTEN_CLIENT", value_name = "ADDR", default_value_t = any(CLIENT_PORT))]
+    pub listen_client: SocketAddr,
+
+    /// Address for the other nodes.
+    #[arg(long, env = "DSYNC_LISTEN_PEER", value_name = "ADDR", default_value_t = any(PEER_PORT))]
+    pub listen_peer: SocketAddr,
+
+    /// Address for health, metrics and membership.
+    #[arg(long, env = "DSYNC_LISTEN_ADMIN", value_name = "ADDR", default_value_t = any(ADMIN_PORT))]
+    pub listen_admin: SocketAddr,
+
+    /// File with the secret that all nodes of the cluster share. While it is replaced the file holds
+    /// two lines, the new one first: both are accepted. Needed unless the node is alone.
+    #[arg(long, env = "DSYNC_SECRET_FILE", value_name = "PATH")]
+    pub secret_file: Option<PathBuf>,
+
+    /// Pause between two heartbeats of a leader.
+    #[arg(long, env = "DSYNC_HEARTBEAT", value_name = "DURATION", default_value = "80ms",
+          value_parser = parse_duration)]
+    pub heartbeat: Duration,
+
+    /// Shortest silence of a leader after which another node stands for election; each waits a random
+    /// time between this and twice this.
+    #[arg(long, env = "DSYNC_ELECTION", value_name = "DURATION", default_value = "400ms",
+          value_parser = parse_duration)]
+    pub election: Duration,
+
+    /// Size of one file of the log; two are kept ready. Accepts KiB, MiB and GiB.
+    #[arg(long, env = "DSYNC_SEGMENT_BYTES", value_name = "BYTES", default_value = "64MiB",
+          value_parser = parse_bytes)]
+    pub segment_bytes: u64,
+
+    /// What a line of the log looks like; `auto` is text on a terminal and JSON elsewhere.
+    #[arg(long, env = "DSYNC_LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
+    pub log_format: LogFormat,
+
+    /// Which lines are logged: a level, or a filter like `info,dsync_node::peers=debug`.
+    #[arg(long = "log", env = "DSYNC_LOG", value_name = "FILTER", default_value = "info")]
+    pub log_filter: String,
+
+    /// End when standard input ends, so that the node does not outlive the process that started it.
+    #[arg(long)]
+    pub exit_with_parent: bool,
+}
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The settings of one node; every rule between them holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Stable name of this node.
+    pub name: NodeName,
+    /// Folder of its disk state.
+    pub data: PathBuf,
+    /// Where all nodes are found. An empty list: this node is alone.
+    pub peers: PeerList,
+    /// How many nodes found the cluster: 1, 3, 5 or 7.
+    pub founders: usize,
+    /// Address for clients.
+    pub listen_client: SocketAddr,
+    /// Address for the other nodes.
+    pub listen_peer: SocketAddr,
+    /// Address for health, metrics and membership.
+    pub listen_admin: SocketAddr,
+    /// File with the shared secret. `None` only if `founders` is 1 and no peers were given.
+    pub secret_file: Option<PathBuf>,
+    /// Pause between two heartbeats; at most a third of `election`.
+    pub heartbeat: Duration,
+    /// Shortest election timeout; the longest is twice this.
+    pub election: Duration,
+    /// Size of one file of the log.
+    pub segment_bytes: u64,
+    /// How to log.
+    pub log: LogConfig,
+    /// End when standard input ends.
+    pub exit_with_parent: bool,
+}
+
+/// How to log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// What a line looks like.
+    pub format: LogFormat,
+    /// Which lines are logged.
+    pub filter: String,
+}
+
+/// A setting that cannot be used. Names the flag and says what would do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ConfigError {
+    flag: &'static str,
+    message: String,
+}
+
+impl ConfigError {
+    /// The flag at fault, with its dashes.
+    #[must_use]
+    pub fn flag(&self) -> &'static str {
+        self.flag
+    }
+}
+
+fn refuse<T>(flag: &'static str, problem: impl Display) -> Result<T, ConfigError> {
+    Err(ConfigError { flag, message: format!("{flag} {problem}") })
+}
+
+impl NodeArgs {
+    /// Checks every setting and every rule between two.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used, by its flag.
+    pub fn validate(self) -> Result<NodeConfig, ConfigError> {
+        let name = validate_name(&self.name)?;
+        let peers = self.validate_peers(&name)?;
+        let founders = validate_founders(self.founders, &peers)?;
+        self.validate_timing()?;
+        self.validate_listeners()?;
+        if self.secret_file.is_none() && !is_alone(&peers) {
+            return refuse("--secret-file", "is needed as soon as there are --peers");
+        }
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
+            return refuse("--segment-bytes", "must be between 1MiB and 4GiB");
+        }
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log_filter) {
+            return refuse("--log", format!("cannot be read: {error}"));
+        }
+        Ok(NodeConfig {
+            name,
+            data: self.data,
+            peers,
+            founders,
+            listen_client: self.listen_client,
+            listen_peer: self.listen_peer,
+            listen_admin: self.listen_admin,
+            secret_file: self.secret_file,
+            heartbeat: self.heartbeat,
+            election: self.election,
+            segment_bytes: self.segment_bytes,
+            log: LogConfig { format: self.log_format, filter: self.log_filter },
+            exit_with_parent: self.exit_with_parent,
+        })
+    }
+
+    fn validate_peers(&self, name: &NodeName) -> Result<PeerList, ConfigError> {
+        let Some(text) = &self.peers else {
+            return match self.founders {
+                Some(1) => Ok(PeerList::Listed(Vec::new())),
+                _ => refuse("--peers", "is needed, unless --founders 1 asks for a cluster of one"),
+            };
+        };
+        let peers: PeerList = text
+            .parse()
+            .map_err(|error| ConfigError { flag: "--peers", message: format!("{error}") })?;
+        match names_others_only(&peers, name) {
+            true => refuse("--peers", format!("does not name this node, {name}")),
+            false => Ok(peers),
+        }
+    }
+
+    fn validate_timing(&self) -> Result<(), ConfigError> {
+        if !(Duration::from_millis(5)..=Duration::from_secs(10)).contains(&self.heartbeat) {
+            return refuse("--heartbeat", "must be between 5ms and 10s");
+        }
+        if self.election < self.heartbeat * HEARTBEATS_PER_ELECTION_MIN {
+            let least = format_duration(self.heartbeat * HEARTBEATS_PER_ELECTION_MIN);
+            return refuse(
+                "--election",
+                format!("must be at least 3 heartbeats ({least}), or a late one deposes a leader"),
+            );
+        }
+        if self.election > Duration::from_secs(60) {
+            return refuse("--election", "must be at most 60s");
+        }
+        Ok(())
+    }
+
+    fn validate_listeners(&self) -> Result<(), ConfigError> {
+        let client = ("--listen-client", self.listen_client);
+        let peer = ("--listen-peer", self.listen_peer);
+        let admin = ("--listen-admin", self.listen_admin);
+        for ((first, a), (second, b)) in [(client, peer), (client, admin), (peer, admin)] {
+            if collide(a, b) {
+                return refuse(second, format!("{b} collides with {first} {a}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn any(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
+}
+
+/// Port 0 is a free port of the system's choice, and never collides.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_address = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && same_address
+}
+
+fn validate_name(name: &str) -> Result<NodeName, ConfigError> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return refuse("--name", format!("must have 1 to {NAME_BYTES_MAX} characters"));
+    }
+    if let Some(strange) = name.chars().find(|c| !legal(*c)) {
+        return refuse("--name", format!("{strange:?} is not a letter, digit, '-', '.' or '_'"));
+    }
+    Ok(NodeName(name.to_owned()))
+}
+
+fn is_alone(peers: &PeerList) -> bool {
+    peers.listed() == Some(0)
+}
+
+/// A list with names has to name this node, or the others would never dial it.
+fn names_others_only(peers: &PeerList, name: &NodeName) -> bool {
+    let PeerList::Listed(list) = peers else { return false };
+    !list.is_empty()
+        && list.iter().all(|peer| peer.name.as_ref().is_some_and(|listed| listed != name))
+}
+
+fn validate_founders(given: Option<usize>, peers: &PeerList) -> Result<usize, ConfigError> {
+    let founders = match (given, peers.listed()) {
+        (None, None) => return refuse("--founders", "is needed with dns: it is never guessed"),
+        (Some(given), Some(listed)) if given != listed && !is_alone(peers) => {
+            return refuse("--founders", format!("is {given}, but --peers lists {listed} nodes"));
+        }
+        (Some(given), _) => given,
+        (None, Some(listed)) => listed,
+    };
+    match FOUNDERS_ALLOWED.contains(&founders) {
+        true => Ok(founders),
+        false => refuse("--founders", format!("must be 1, 3, 5 or 7, not {founders}")),
+    }
+}
+
+#[cfg(test)]
+#[path = "config_test.rs"]
+mod tests;

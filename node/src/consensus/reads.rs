@@ -1,0 +1,81 @@
+//! Clients' reads that wait for the core's word that the applied state is recent enough.
+//!
+//! The core may say "ask again" (no leader, a lost message, a change of leader). A read has no effect,
+//! so it is repeated until its deadline.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::handle::SubmitError;
+
+/// A client's read.
+#[derive(Debug)]
+struct Waiting {
+    deadline: Instant,
+    reply: oneshot::Sender<Result<(), SubmitError>>,
+}
+
+/// All reads that have no answer.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    next_id: u64,
+    /// Asked of the core under this number.
+    asked: BTreeMap<u64, Waiting>,
+    /// To be asked (again).
+    to_ask: Vec<Waiting>,
+}
+
+impl Reads {
+    /// A client's read came in.
+    pub(super) fn add(
+        &mut self,
+        deadline: Instant,
+        reply: oneshot::Sender<Result<(), SubmitError>>,
+    ) {
+        self.to_ask.push(Waiting { deadline, reply });
+    }
+
+    /// Numbers to ask the core about now.
+    pub(super) fn ask(&mut self) -> Vec<u64> {
+        let mut ids = Vec::new();
+        for waiting in self.to_ask.drain(..) {
+            self.next_id += 1;
+            self.asked.insert(self.next_id, waiting);
+            ids.push(self.next_id);
+        }
+        ids
+    }
+
+    /// True if something is to be asked.
+    pub(super) fn has_unasked(&self) -> bool {
+        !self.to_ask.is_empty()
+    }
+
+    /// The core's answer.
+    pub(super) fn answered(&mut self, id: u64, fresh: bool) {
+        let Some(waiting) = self.asked.remove(&id) else { return };
+        if fresh {
+            let _ = waiting.reply.send(Ok(()));
+        } else {
+            self.to_ask.push(waiting);
+        }
+    }
+
+    /// Gives up what is past its deadline.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let gone: Vec<u64> =
+            self.asked.iter().filter(|(_, w)| w.deadline <= now).map(|(id, _)| *id).collect();
+        let asked = gone.into_iter().filter_map(|id| self.asked.remove(&id));
+        let unasked = self.to_ask.extract_if(.., |waiting| waiting.deadline <= now);
+        for waiting in asked.chain(unasked) {
+            let _ = waiting.reply.send(Err(SubmitError::NoLeader { sent: false }));
+        }
+    }
+
+    /// True if nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.asked.is_empty() && self.to_ask.is_empty()
+    }
+}

@@ -1,0 +1,256 @@
+//! Snapshots off the driver's path: writing them, reading pieces of them, receiving them, and hashing
+//! states, all in one worker thread in order. The machine comes frozen, so applying goes on meanwhile.
+//!
+//! Only loading a received snapshot is done on the driver's own time: nothing may be applied before
+//! it, and a node that installs one is far behind anyway.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use dsync_core::machine::{Machine, Restore, RestoreError};
+use dsync_core::raft::{Raft, SnapshotMeta, SnapshotRead, SnapshotWrite, StateHash};
+use dsync_core::types::Index;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::inbox::SnapshotEvent;
+use crate::storage::{Incoming, SnapshotError, SnapshotStore};
+
+/// The state is hashed and compared with the other members' every so many entries.
+pub const HASH_EVERY_ENTRIES: u64 = 10_000;
+
+/// A snapshot that was promised to be there cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotterError {
+    /// The file.
+    #[error(transparent)]
+    Store(#[from] SnapshotError),
+    /// Its content.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+}
+
+/// A follower that has asked for a piece within this time still needs the file it comes from.
+const SENDING_FOR: Duration = Duration::from_secs(30);
+
+/// What the worker does.
+#[derive(Debug)]
+enum Task {
+    Take { meta: SnapshotMeta, machine: Machine },
+    Read(SnapshotRead),
+    Write(SnapshotWrite),
+    Hash { index: Index, machine: Machine },
+    DeleteOlder(SnapshotMeta),
+}
+
+/// The driver's side of the worker.
+#[derive(Debug)]
+pub struct Snapshotter {
+    folder: PathBuf,
+    #[cfg(not(feature = "simulated"))]
+    tasks: std::sync::mpsc::Sender<Task>,
+    #[cfg(feature = "simulated")]
+    worker: std::sync::Mutex<Worker>,
+    every_entries: u64,
+    last_taken: Index,
+    /// A snapshot that a restart may rely on once the log behind this index is durable. Until then
+    /// the log on disk still names the one before it.
+    superseding: Option<(SnapshotMeta, Index)>,
+}
+
+impl Snapshotter {
+    /// Starts the worker. A snapshot is taken every `every_entries` applied entries; `newest` is the
+    /// one that the log starts from.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn start(
+        folder: PathBuf,
+        events: UnboundedSender<SnapshotEvent>,
+        every_entries: u64,
+        newest: Option<&SnapshotMeta>,
+    ) -> Result<Self, SnapshotError> {
+        let store = SnapshotStore::open(&folder)?;
+        let known = newest.map(|meta| (meta.index, meta.clone())).into_iter().collect();
+        let worker = Worker { store, events, known, last_read: None };
+        Ok(Self {
+            folder,
+            #[cfg(not(feature = "simulated"))]
+            tasks: worker.spawn(),
+            #[cfg(feature = "simulated")]
+            worker: std::sync::Mutex::new(worker),
+            every_entries,
+            last_taken: newest.map(|meta| meta.index).unwrap_or_default(),
+            superseding: None,
+        })
+    }
+
+    /// Called after every applied entry: takes a snapshot or a hash when one is due.
+    pub fn checkpoint(&mut self, index: Index, machine: &Machine, raft: &Raft) {
+        if index.0.is_multiple_of(HASH_EVERY_ENTRIES) {
+            self.give(Task::Hash { index, machine: machine.clone() });
+        }
+        if index.0 < self.last_taken.0 + self.every_entries {
+            return;
+        }
+        if let Some(meta) = raft.snapshot_meta(index) {
+            self.last_taken = index;
+            self.give(Task::Take { meta, machine: machine.clone() });
+        }
+    }
+
+    /// The core has written `meta` into the log, whose last entry then was `last`.
+    pub fn supersedes(&mut self, meta: SnapshotMeta, last: Index) {
+        self.superseding = Some((meta, last));
+    }
+
+    /// Deletes what a restart cannot need any more: an entry behind the snapshot's own record is
+    /// durable, so the record is.
+    pub fn clean(&mut self, durable: Index) {
+        if self.superseding.as_ref().is_some_and(|(_, last)| durable > *last)
+            && let Some((meta, _)) = self.superseding.take()
+        {
+            self.give(Task::DeleteOlder(meta));
+        }
+    }
+
+    /// Fetches a piece for a follower.
+    pub fn read(&self, read: SnapshotRead) {
+        self.give(Task::Read(read));
+    }
+
+    /// Writes a piece from the leader.
+    pub fn write(&self, write: SnapshotWrite) {
+        self.give(Task::Write(write));
+    }
+
+    /// The machine that a stored snapshot holds.
+    ///
+    /// # Errors
+    /// If it cannot be read or is damaged.
+    pub fn load(&mut self, meta: &SnapshotMeta) -> Result<Machine, SnapshotterError> {
+        self.last_taken = meta.index;
+        load(&self.folder, meta)
+    }
+
+    fn give(&self, task: Task) {
+        // A worker that is gone has said so; the driver is about to stop.
+        #[cfg(not(feature = "simulated"))]
+        let _ = self.tasks.send(task);
+        #[cfg(feature = "simulated")]
+        self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner).run(task);
+    }
+}
+
+/// The machine that a stored snapshot holds.
+///
+/// # Errors
+/// If it cannot be read or is damaged.
+pub fn load(folder: &Path, meta: &SnapshotMeta) -> Result<Machine, SnapshotterError> {
+    let mut restore = Restore::new();
+    for piece in SnapshotStore::reader(folder).load(meta)? {
+        restore.push(&piece)?;
+    }
+    Ok(restore.finish()?)
+}
+
+/// The worker's side.
+#[derive(Debug)]
+struct Worker {
+    store: SnapshotStore,
+    events: UnboundedSender<SnapshotEvent>,
+    /// The snapshots that are on disk.
+    known: BTreeMap<Index, SnapshotMeta>,
+    /// The latest piece that a follower asked for, and when.
+    last_read: Option<(Index, Instant)>,
+}
+
+impl Worker {
+    #[cfg(not(feature = "simulated"))]
+    fn spawn(mut self) -> std::sync::mpsc::Sender<Task> {
+        let (tasks, to_do) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            while let Ok(task) = to_do.recv() {
+                self.run(task);
+            }
+        });
+        tasks
+    }
+
+    fn run(&mut self, task: Task) {
+        let event = match task {
+            Task::Take { meta, machine } => self.take(meta, machine),
+            Task::Read(read) => self.piece(&read),
+            Task::Write(write) => self.receive(&write),
+            Task::Hash { index, machine } => {
+                Some(SnapshotEvent::Hashed(StateHash { index, hash: machine.hash() }))
+            }
+            Task::DeleteOlder(meta) => self.delete_older(&meta),
+        };
+        if let Some(event) = event {
+            // Nobody listens any more: the node stops.
+            let _ = self.events.send(event);
+        }
+    }
+
+    /// A snapshot that cannot be written is tried again at the next occasion; until then the log is
+    /// longer, and nothing is lost.
+    fn take(&mut self, meta: SnapshotMeta, machine: Machine) -> Option<SnapshotEvent> {
+        match self.store.write(&meta, machine.snapshot_chunks()) {
+            Ok(()) => {
+                self.known.insert(meta.index, meta.clone());
+                Some(SnapshotEvent::Taken(meta))
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot write a snapshot; the log grows until one succeeds");
+                None
+            }
+        }
+    }
+
+    /// The piece asked for, or the first one of the newest snapshot if that file is gone. A piece
+    /// that cannot be read is asked for again by the core after a while.
+    fn piece(&mut self, read: &SnapshotRead) -> Option<SnapshotEvent> {
+        let (meta, offset) = match self.known.get(&read.index) {
+            Some(meta) => (meta.clone(), read.offset),
+            None => (self.known.values().next_back()?.clone(), 0),
+        };
+        self.last_read = Some((meta.index, Instant::now()));
+        match self.store.read_piece(&meta, offset) {
+            Ok(piece) => {
+                let (to, bytes, last) = (read.to, piece.bytes, piece.last);
+                Some(SnapshotEvent::Piece { to, meta, offset, bytes, last })
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot read a snapshot for a follower");
+                None
+            }
+        }
+    }
+
+    fn receive(&mut self, write: &SnapshotWrite) -> Option<SnapshotEvent> {
+        match self.store.receive(write) {
+            Ok(Incoming::More { .. }) => None,
+            Ok(Incoming::Stored(meta)) => {
+                self.known.insert(meta.index, meta.clone());
+                Some(SnapshotEvent::Stored(meta))
+            }
+            Err(error) => Some(SnapshotEvent::Broken(error.to_string())),
+        }
+    }
+
+    /// Not while a follower is being sent one of them: it would have to begin again, and on a busy
+    /// cluster never end. The next snapshot brings the next occasion.
+    fn delete_older(&mut self, than: &SnapshotMeta) -> Option<SnapshotEvent> {
+        let sending = self.last_read.is_some_and(|(index, at)| {
+            index < than.index && at.elapsed() < SENDING_FOR
+        });
+        if !sending {
+            self.known.retain(|index, _| *index >= than.index);
+            if let Err(error) = self.store.delete_older(than) {
+                tracing::warn!(%error, "cannot delete old snapshots");
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,47 @@
+//! Clients' operations that wait for their entry to be applied here.
+
+use std::collections::BTreeMap;
+
+use dsync_core::raft::Refusal;
+use tokio::sync::oneshot;
+
+use crate::handle::{Applied, SubmitError};
+
+/// Where an answer goes.
+pub(super) type Reply = oneshot::Sender<Result<Applied, SubmitError>>;
+
+/// One reply for every outstanding sequence number of this process.
+#[derive(Debug, Default)]
+pub(super) struct Waiters(BTreeMap<u64, Reply>);
+
+impl Waiters {
+    /// A client waits for the operation with this number.
+    pub(super) fn wait(&mut self, sequence: u64, reply: Reply) {
+        self.0.insert(sequence, reply);
+    }
+
+    /// The operation is applied. A client that has gone is no reason to do anything.
+    pub(super) fn answer(&mut self, sequence: u64, applied: Applied) {
+        if let Some(reply) = self.0.remove(&sequence) {
+            let _ = reply.send(Ok(applied));
+        }
+    }
+
+    /// The operation was given up.
+    pub(super) fn give_up(&mut self, sequence: u64, sent: bool, refusal: Option<Refusal>) {
+        let error = match (refusal, sent) {
+            (Some(Refusal::Overloaded), false) => SubmitError::Overloaded,
+            (_, false) => SubmitError::NoLeader { sent: false },
+            (Some(Refusal::NoLeader), true) => SubmitError::NoLeader { sent: true },
+            (_, true) => SubmitError::Unknown,
+        };
+        if let Some(reply) = self.0.remove(&sequence) {
+            let _ = reply.send(Err(error));
+        }
+    }
+
+    /// True if nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

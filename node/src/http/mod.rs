@@ -1,0 +1,144 @@
+//! HTTP: what clients and operators of a node see.
+//!
+//! Two routers on two ports, both served by the same accept loop ([`server`]):
+//!
+//! | port | routes | file |
+//! |---|---|---|
+//! | client | `/lock/acquire`, `/lock/release` | [`original`] |
+//! | client | `/status` | [`node_view`] |
+//! | client | `/v1/locks/{name}` | [`locks`] |
+//! | client, admin | `/metrics` | [`exposition`] |
+//! | admin | `/livez`, `/readyz`, `/startupz` | [`admin`] |
+//!
+//! Reading order: this file, [`problem`] (what can go wrong), [`envelope`] (what all answers share),
+//! [`body`] (what is taken from clients), then the routes. What reads the machine is [`locks_view`]
+//! and nothing else.
+
+pub mod admin;
+pub mod body;
+mod connection;
+pub mod envelope;
+pub mod exposition;
+pub mod locks;
+pub mod locks_view;
+pub mod node_view;
+pub mod original;
+pub mod problem;
+pub mod server;
+mod timed_stream;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use axum::routing::{get, post};
+use dsync_core::contract::{LIVEZ_PATH, METRICS_PATH, READYZ_PATH, STARTUPZ_PATH};
+
+use tokio::sync::Semaphore;
+
+use crate::handle::NodeHandle;
+use crate::health::Health;
+use crate::metrics::Metrics;
+use envelope::RequestContext;
+use problem::Fault;
+
+pub use server::{Server, ServerSettings};
+
+/// Bounds on one request.
+#[derive(Clone, Debug)]
+pub struct RequestLimits {
+    /// Longest body in bytes; a longer one is answered 413 and not read.
+    pub body_bytes_max: usize,
+    /// How many bodies above 16 KiB, or of unknown length, are read at once; others wait.
+    pub large_bodies_max: usize,
+    /// How long a body may take to arrive, the wait for its seat included.
+    pub body_timeout: Duration,
+    /// How long a request waits for consensus: for a leader, a commit or a read barrier.
+    pub deadline: Duration,
+    /// How long a readiness probe waits for a read barrier. Below the second after which a kubelet
+    /// gives up by default.
+    pub ready_deadline: Duration,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 1 << 20,
+            large_bodies_max: 64,
+            body_timeout: Duration::from_secs(10),
+            deadline: Duration::from_secs(5),
+            ready_deadline: Duration::from_millis(750),
+        }
+    }
+}
+
+/// What handlers work with. Clones are the same site.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The way to consensus and the published state.
+    pub node: NodeHandle,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What the probes look at.
+    pub health: Health,
+    /// Bounds on one request.
+    pub limits: RequestLimits,
+    /// Seats for bodies that are not small.
+    large_bodies: Arc<Semaphore>,
+}
+
+impl Site {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(node: NodeHandle, metrics: Metrics, health: Health, limits: RequestLimits) -> Self {
+        let large_bodies = Arc::new(Semaphore::new(limits.large_bodies_max));
+        Self { node, metrics, health, limits, large_bodies }
+    }
+}
+
+/// Everything on the client port.
+pub fn client_router(site: Site) -> Router {
+    let routes = Router::new()
+        .route("/lock/acquire", post(original::acquire))
+        .route("/lock/release", post(original::release))
+        .route("/status", get(node_view::status))
+        .route(METRICS_PATH, get(exposition::for_clients))
+        .route("/v1/locks/{name}", get(locks::get));
+    compose(routes, site)
+}
+
+/// Everything on the admin port.
+pub fn admin_router(site: Site) -> Router {
+    let routes = Router::new()
+        .route(LIVEZ_PATH, get(admin::livez))
+        .route(READYZ_PATH, get(admin::readyz))
+        .route(STARTUPZ_PATH, get(admin::startupz))
+        .route(METRICS_PATH, get(exposition::for_scrapers));
+    compose(routes, site)
+}
+
+/// Gives routes their edges: problems for what has no route, and the envelope around all of it.
+fn compose(routes: Router<Site>, site: Site) -> Router {
+    routes
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(site.clone(), envelope::wrap))
+        .with_state(site)
+}
+
+async fn not_found(context: axum::Extension<RequestContext>) -> Response {
+    Fault::not_found().into_problem(&context)
+}
+
+async fn method_not_allowed(
+    context: axum::Extension<RequestContext>,
+    request: Request,
+) -> Response {
+    Fault::method_not_allowed(request.method().as_str()).into_problem(&context)
+}

@@ -1,0 +1,257 @@
+//! The one place that turns what went wrong into HTTP.
+//!
+//! A [`Fault`] is what every handler fails with. It is drawn in one of two forms:
+//!
+//! - **Problem** (RFC 9457, `application/problem+json`) on every route of the product's own API and
+//!   for everything that is refused before a route is found.
+//! - **Original** (`{success: false, message, field, ...}`, `application/json`) on the original
+//!   routes. Their clients were written before this server: they parse every body as JSON, often
+//!   only if the content type says exactly that, and look at `success`. A problem document would be
+//!   correct and unread. The status, `code`, `retryable` and `requestId` are the same in both.
+//!
+//! One meaning per status: 400 malformed, 404, 405, 408 a body that does not come, 413, 415, 422
+//! well-formed but impossible, 429 a limit of the settings, 500 a bug, 503 nothing was applied (try
+//! again), 504 the outcome is unknown. `retryable` says whether the same request may be sent again
+//! without a second thought: true only where nothing was applied and nothing in it has to change.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use dsync_core::locks::LockRefusal;
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::envelope::RequestContext;
+use crate::handle::SubmitError;
+
+/// Media type of the Problem form.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A request that was not served, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The status.
+    pub status: StatusCode,
+    /// The stable word for programs.
+    pub code: &'static str,
+    /// One sentence for people, about this very request.
+    pub detail: String,
+    /// The field of the request that is wrong, if one is.
+    pub field: Option<String>,
+    /// Nothing was applied, and the same request may work later.
+    pub retryable: bool,
+    /// Seconds to wait before that.
+    pub retry_after_s: Option<u32>,
+}
+
+impl Fault {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { status, code, detail, field: None, retryable: false, retry_after_s: None }
+    }
+
+    fn later(code: &'static str, detail: impl Into<String>) -> Self {
+        let fault = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+        Self { retryable: true, retry_after_s: Some(1), ..fault }
+    }
+
+    /// A field that is missing or wrong; `body` and `path` stand for the whole of these.
+    #[must_use]
+    pub fn field(field: &str, detail: impl Into<String>) -> Self {
+        let fault = Self::new(StatusCode::BAD_REQUEST, "invalid_field", detail);
+        Self { field: Some(field.to_owned()), ..fault }
+    }
+
+    /// The body cannot be read as what it claims to be.
+    #[must_use]
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self { code: "malformed_body", ..Self::field("body", detail) }
+    }
+
+    /// A page of another site, or a body of another type, where only JSON is taken.
+    #[must_use]
+    pub fn media_type(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+    }
+
+    /// The body is longer than `limit` bytes.
+    #[must_use]
+    pub fn too_large(limit: usize) -> Self {
+        let detail = format!("the body is longer than {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail)
+    }
+
+    /// The body did not arrive in time.
+    #[must_use]
+    pub fn too_slow() -> Self {
+        let fault = Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "the body did not arrive in time",
+        );
+        Self { retryable: true, ..fault }
+    }
+
+    /// No such route.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such route on this port")
+    }
+
+    /// The route has other methods; the `Allow` header names them.
+    #[must_use]
+    pub fn method_not_allowed(method: &str) -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            format!("{method} is not a method of this route"),
+        )
+    }
+
+    /// A command that will never be applied; see [`dsync_core::machine::Outcome::Void`].
+    #[must_use]
+    pub fn void() -> Self {
+        Self::later("void", "the command came too late to be applied; nothing was applied")
+    }
+
+    /// A bug of this server.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the server failed; its log names this request",
+        )
+    }
+
+    /// Draws the Problem form.
+    #[must_use]
+    pub fn into_problem(self, context: &RequestContext) -> Response {
+        let body = json!({
+            "type": format!("urn:dsync:problem:{}", self.code),
+            "title": title(self.code),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+            "retryable": self.retryable,
+            "requestId": context.request_id,
+            "leader": context.leader,
+        });
+        self.draw(body, PROBLEM_JSON)
+    }
+
+    /// Draws the Original form.
+    #[must_use]
+    pub fn into_original(self, context: &RequestContext) -> Response {
+        let body = json!({
+            "success": false,
+            "message": self.detail,
+            "code": self.code,
+            "retryable": self.retryable,
+            "requestId": context.request_id,
+            "leader": context.leader,
+        });
+        self.draw(body, "application/json")
+    }
+
+    fn draw(self, mut body: Value, media_type: &'static str) -> Response {
+        if let (Some(members), Some(field)) = (body.as_object_mut(), self.field) {
+            members.insert("field".to_owned(), Value::String(field));
+        }
+        let mut response = (self.status, Body::from(body.to_string())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
+            // The rest of the body is not read, so the connection cannot carry another request.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl From<SubmitError> for Fault {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::NoLeader { sent: false } => {
+                Self::later("no_leader", "no leader was found in time; nothing was applied")
+            }
+            SubmitError::Overloaded => {
+                Self::later("overloaded", "the leader's queue is full; nothing was applied")
+            }
+            SubmitError::Stopping => Self::later(
+                "stopping",
+                "this node is shutting down; nothing was applied; ask another",
+            ),
+            SubmitError::NotMember => Self::later(
+                "not_member",
+                "this node is not a member of a cluster yet; nothing was applied; ask another",
+            ),
+            SubmitError::NoLeader { sent: true } | SubmitError::Unknown => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "outcome_unknown",
+                "the request may or may not have been applied, or may be later; look before repeating it",
+            ),
+        }
+    }
+}
+
+impl From<LockRefusal> for Fault {
+    fn from(refusal: LockRefusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            LockRefusal::UpgradeNotSupported => {
+                Self::new(StatusCode::CONFLICT, "upgrade_not_supported", detail)
+            }
+            LockRefusal::WaitsInOtherMode => {
+                Self::new(StatusCode::CONFLICT, "waits_in_other_mode", detail)
+            }
+            LockRefusal::NoName | LockRefusal::NamedTwice(_) => Self::field("lock", detail),
+            LockRefusal::BadName(whose) => Self::field(&whose, detail),
+            LockRefusal::NotSupported(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_supported", detail)
+            }
+            LockRefusal::Limit { .. } => {
+                let fault = Self::new(StatusCode::TOO_MANY_REQUESTS, "limit_reached", detail);
+                Self { retryable: true, retry_after_s: Some(1), ..fault }
+            }
+        }
+    }
+}
+
+/// What all problems of one code have in common.
+fn title(code: &str) -> &'static str {
+    match code {
+        "invalid_field" => "A field is missing or wrong",
+        "malformed_body" => "The body cannot be read",
+        "unsupported_media_type" => "The body's type is not taken here",
+        "payload_too_large" => "The body is too large",
+        "request_timeout" => "The request came too slowly",
+        "not_found" => "No such route",
+        "method_not_allowed" => "The route has other methods",
+        "no_leader" => "The cluster has no leader",
+        "overloaded" => "The cluster is overloaded",
+        "stopping" => "The node is shutting down",
+        "not_member" => "The node is not a member",
+        "outcome_unknown" => "The outcome is unknown",
+        "void" => "The command came too late",
+        "limit_reached" => "A limit is reached",
+        "upgrade_not_supported" => "A shared hold cannot become exclusive",
+        "waits_in_other_mode" => "The owner waits in the other mode",
+        "not_supported" => "Not supported yet",
+        _ => "The server failed",
+    }
+}
+
+/// A 200 with a JSON object.
+#[must_use]
+pub fn json_answer(body: Map<String, Value>) -> Response {
+    let mut response = Body::from(Value::Object(body).to_string()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,230 @@
+//! The accept loop of both HTTP ports.
+//!
+//! Problem: a server is open to every peer that finds its port, and the cheap attack is to do
+//! nothing: connect and stay silent, send half a head, ask and not read. The stock accept loop sets
+//! no limit on any of these, and its header timer does not even start before the first byte.
+//!
+//! Idea: every wait for a peer has an end. A first byte and a head have [`ServerSettings::head_timeout`],
+//! the gap between requests `idle_timeout`, a write `write_timeout`, a body the router's own limit.
+//! The number of connections has a cap, so that memory has one; who comes above it is told 503 and
+//! when to come again, rather than left in the kernel's queue to guess.
+//!
+//! Draining: the listener closes first, so that new clients go elsewhere at once; idle connections
+//! close; those with a request under way finish it, and only it; after the limit they are cut.
+//!
+//! HTTP/1.1 only: what speaks HTTP/2 without TLS is rare, and one protocol has one set of limits.
+//! What is not HTTP at all gets hyper's bare 400, a head that is too large (16 KiB or 100 fields) its
+//! bare 431: there is no request yet that a problem document could be about.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::connection::{self, End};
+use super::problem::PROBLEM_JSON;
+use crate::metrics::{HttpMetrics, PortLabel};
+
+/// How many of those above the cap are told so at the same time; the rest are only closed.
+const REFUSALS_MAX: usize = 64;
+/// Pause after a failure to accept (out of file descriptors, say) that will not pass by itself.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The problem of who comes above the cap.
+const REFUSAL: &str = r#"{"type":"urn:dsync:problem:too_many_connections","title":"Too many connections","status":503,"detail":"this node has no connection left","code":"too_many_connections","retryable":true}"#;
+
+/// Bounds on connections.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// The port's word in the metrics: `client` or `admin`.
+    pub port: &'static str,
+    /// Most connections at once.
+    pub connections_max: u32,
+    /// From the connection, or from the first byte of a later request, to the end of the head.
+    pub head_timeout: Duration,
+    /// From the end of an answer to the next request. Above the time for which common clients keep
+    /// a connection in their pools would be best for them; this is above most.
+    pub idle_timeout: Duration,
+    /// For a write to make progress.
+    pub write_timeout: Duration,
+    /// For a refused peer to stop sending before the connection is cut.
+    pub linger: Duration,
+    /// Longest head in bytes.
+    pub head_bytes_max: usize,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            port: "client",
+            connections_max: 10_000,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+            linger: Duration::from_secs(2),
+            head_bytes_max: 16 << 10,
+        }
+    }
+}
+
+/// How far a server is on its way out. Ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Serving,
+    Draining,
+    Cut,
+}
+
+/// What became of the requests under way when a server was drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// All of them were answered.
+    Finished,
+    /// Some took too long and were cut.
+    Cut,
+}
+
+/// A listening server. Dropping it cuts its connections.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stage: watch::Sender<Stage>,
+    /// One seat per connection.
+    seats: Arc<Semaphore>,
+    settings: ServerSettings,
+    accepting: JoinHandle<()>,
+}
+
+impl Server {
+    /// Serves `router` to whoever connects to `listener`, from now on.
+    ///
+    /// # Errors
+    /// If the listener has no address.
+    pub fn start(
+        listener: TcpListener,
+        router: Router,
+        settings: ServerSettings,
+        metrics: HttpMetrics,
+    ) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let (stage, stage_seen) = watch::channel(Stage::Serving);
+        let seats = Arc::new(Semaphore::new(settings.connections_max as usize));
+        let door = Door {
+            router,
+            seats: Arc::clone(&seats),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            settings: settings.clone(),
+            metrics,
+            stage: stage_seen,
+        };
+        let accepting = tokio::spawn(door.accept_all(listener));
+        Ok(Self { address, stage, seats, settings, accepting })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets requests under way finish for at most `limit`, then cuts the rest.
+    pub async fn drain(self, limit: Duration) -> Drained {
+        self.stage.send_replace(Stage::Draining);
+        // The loop holds the listener: when it has ended, no connection can take a seat any more.
+        let _ = self.accepting.await;
+        let all_seats = || self.seats.acquire_many(self.settings.connections_max);
+        if timeout(limit, all_seats()).await.is_ok() {
+            return Drained::Finished;
+        }
+        self.stage.send_replace(Stage::Cut);
+        let _ = all_seats().await;
+        Drained::Cut
+    }
+}
+
+/// What the accept loop works with.
+struct Door {
+    router: Router,
+    seats: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    settings: ServerSettings,
+    metrics: HttpMetrics,
+    stage: watch::Receiver<Stage>,
+}
+
+impl Door {
+    async fn accept_all(mut self, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = self.stage.wait_for(|stage| *stage > Stage::Serving) => return,
+            };
+            match accepted {
+                Ok((stream, _)) => self.admit(stream),
+                // The peer was gone before it was accepted: its own affair.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(%error, port = self.settings.port, "cannot accept connections");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream) {
+        match Arc::clone(&self.seats).try_acquire_owned() {
+            Ok(seat) => self.serve(stream, seat),
+            Err(_) => self.refuse(stream),
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, seat: OwnedSemaphorePermit) {
+        // Answers are small and somebody waits for each of them.
+        let _ = stream.set_nodelay(true);
+        let (router, settings) = (self.router.clone(), self.settings.clone());
+        let (stage, metrics, port) = (self.stage.clone(), self.metrics.clone(), self.port());
+        tokio::spawn(async move {
+            let open = metrics.connections.get_or_create_owned(&port);
+            open.inc();
+            if connection::serve(stream, router, settings, stage).await == End::TimedOut {
+                metrics.connections_timed_out.get_or_create(&port).inc();
+            }
+            open.dec();
+            drop(seat);
+        });
+    }
+
+    fn refuse(&self, stream: TcpStream) {
+        self.metrics.connections_refused.get_or_create(&self.port()).inc();
+        let Ok(seat) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
+        let linger = self.settings.linger;
+        tokio::spawn(async move {
+            let _ = timeout(linger, say_refusal(stream)).await;
+            drop(seat);
+        });
+    }
+
+    fn port(&self) -> PortLabel {
+        PortLabel { port: self.settings.port }
+    }
+}
+
+/// Reads on after the answer until the peer closes, or a reset could overtake the answer.
+async fn say_refusal(mut stream: TcpStream) -> io::Result<()> {
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {PROBLEM_JSON}\r\n\
+         retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{REFUSAL}",
+        REFUSAL.len(),
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut scratch = [0; 4096];
+    while stream.read(&mut scratch).await? > 0 {}
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! The HTTP surface against a node whose consensus is a function.
+
+mod bad_input;
+mod client;
+mod edges;
+mod fake_node;
+mod lock_reads;
+mod original;
+mod probes;
+mod scenarios;
+mod server;
+mod status;

@@ -1,0 +1,276 @@
+//! A node without its HTTP ports: disk, peers, driver. The real node puts servers in front of it
+//! (`runtime.rs`); the power-cut tests run it as it is, on simulated disks and sockets.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use dsync_core::machine::{Machine, Settings};
+use dsync_core::proposer::Proposer;
+use dsync_core::raft::{Introduction, Raft, RaftOptions, Timing};
+use dsync_core::types::{BootCount, BootId, ClusterId, NodeId, NodeName};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::clock;
+use crate::consensus::{
+    Driver, DriverParts, Founder, Inbox, SnapshotEvent, Snapshotter, Stopped, load_snapshot,
+};
+use crate::handle::{NodeHandle, NodeStatus};
+use crate::health::Health;
+use crate::log_port::LogPort;
+use crate::metrics::Metrics;
+use crate::peers::net::TcpListener;
+use crate::peers::{
+    self, PeerConfig, PeerEvent, PeerLimits, PeerList, PeerServer, Peers, Resolver, SecretSource,
+};
+use crate::storage::{DataFolder, Log, LogOptions};
+
+/// The core's clock beats this often.
+const TICK: Duration = Duration::from_millis(10);
+/// Requests and messages that may queue at the driver before their senders wait.
+const QUEUE: usize = 4_096;
+/// 2025-01-01T00:00:00Z in seconds since 1970.
+const SECONDS_AT_2025: u64 = 1_735_689_600;
+
+/// What a member needs to know.
+#[derive(Debug)]
+pub struct MemberConfig {
+    /// Its stable name.
+    pub name: NodeName,
+    /// Folder of its disk state.
+    pub data: PathBuf,
+    /// Where the other nodes are found.
+    pub peers: PeerList,
+    /// How many nodes found the cluster; 0: never propose a founding.
+    pub founders: usize,
+    /// What proves that a node is of the cluster.
+    pub secrets: SecretSource,
+    /// What turns names into addresses.
+    pub resolver: Arc<dyn Resolver>,
+    /// Times and sizes of the peer side.
+    pub peer_limits: PeerLimits,
+    /// Election clock.
+    pub timing: Timing,
+    /// The log on disk.
+    pub log: LogOptions,
+    /// A snapshot is taken every so many entries.
+    pub snapshot_every_entries: u64,
+}
+
+/// A running member.
+#[derive(Debug)]
+pub struct Member {
+    /// The way to it.
+    pub handle: NodeHandle,
+    /// Ends when the member has drained, or must stop.
+    pub driver: JoinHandle<Stopped>,
+    /// Held for its lock on the data folder.
+    _folder: DataFolder,
+}
+
+/// Who this process is.
+#[derive(Clone, Debug)]
+struct Identity {
+    node_id: NodeId,
+    name: NodeName,
+    boot_id: BootId,
+    boot_count: BootCount,
+}
+
+impl Member {
+    /// Opens the disk, recovers, and begins to take part. Within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the data folder is in use, damaged, or cannot be written.
+    pub fn start(
+        config: MemberConfig,
+        listener: TcpListener,
+        metrics: &Metrics,
+        health: &Health,
+    ) -> Result<Self> {
+        let fresh = random_u64()?;
+        let folder = DataFolder::open(&config.data, || fresh)?;
+        let identity = Identity {
+            node_id: folder.node_id(),
+            name: config.name.clone(),
+            boot_id: BootId(random_u64()?),
+            boot_count: folder.boot_count(),
+        };
+        let disk = Disk::open(&config, &folder, metrics, health)?;
+        let published = Published::new(&identity, &disk);
+        let (requests, request_inbox) = mpsc::channel(QUEUE);
+        let handle = NodeHandle::new(requests, published.machine.clone(), published.status.clone());
+        let introduction = introduction(&identity, &disk);
+        let proposer = proposer(&config, &identity);
+        let founder = founder(&config, &identity)?;
+        let (peers, peer_inbox) = start_peers(config, introduction.clone(), listener)?;
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let driver = Driver::new(DriverParts {
+            raft: disk.raft,
+            machine: disk.machine,
+            proposer,
+            founder,
+            peers,
+            introduction,
+            writer: disk.writer,
+            snapshotter: disk.snapshotter,
+            inbox: Inbox {
+                disk: disk.events,
+                snapshots: disk.snapshot_events,
+                peers: peer_inbox,
+                requests: request_inbox,
+                ticks,
+            },
+            published_machine: published.machine,
+            published_status: published.status,
+            metrics: metrics.clone(),
+            health: health.clone(),
+        });
+        tracing::info!(
+            node_id = %identity.node_id,
+            boot_id = %identity.boot_id,
+            boot_count = identity.boot_count.0,
+            "member started"
+        );
+        Ok(Self { handle, driver: tokio::spawn(driver.run()), _folder: folder })
+    }
+}
+
+/// Everything that comes from and goes to the data folder.
+struct Disk {
+    raft: Raft,
+    machine: Machine,
+    writer: LogPort,
+    events: mpsc::UnboundedReceiver<crate::consensus::DiskEvent>,
+    snapshotter: Snapshotter,
+    snapshot_events: mpsc::UnboundedReceiver<SnapshotEvent>,
+}
+
+impl Disk {
+    fn open(
+        config: &MemberConfig,
+        folder: &DataFolder,
+        metrics: &Metrics,
+        health: &Health,
+    ) -> Result<Self> {
+        let (log, recovered) = Log::open(&folder.log(), config.log.clone())?;
+        let machine = match &recovered.snapshot {
+            Some(meta) => load_snapshot(&folder.snapshots(), meta)
+                .with_context(|| format!("the snapshot of entry {} cannot be used", meta.index))?,
+            None => Machine::default(),
+        };
+        let (snapshot_sender, snapshot_events) = mpsc::unbounded_channel();
+        let (writer, events) = LogPort::start(log, metrics.log.clone(), health.clone())?;
+        let snapshotter = Snapshotter::start(
+            folder.snapshots(),
+            snapshot_sender,
+            config.snapshot_every_entries,
+            recovered.snapshot.as_ref(),
+        )?;
+        let options = RaftOptions {
+            timing: config.timing,
+            ..RaftOptions::new(folder.node_id(), random_u64()?)
+        };
+        let raft = Raft::new(options, clock::now(), recovered);
+        Ok(Self { raft, machine, writer, events, snapshotter, snapshot_events })
+    }
+
+    fn cluster_id(&self) -> Option<ClusterId> {
+        self.machine.cluster_id().or(self.raft.cluster_id())
+    }
+}
+
+/// Where the driver shows its state.
+struct Published {
+    machine: Arc<ArcSwap<Machine>>,
+    status: Arc<ArcSwap<NodeStatus>>,
+}
+
+impl Published {
+    fn new(identity: &Identity, disk: &Disk) -> Self {
+        let status = NodeStatus {
+            node_id: identity.node_id,
+            name: identity.name.clone(),
+            boot_id: identity.boot_id,
+            boot_count: identity.boot_count,
+            cluster_id: disk.cluster_id(),
+            raft: disk.raft.status(),
+            membership: disk.raft.membership().cloned(),
+            outside: None,
+            registered: false,
+        };
+        Self {
+            machine: Arc::new(ArcSwap::from_pointee(disk.machine.clone())),
+            status: Arc::new(ArcSwap::from_pointee(status)),
+        }
+    }
+}
+
+fn introduction(identity: &Identity, disk: &Disk) -> peers::Introduction {
+    let founded = disk.raft.hard_state().founded;
+    peers::Introduction {
+        versions: peers::PROTOCOL,
+        name: identity.name.clone(),
+        node_id: identity.node_id,
+        boot_id: identity.boot_id,
+        cluster_id: disk.cluster_id().filter(|_| founded),
+        empty: disk.raft.is_empty(),
+        recovery: 0,
+    }
+}
+
+fn proposer(config: &MemberConfig, identity: &Identity) -> Proposer {
+    let retry_ms = config.timing.election_max_ms;
+    Proposer::new(identity.node_id, identity.boot_id, identity.boot_count, retry_ms)
+}
+
+fn founder(config: &MemberConfig, identity: &Identity) -> Result<Founder> {
+    let own = Introduction {
+        name: identity.name.clone(),
+        node_id: identity.node_id,
+        boot_id: identity.boot_id,
+        holds: None,
+    };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = now.as_secs().saturating_sub(SECONDS_AT_2025);
+    let cluster_id = ClusterId(u128::from_le_bytes(random()?));
+    Ok(Founder::new(own, config.founders, cluster_id, Settings::default(), seconds))
+}
+
+fn start_peers(
+    config: MemberConfig,
+    introduction: peers::Introduction,
+    listener: TcpListener,
+) -> Result<(Peers, mpsc::Receiver<PeerEvent>)> {
+    let (events, inbox) = mpsc::channel(QUEUE);
+    let config = PeerConfig {
+        peers: config.peers,
+        expected: config.founders.saturating_sub(1),
+        secrets: config.secrets,
+        introduction,
+        resolver: config.resolver,
+        limits: config.peer_limits,
+    };
+    let peers = Peers::start(config, events);
+    PeerServer::start(listener, &peers).context("the peer port")?;
+    Ok((peers, inbox))
+}
+
+/// Unpredictable bytes from the operating system.
+///
+/// # Errors
+/// If it has none to give.
+pub fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).context("the system has no randomness to give")?;
+    Ok(bytes)
+}
+
+fn random_u64() -> Result<u64> {
+    Ok(u64::from_le_bytes(random()?))
+}

@@ -1,0 +1,159 @@
+//! The same peer side on turmoil's network: time is virtual, so minutes pass in milliseconds and a
+//! run repeats itself exactly.
+
+#![cfg(feature = "simulated")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dsync_core::raft::{Envelope, Message};
+use dsync_core::types::{BootId, NodeId, NodeName, Term};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::*;
+
+const PORT: u16 = 7071;
+
+fn host(id: u64) -> String {
+    format!("node-{id}")
+}
+
+struct Node {
+    id: u64,
+    peers: Peers,
+    events: mpsc::Receiver<PeerEvent>,
+}
+
+impl Node {
+    async fn start(id: u64) -> turmoil::Result<Self> {
+        let list: Vec<String> = (1..=2).map(|id| format!("{0}={0}:{PORT}", host(id))).collect();
+        let config = PeerConfig {
+            peers: list.join(",").parse()?,
+            expected: 0,
+            secrets: SecretSource::fixed(Secrets::parse(b"a secret of sixteen bytes")?),
+            introduction: Introduction {
+                versions: PROTOCOL,
+                name: NodeName(host(id)),
+                node_id: NodeId(id),
+                boot_id: BootId(id),
+                cluster_id: None,
+                empty: true,
+                recovery: 0,
+            },
+            resolver: Arc::new(SystemResolver),
+            limits: PeerLimits::default(),
+        };
+        let (sender, events) = mpsc::channel(64);
+        let peers = Peers::start(config, sender);
+        PeerServer::start(net::TcpListener::bind(("0.0.0.0", PORT)).await?, &peers)?;
+        Ok(Self { id, peers, events })
+    }
+
+    fn ping(&self, to: u64) {
+        let (from, to, message) = (NodeId(self.id), NodeId(to), Message::TimeoutNow);
+        self.peers.send(Envelope { from, to, term: Term(1), message });
+    }
+
+    async fn until(&mut self, wanted: impl Fn(&PeerEvent) -> bool) {
+        while !wanted(&self.events.recv().await.expect("the peer side is running")) {}
+    }
+
+    async fn fully_connected(&self) {
+        let mut changes = self.peers.shared.table.changes();
+        let connected =
+            |_: &u64| self.peers.known().iter().any(|peer| peer.dialled == 2 && peer.accepted == 2);
+        changes.wait_for(connected).await.expect("the table lives");
+    }
+}
+
+/// Node 2 answers every message; node 1 is the test.
+fn simulation() -> turmoil::Sim<'static> {
+    let mut sim =
+        turmoil::Builder::new().simulation_duration(Duration::from_secs(600)).rng_seed(7).build();
+    sim.host(host(2), || async {
+        let mut node = Node::start(2).await?;
+        loop {
+            node.until(|event| matches!(event, PeerEvent::Message(_))).await;
+            node.ping(1);
+        }
+    });
+    sim
+}
+
+fn is_answer(event: &PeerEvent) -> bool {
+    matches!(event, PeerEvent::Message(message) if message.from == NodeId(2))
+}
+
+#[test]
+fn two_nodes_talk_over_a_simulated_network_and_keep_an_idle_connection() {
+    let mut sim = simulation();
+    sim.client(host(1), async {
+        let mut node = Node::start(1).await?;
+        node.fully_connected().await;
+        node.ping(2);
+        node.until(is_answer).await;
+        // Many times the idle limit, with nothing but keepalives. Virtual time: this takes no time.
+        sleep(Duration::from_secs(120)).await;
+        assert_eq!(node.peers.metrics().dialled.get(), 2);
+        node.ping(2);
+        node.until(is_answer).await;
+        Ok(())
+    });
+    sim.run().unwrap();
+}
+
+#[test]
+fn a_partition_is_noticed_within_the_idle_limit_and_healed_within_seconds() {
+    let mut sim = simulation();
+    sim.client(host(1), async {
+        let mut node = Node::start(1).await?;
+        node.fully_connected().await;
+        turmoil::partition(host(1), host(2));
+        let cut = Instant::now();
+        node.until(|event| *event == PeerEvent::Unreachable(NodeId(2))).await;
+        let limits = PeerLimits::default();
+        assert!(cut.elapsed() <= limits.idle + limits.keepalive, "{:?}", cut.elapsed());
+        // Long enough for both sides to have given up.
+        sleep(Duration::from_secs(30)).await;
+        assert!(!node.peers.known()[0].is_connected());
+        node.ping(2);
+        assert_eq!(node.peers.metrics().drops_unconnected.get(), 1);
+
+        turmoil::repair(host(1), host(2));
+        let healed = Instant::now();
+        node.fully_connected().await;
+        assert!(healed.elapsed() <= limits.connect + limits.handshake, "{:?}", healed.elapsed());
+        node.ping(2);
+        node.until(is_answer).await;
+        Ok(())
+    });
+    sim.run().unwrap();
+}
+
+#[test]
+fn a_crashed_node_is_connected_again_when_it_is_back() {
+    let mut sim = simulation();
+    sim.client(host(1), async {
+        let mut node = Node::start(1).await?;
+        for _ in 0..3 {
+            node.fully_connected().await;
+            node.ping(2);
+            node.until(is_answer).await;
+            node.until(|event| *event == PeerEvent::Unreachable(NodeId(2))).await;
+        }
+        Ok(())
+    });
+    // The client cannot crash a host; the one who runs the simulation can.
+    for _ in 0..3 {
+        for _ in 0..5_000 {
+            sim.step().unwrap();
+        }
+        sim.crash(host(2));
+        for _ in 0..2_000 {
+            sim.step().unwrap();
+        }
+        sim.bounce(host(2));
+    }
+    sim.run().unwrap();
+}

@@ -1,0 +1,156 @@
+//! Puts a node together, runs it, and takes it apart again.
+//!
+//! Start: the ports are bound before anything on disk is touched, then the member, then the servers.
+//! Stop: not ready, no new connections, hand the lead over while clients are still answered, end. A
+//! node that must not go on (a failed disk, a refused identity) ends with an error that says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use dsync_core::raft::Timing;
+use tokio::net::TcpListener;
+
+use crate::config::NodeConfig;
+use crate::consensus::Stopped;
+use crate::health::Health;
+use crate::http::{RequestLimits, Server, ServerSettings, Site, admin_router, client_router};
+use crate::member::{Member, MemberConfig, random};
+use crate::metrics::Metrics;
+use crate::peers::{PeerLimits, SecretSource, Secrets, SystemResolver};
+use crate::storage::LogOptions;
+
+/// A node that is asked to stop gives its clients and its successor this long.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// A snapshot is taken every so many entries.
+const SNAPSHOT_EVERY_ENTRIES: u64 = 20_000;
+
+/// Runs a node until it is told to stop (SIGTERM, Ctrl-C) or must not go on.
+///
+/// # Errors
+/// If it cannot start, or had to stop by itself.
+pub async fn run(config: NodeConfig) -> Result<()> {
+    let bind = async |flag: &str, address| {
+        let bound = TcpListener::bind(address).await;
+        bound.with_context(|| format!("{flag}: cannot listen on {address}"))
+    };
+    let client = bind("--listen-client", config.listen_client).await?;
+    let peer = bind("--listen-peer", config.listen_peer).await?;
+    let admin = bind("--listen-admin", config.listen_admin).await?;
+    let (metrics, health) = (Metrics::new(), Health::new());
+    let member = Member::start(member_config(&config)?, peer, &metrics, &health)?;
+    let site = Site::new(member.handle.clone(), metrics, health.clone(), RequestLimits::default());
+    let servers = start_servers(client, admin, &site)?;
+    health.set_started();
+    tracing::info!(client = %config.listen_client, peer = %config.listen_peer,
+        admin = %config.listen_admin, "ports are open");
+    run_until(member, servers, &health, shutdown_signal()).await
+}
+
+/// Runs until `shutdown` or until the driver must stop.
+async fn run_until(
+    mut member: Member,
+    servers: Vec<Server>,
+    health: &Health,
+    shutdown: impl Future<Output = &'static str>,
+) -> Result<()> {
+    tokio::select! {
+        reason = shutdown => {
+            tracing::info!(reason, "shutting down");
+            health.set_draining();
+            shut_down(member, servers).await
+        }
+        stopped = &mut member.driver => match stopped {
+            Ok(stopped) => Err(anyhow::Error::new(stopped).context("the node must stop")),
+            Err(panic) => bail!("the node's driver panicked: {panic}"),
+        },
+    }
+}
+
+/// Hands the lead over while clients are still answered, then ends.
+async fn shut_down(member: Member, servers: Vec<Server>) -> Result<()> {
+    let serve_out = async {
+        for server in servers {
+            server.drain(DRAIN_LIMIT).await;
+        }
+    };
+    tokio::join!(serve_out, member.handle.drain());
+    match member.driver.await {
+        Ok(Stopped::Drained) => Ok(()),
+        Ok(stopped) => Err(stopped.into()),
+        Err(panic) => bail!("the node's driver panicked: {panic}"),
+    }
+}
+
+fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
+    let secrets = match &config.secret_file {
+        Some(path) => SecretSource::file(path).context("--secret-file")?,
+        // Alone: nobody may connect, so nobody needs to know this.
+        None => {
+            let secret = format!("{:032x}", u128::from_le_bytes(random()?));
+            SecretSource::fixed(Secrets::parse(secret.as_bytes())?)
+        }
+    };
+    let election_min_ms = millis(config.election);
+    Ok(MemberConfig {
+        name: config.name.clone(),
+        data: config.data.clone(),
+        peers: config.peers.clone(),
+        founders: config.founders,
+        secrets,
+        resolver: Arc::new(SystemResolver),
+        peer_limits: PeerLimits::default(),
+        timing: Timing {
+            heartbeat_ms: millis(config.heartbeat),
+            election_min_ms,
+            election_max_ms: 2 * election_min_ms,
+        },
+        log: LogOptions {
+            segment_bytes: config.segment_bytes,
+            salt: u64::from_le_bytes(random()?),
+        },
+        snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
+    })
+}
+
+fn start_servers(client: TcpListener, admin: TcpListener, site: &Site) -> Result<Vec<Server>> {
+    let serve = |listener, router, port| {
+        let settings = ServerSettings { port, ..ServerSettings::default() };
+        Server::start(listener, router, settings, site.metrics.http.clone())
+    };
+    // The client port first: it closes first.
+    Ok(vec![
+        serve(client, client_router(site.clone()), "client")?,
+        serve(admin, admin_router(site.clone()), "admin")?,
+    ])
+}
+
+/// Waits for the word to stop, and says which it was. (A parent that has ended makes itself known by
+/// SIGTERM too: see `cli/node.rs`.)
+async fn shutdown_signal() -> &'static str {
+    tokio::select! {
+        () = terminated() => "SIGTERM",
+        _ = tokio::signal::ctrl_c() => "interrupt",
+    }
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => drop(terminate.recv().await),
+        Err(error) => {
+            tracing::warn!(%error, "cannot listen for SIGTERM");
+            std::future::pending().await
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending().await
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

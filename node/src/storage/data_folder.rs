@@ -1,0 +1,204 @@
+//! A node's folder: one process at a time, one identity for life, and a count of its boots.
+//!
+//! The identity is what the rest of the cluster trusts this disk by: a vote given under it binds.
+//! So it is minted only where nothing else has ever been: a folder without an identity but with a
+//! log, or with an identity that cannot be read, is refused. Minting a new one there would let a
+//! disk that has voted vote again as somebody else, or forget what it acknowledged.
+//!
+//! The boot count rises, durably, before anybody hears of it. Two processes that ever ran on copies
+//! of one disk come to use the same count, and that is how the leader finds out.
+//!
+//! The identity file is replaced as a whole (temporary name, sync, rename, sync of the folder), so a
+//! power cut leaves the old one or the new one. Its order of writing also matters: it is durable
+//! before the first byte of the log exists.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use dsync_core::types::{BootCount, NodeId};
+
+use super::fs::{self, FolderLock};
+
+const IDENTITY: &str = "identity";
+const IDENTITY_MAGIC: [u8; 8] = *b"dsyncid\0";
+const IDENTITY_VERSION: u32 = 1;
+const IDENTITY_BYTES: usize = 32;
+
+/// Why a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataFolderError {
+    /// Another process has it.
+    #[error("data folder {} is in use by another process; stop that one, or give this one a folder of its own", folder.display())]
+    InUse {
+        /// Which folder.
+        folder: PathBuf,
+    },
+    /// The identity file is there and cannot be trusted.
+    #[error("identity file {} is damaged ({reason}); this disk must not take part again: empty the folder to join as a new member", file.display())]
+    IdentityDamaged {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// There is a log or a snapshot, but no identity.
+    #[error("data folder {} holds {found} but no identity; restore the identity file, or empty the folder to join as a new member", folder.display())]
+    IdentityMissing {
+        /// Which folder.
+        folder: PathBuf,
+        /// What was found.
+        found: String,
+    },
+    /// The disk says no.
+    #[error("data folder {}: {source}", folder.display())]
+    Io {
+        /// Which folder.
+        folder: PathBuf,
+        /// What the disk says.
+        source: io::Error,
+    },
+}
+
+/// An open data folder, locked until it is dropped.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    identity: Identity,
+    _lock: FolderLock,
+}
+
+impl DataFolder {
+    /// Opens a folder, or makes it: locks it, reads or mints its identity, counts this boot.
+    /// `random` is called once, only to mint a node id.
+    ///
+    /// # Errors
+    /// See [`DataFolderError`].
+    pub fn open(path: &Path, random: impl FnOnce() -> u64) -> Result<Self, DataFolderError> {
+        let io = |source| DataFolderError::Io { folder: path.to_owned(), source };
+        fs::create_folder(path).map_err(io)?;
+        let lock = FolderLock::take(&path.join("lock"))
+            .map_err(io)?
+            .ok_or_else(|| DataFolderError::InUse { folder: path.to_owned() })?;
+        let identity = match Identity::read(path)? {
+            Some(identity) => identity.booted(),
+            None => Identity::mint(path, random)?,
+        };
+        fs::replace(path, IDENTITY, &identity.encode()).map_err(io)?;
+        let folder = Self { path: path.to_owned(), identity, _lock: lock };
+        fs::create_folder(&folder.log()).map_err(io)?;
+        fs::create_folder(&folder.snapshots()).map_err(io)?;
+        Ok(folder)
+    }
+
+    /// Identity of this disk.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.identity.node_id
+    }
+
+    /// How many processes have opened this folder, this one included.
+    #[must_use]
+    pub fn boot_count(&self) -> BootCount {
+        self.identity.boot_count
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Folder of the log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// Folder of the snapshots.
+    #[must_use]
+    pub fn snapshots(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Identity {
+    node_id: NodeId,
+    boot_count: BootCount,
+}
+
+impl Identity {
+    fn mint(folder: &Path, random: impl FnOnce() -> u64) -> Result<Self, DataFolderError> {
+        if let Some(found) = first_of_log_or_snapshots(folder)? {
+            return Err(DataFolderError::IdentityMissing { folder: folder.to_owned(), found });
+        }
+        Ok(Self { node_id: NodeId(random()), boot_count: BootCount(1) })
+    }
+
+    fn booted(self) -> Self {
+        Self { boot_count: BootCount(self.boot_count.0 + 1), ..self }
+    }
+
+    fn read(folder: &Path) -> Result<Option<Self>, DataFolderError> {
+        let file = folder.join(IDENTITY);
+        match fs::read(&file) {
+            Ok(bytes) => Self::decode(&bytes)
+                .map(Some)
+                .map_err(|reason| DataFolderError::IdentityDamaged { file, reason }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DataFolderError::Io { folder: folder.to_owned(), source }),
+        }
+    }
+
+    /// magic 8, version 4, crc32c of everything else 4, node id 8, boot count 8; little-endian.
+    fn encode(self) -> [u8; IDENTITY_BYTES] {
+        let mut bytes = [0; IDENTITY_BYTES];
+        bytes[..8].copy_from_slice(&IDENTITY_MAGIC);
+        bytes[8..12].copy_from_slice(&IDENTITY_VERSION.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.node_id.0.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.boot_count.0.to_le_bytes());
+        let crc = identity_crc(&bytes);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
+        let bytes: &[u8; IDENTITY_BYTES] = bytes.try_into().map_err(|_| "wrong length")?;
+        if bytes[..8] != IDENTITY_MAGIC {
+            return Err("not an identity file");
+        }
+        if bytes[12..16] != identity_crc(bytes).to_le_bytes() {
+            return Err("wrong checksum");
+        }
+        if bytes[8..12] != IDENTITY_VERSION.to_le_bytes() {
+            return Err("version of another release");
+        }
+        let number = |at: usize| {
+            bytes[at..at + 8].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+        };
+        Ok(Self { node_id: NodeId(number(16)), boot_count: BootCount(number(24)) })
+    }
+}
+
+fn identity_crc(bytes: &[u8; IDENTITY_BYTES]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..])
+}
+
+fn first_of_log_or_snapshots(folder: &Path) -> Result<Option<String>, DataFolderError> {
+    for name in ["log", "snapshots"] {
+        match fs::list(&folder.join(name)) {
+            Ok(files) => {
+                if let Some(file) = files.first() {
+                    return Ok(Some(format!("{name}/{file}")));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(DataFolderError::Io { folder: folder.to_owned(), source }),
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(all(test, not(feature = "simulated")))]
+#[path = "data_folder_test.rs"]
+mod tests;

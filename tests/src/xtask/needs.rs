@@ -1,0 +1,90 @@
+//! Programs that a suite needs beside cargo: installed where that is safe, named elsewhere.
+
+use std::env;
+use std::path::Path;
+
+use super::command::Call;
+
+/// A program and how to get it.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// What has to be in PATH.
+    pub program: &'static str,
+    /// Where it comes from.
+    pub from: Source,
+}
+
+/// Where a program comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source {
+    /// A component of the Rust toolchain; installed wherever rustup is.
+    Rustup(&'static str),
+    /// A Debian package; installed on Debian when run as root.
+    Debian(&'static str),
+}
+
+/// Installs what is missing where it may.
+///
+/// # Errors
+/// A sentence naming the first program that is still missing, and how to get it.
+pub fn meet(needs: &[Need]) -> Result<(), String> {
+    needs.iter().try_for_each(meet_one)
+}
+
+fn meet_one(need: &Need) -> Result<(), String> {
+    if in_path(need.program) {
+        return Ok(());
+    }
+    let install = need.from.install();
+    let missing = || format!("{} is missing: `{}`", need.program, install.shown());
+    if !need.from.may_install() {
+        return Err(missing());
+    }
+    println!("installing {}: {}", need.program, install.shown());
+    match install.run() {
+        Ok(()) if in_path(need.program) => Ok(()),
+        Ok(()) => Err(missing()),
+        Err(error) => Err(format!("{}: {error:#}", need.program)),
+    }
+}
+
+impl Source {
+    fn install(self) -> Call {
+        match self {
+            Self::Rustup(component) => Call::of("rustup", "component add").arg(component),
+            Self::Debian(package) => {
+                Call::of("apt-get", "install --yes --no-install-recommends").arg(package)
+            }
+        }
+    }
+
+    fn may_install(self) -> bool {
+        match self {
+            Self::Rustup(_) => in_path("rustup"),
+            Self::Debian(_) => Path::new("/etc/debian_version").exists() && is_root(),
+        }
+    }
+}
+
+fn is_root() -> bool {
+    Call::of("id", "-u").output().is_ok_and(|id| id.trim_ascii() == b"0")
+}
+
+fn in_path(program: &str) -> bool {
+    env::var_os("PATH")
+        .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_not_installed_and_what_cannot_be_installed_is_named() {
+        assert_eq!(meet(&[Need { program: "cargo", from: Source::Rustup("cargo") }]), Ok(()));
+        let unknown =
+            Need { program: "no-such-program", from: Source::Rustup("no-such-component") };
+        let message = meet(&[unknown]).unwrap_err();
+        assert!(message.contains("no-such-program"), "{message}");
+    }
+}

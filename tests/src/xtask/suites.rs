@@ -1,0 +1,115 @@
+//! The suites of `cargo xtask test`, in the order in which they are worth waiting for.
+
+use super::command::Call;
+use super::needs::{Need, Source};
+use super::workspace;
+
+/// A part of the tests with one purpose.
+#[derive(Clone, Copy, Debug)]
+pub struct Suite {
+    /// Its name, for `--suite`.
+    pub name: &'static str,
+    /// What it shows, in one sentence.
+    pub about: &'static str,
+    /// Programs beside cargo.
+    pub needs: &'static [Need],
+    /// Files without which it has nothing to run.
+    pub files: &'static [&'static str],
+    /// What it runs.
+    pub steps: &'static [Step],
+}
+
+/// One command of a suite.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// `cargo xtask verify`, inside this process.
+    Verify,
+    /// A build that the tests after it use.
+    Build(&'static str),
+    /// Arguments of a cargo that runs tests.
+    Tests(&'static str),
+}
+
+const FORMAT: Need = Need { program: "rustfmt", from: Source::Rustup("rustfmt") };
+const LINTS: Need = Need { program: "cargo-clippy", from: Source::Rustup("clippy") };
+
+/// All of them. The packages are built with as few sets of features as can be: `unit` with those that
+/// are shipped, dsync-tests (which puts bugs back) apart from them, `power-cut` with a simulated disk.
+pub const SUITES: [Suite; 5] = [
+    Suite {
+        name: "verify",
+        about: "format, lints, docs, generated files and structure are in order",
+        needs: &[FORMAT, LINTS],
+        files: &[],
+        steps: &[Step::Verify],
+    },
+    Suite {
+        name: "unit",
+        about: "every part does what it says, by itself",
+        needs: &[],
+        files: &[],
+        steps: &[
+            Step::Tests("test --workspace --exclude dsync-tests"),
+            Step::Tests("test --package dsync-tests --lib"),
+        ],
+    },
+    Suite {
+        name: "simulation",
+        about: "whole clusters keep their promises under every fault, and bugs put back are caught",
+        needs: &[],
+        files: &["tests/tests/simulated.rs", "tests/tests/bugs.rs"],
+        steps: &[Step::Tests("test --release --package dsync-tests --test simulated --test bugs")],
+    },
+    Suite {
+        name: "power-cut",
+        about: "a cut of the power at any moment loses nothing that was acknowledged",
+        needs: &[],
+        files: &["node/tests/log_power_cut.rs", "node/tests/node_power_cut.rs"],
+        steps: &[Step::Tests(
+            "test --package dsync-node --features simulated --test log_power_cut --test node_power_cut",
+        )],
+    },
+    Suite {
+        name: "process",
+        about: "real processes survive kills, pauses and hostile clients",
+        needs: &[],
+        files: &["tests/tests/process.rs"],
+        steps: &[
+            Step::Build("build --release --package dsync-node"),
+            Step::Tests("test --release --package dsync-tests --test process"),
+        ],
+    },
+];
+
+/// Tells the process suite which program to start.
+pub const PROGRAM_VARIABLE: &str = "DSYNC_BIN";
+
+impl Suite {
+    /// The suite of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        SUITES.iter().find(|suite| suite.name == name)
+    }
+
+    /// The first of its files that does not exist.
+    #[must_use]
+    pub fn missing_file(&self) -> Option<&'static str> {
+        self.files.iter().copied().find(|file| !workspace::root().join(file).exists())
+    }
+}
+
+impl Step {
+    /// The command, with the long tests too if `full`.
+    #[must_use]
+    pub fn call(self, full: bool) -> Call {
+        match self {
+            Self::Verify => Call::cargo("xtask verify"),
+            Self::Build(arguments) => Call::cargo(arguments),
+            Self::Tests(arguments) => {
+                // Every suite has its say: one that fails must not hide the ones behind it.
+                let call = Call::cargo(arguments).arg("--no-fail-fast");
+                if full { call.arg("--").arg("--include-ignored") } else { call }
+            }
+        }
+    }
+}
