@@ -69,9 +69,29 @@ impl Image {
             || self.entry(index).is_some_and(|entry| entry.term == term)
     }
 
+    /// Term of the entry at `index`, if it is in the log.
+    pub(crate) fn term_at(&self, index: Index) -> Option<Term> {
+        self.entry(index).map(|entry| entry.term)
+    }
+
+    /// True if `newer` holds everything that this copy does.
+    pub(crate) fn is_prefix_of(&self, newer: &Self) -> bool {
+        self.entries.back().is_none_or(|last| newer.holds(last.index, last.term))
+    }
+
     /// The newest snapshot that a record names.
     pub(crate) fn newest_file(&self) -> Option<&SnapshotFile> {
         let meta = self.snapshot.as_ref()?;
+        self.files.iter().find(|file| file.meta == *meta)
+    }
+
+    /// The newest stored file, whether a record names it yet or not.
+    pub(crate) fn newest_stored(&self) -> Option<&SnapshotFile> {
+        self.files.iter().max_by_key(|file| file.meta.index)
+    }
+
+    /// The file of that snapshot.
+    pub(crate) fn file(&self, meta: &SnapshotMeta) -> Option<&SnapshotFile> {
         self.files.iter().find(|file| file.meta == *meta)
     }
 
@@ -254,6 +274,11 @@ impl Disk {
     pub(crate) fn new(image: Image) -> Self {
         let shape = Shape::of(&image);
         Self { image, shape, queue: VecDeque::new(), syncing: 0, stalled_until: Instant(0) }
+    }
+
+    /// True if a sync is under way.
+    pub(crate) fn hangs(&self) -> bool {
+        self.syncing > 0
     }
 
     /// Queues a batch. True if a sync has to be started.

@@ -414,6 +414,9 @@ impl Process {
         now: LocalTime,
         shared: &mut Shared,
     ) -> Result<(), String> {
+        if let Some(at) = self.work.iter().rposition(|work| matches!(work, Work::Restore(_))) {
+            self.work.drain(..at); // A newer snapshot makes everything before it pointless.
+        }
         match self.work.pop_front() {
             Some(Work::Restore(meta)) => self.restore(node, now, &meta, shared),
             Some(Work::Apply(entries)) => self.apply(node, now, entries, shared)?,
@@ -425,7 +428,7 @@ impl Process {
     /// Replaces the machine by a snapshot that was received and stored.
     fn restore(&mut self, node: &Node, now: LocalTime, meta: &SnapshotMeta, shared: &mut Shared) {
         shared.stats.installs += 1;
-        match shared.stored_file(node, meta).as_ref().map(|file| restored(&file.bytes)) {
+        match node.disk.image.file(meta).map(|file| restored(&file.bytes)) {
             Some(Ok(machine)) => self.machine = machine,
             Some(Err(what)) => shared.violation("a stored snapshot restores", node.slot, what),
             None => {
@@ -434,8 +437,8 @@ impl Process {
             }
         }
         self.snapshot_at = self.machine.applied();
+        shared.check_hash(node.slot, self.machine.applied(), self.machine.hash());
         self.report_applied(now);
-        shared.checkers.restored(&self.machine);
     }
 
     fn apply(
@@ -504,6 +507,7 @@ impl Process {
         }
         let Some(meta) = self.raft.snapshot_meta(applied) else { return };
         (self.snapshot_busy, self.snapshot_at) = (true, applied);
+        shared.check_hash(node.slot, applied, self.machine.hash());
         let bytes: Vec<u8> = self.machine.clone().snapshot_chunks().flatten().collect();
         let file = SnapshotFile { meta, bytes: Bytes::from(bytes) };
         store_later(node, file, false, shared);
@@ -529,7 +533,7 @@ impl Process {
         offset: u64,
         shared: &Shared,
     ) {
-        let Some(file) = node.disk.image.newest_file() else { return };
+        let Some(file) = node.disk.image.newest_stored() else { return };
         let offset = if file.meta.index == index { offset } else { 0 };
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(file.bytes.len());
         let end = (from + shared.plan.chunk_bytes).min(file.bytes.len());

@@ -23,6 +23,13 @@ pub(crate) struct NetworkPlan {
     pub(crate) in_order: bool,
 }
 
+impl NetworkPlan {
+    /// True if a message mostly arrives, and soon.
+    pub(crate) fn is_gentle(&self) -> bool {
+        self.loss_ppm <= 1_000 && self.late_ppm == 0
+    }
+}
+
 /// How fast disks are.
 #[derive(Clone, Debug)]
 pub(crate) struct DiskPlan {
