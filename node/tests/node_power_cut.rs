@@ -57,8 +57,11 @@ fn names(size: u64) -> Vec<String> {
 }
 
 fn config(name: &str, size: u64) -> MemberConfig {
-    let listed =
-        |name: String| ListedPeer { host: name.clone(), name: Some(NodeName(name)), port: PEER_PORT };
+    let listed = |name: String| ListedPeer {
+        host: name.clone(),
+        name: Some(NodeName(name)),
+        port: PEER_PORT,
+    };
     let secret = b"0123456789abcdef0123456789abcdef";
     MemberConfig {
         name: NodeName(name.into()),
@@ -160,8 +163,7 @@ fn run(size: u64, cuts: u64, seed: u64) -> u64 {
         run_for(&mut sim, dice.below(100));
         victims.iter().for_each(|victim| sim.bounce(victim.as_str()));
     }
-    let acknowledged =
-        || -> u64 { ledger.borrow().values().map(|known| known.acknowledged).sum() };
+    let acknowledged = || -> u64 { ledger.borrow().values().map(|known| known.acknowledged).sum() };
     let before = acknowledged();
     run_for(&mut sim, 10_000);
     assert!(acknowledged() > before, "seed {seed}: the cluster serves again");
