@@ -43,7 +43,6 @@ mod turn;
 mod view;
 mod wait_graph;
 
-
 pub use lease::ENDS_PER_ENTRY_MAX;
 pub use records::{LockCursor, LockRecord};
 pub use request::{

@@ -73,7 +73,10 @@ impl LockTable {
         let lock = self.locks.get(&cursor.name);
         lock.and_then(|lock| next_record(lock, cursor)).or_else(|| {
             let rest = (Excluded(&*cursor.name), Unbounded);
-            self.locks.range::<str, _>(rest).next().and_then(|(name, lock)| first_record(name, lock))
+            self.locks
+                .range::<str, _>(rest)
+                .next()
+                .and_then(|(name, lock)| first_record(name, lock))
         })
     }
 

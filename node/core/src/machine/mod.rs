@@ -78,7 +78,11 @@ pub struct AppliedEntry {
 impl Machine {
     /// Applies the next committed entry.
     pub fn apply(&mut self, entry: &Entry) -> AppliedEntry {
-        debug_assert_eq!(entry.index, self.applied.next(), "entries are applied in order, each once");
+        debug_assert_eq!(
+            entry.index,
+            self.applied.next(),
+            "entries are applied in order, each once"
+        );
         self.applied = entry.index;
         self.time = self.time.max(entry.stamp);
         let (mut answer, mut undecodable) = (None, None);
@@ -88,7 +92,9 @@ impl Machine {
             self.locks.advance(&mut turn);
             if let Payload::Command(bytes) = &entry.payload {
                 match wire::decode("command", bytes) {
-                    Ok(StoredCommand::V1(command)) => answer = Some(self.execute(&mut turn, &command)),
+                    Ok(StoredCommand::V1(command)) => {
+                        answer = Some(self.execute(&mut turn, &command))
+                    }
                     Err(error) => undecodable = Some(error),
                 }
             }
@@ -161,7 +167,8 @@ impl Machine {
     }
 
     fn found(&mut self, founding: &Founding) -> Result<(), DecodeError> {
-        let FirstState::V1 { settings, token_base } = wire::decode("first state", &founding.machine)?;
+        let FirstState::V1 { settings, token_base } =
+            wire::decode("first state", &founding.machine)?;
         self.locks = LockTable::new(token_base);
         self.founded = Some(Arc::new(Founded {
             cluster_id: founding.cluster_id,
@@ -199,7 +206,8 @@ impl Machine {
         if let Admission::Settled(outcome) = session.admit(origin) {
             return outcome;
         }
-        let outcome = if self.is_too_late(origin) { Outcome::Void } else { self.act(turn, operation) };
+        let outcome =
+            if self.is_too_late(origin) { Outcome::Void } else { self.act(turn, operation) };
         if let Some(session) = self.sessions.get_mut(&origin.node) {
             session.remember(origin.sequence, outcome.clone());
         }

@@ -133,7 +133,10 @@ impl Restore {
             return Err(self.damaged("the payload's checksum does not fit"));
         }
         if let Some(version) = payload.first().filter(|version| **version != V1) {
-            return Err(RestoreError::Version { chunk: self.chunks, found: 1 + u32::from(*version) });
+            return Err(RestoreError::Version {
+                chunk: self.chunks,
+                found: 1 + u32::from(*version),
+            });
         }
         let StoredChunk::V1(chunk) = wire::decode("snapshot chunk", &payload)
             .map_err(|_| self.damaged("the payload cannot be decoded"))?;

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 mod cluster;
 mod commands;
 mod disk;
+mod inspect;
 mod node;
 mod show;
 
@@ -36,7 +37,35 @@ macro_rules! scripts {
 }
 
 scripts! {
+    a_conflicting_tail_is_cut_back_to_where_the_logs_agree
+    a_diverged_state_stops_the_minority
+    a_doubled_or_late_append_cuts_nothing
+    a_full_leader_refuses
+    a_group_of_one_waits_for_its_disk
+    a_hand_over_that_fails_is_given_up
+    a_hand_over_waits_until_the_successor_has_everything
+    a_lagging_follower_gets_the_snapshot
+    a_leader_counts_itself_only_when_synced
+    a_leader_that_hears_nobody_steps_down
+    a_leader_whose_disk_hangs_gives_up
+    a_lost_append_is_probed_again
+    a_lost_heartbeat_changes_nothing
+    a_new_leader_answers_no_read_before_its_first_entry_commits
+    a_read_needs_a_round_of_its_own
+    a_restored_disk_is_refused_by_the_sitting_leader
+    a_slow_follower_gets_no_more_than_the_window
+    a_snapshot_voids_a_conflicting_tail
+    a_split_vote_is_settled_in_the_next_term
+    a_stale_write_does_not_count_for_the_entry_that_replaced_it
+    a_vote_waits_for_the_disk
+    an_earlier_term_is_committed_through_the_current_one
+    an_earlier_term_is_not_committed_by_counting
+    an_election_asks_first_and_then_for_real
+    an_empty_disk_does_not_vote
+    an_isolated_node_returns_without_raising_the_term
     founding_of_three_waits_for_all_three
+    time_never_falls_from_one_leader_to_the_next
+    two_foundings_that_meet_stop_both
 }
 
 /// A file without a test would rot.

@@ -22,6 +22,8 @@ pub(super) struct Cluster {
     pub(super) snapshot_piece_bytes: usize,
     /// Messages and disk writes are not shown.
     pub(super) quiet: bool,
+    /// Kinds of messages that are not shown.
+    pub(super) hidden: Vec<String>,
     output: Vec<String>,
 }
 
@@ -36,6 +38,7 @@ impl Cluster {
             limits: Limits { log_tail_entries: 0, ..Limits::default() },
             snapshot_piece_bytes: 8,
             quiet: false,
+            hidden: Vec::new(),
             output: Vec::new(),
         }
     }
@@ -153,7 +156,9 @@ impl Cluster {
 
     fn post(&mut self, envelope: Envelope) {
         let cut = self.cuts.contains(&(envelope.from, envelope.to));
-        self.say_unless_quiet(show::envelope(&envelope, if cut { "-x" } else { "->" }));
+        if !self.hidden.contains(&show::kind(&envelope.message)) {
+            self.say_unless_quiet(show::envelope(&envelope, if cut { "-x" } else { "->" }));
+        }
         if !cut {
             self.network.push(envelope);
         }
