@@ -1,3 +1,5 @@
 //! Simulator, checkers and suites.
 
+mod checkers;
+pub mod simulator;
 pub mod xtask;

@@ -194,7 +194,7 @@ impl Restore {
                 let session = self.node.and_then(|node| self.machine.sessions.get_mut(&node));
                 session.ok_or("an outcome without a process")?.remember(sequence, outcome);
             }
-            Record::Lock(record) => self.machine.locks.restore(record)?,
+            Record::Lock(record) => self.machine.locks.restore(&record)?,
         }
         Ok(())
     }

@@ -186,7 +186,7 @@ impl Cluster {
     }
 
     fn stabilize(&mut self) {
-        for _ in 0..10_000 {
+        for _ in 0..1_000 {
             if self.network.is_empty() {
                 return;
             }
