@@ -1,3 +1,4 @@
 //! Simulator, checkers and suites.
 
+pub mod process;
 pub mod xtask;
