@@ -87,7 +87,8 @@ impl Cluster {
     #[must_use]
     pub fn leader(&self) -> usize {
         until("all nodes name one leader", || {
-            let statuses: Vec<Value> = self.nodes.iter().map(Node::status).collect::<Option<_>>()?;
+            let statuses: Vec<Value> =
+                self.nodes.iter().map(Node::status).collect::<Option<_>>()?;
             let leads = |at: &usize| statuses[*at]["state"] == "LEADER";
             let leader = (0..NODES).find(leads)?;
             let name = self.nodes[leader].name.as_str();

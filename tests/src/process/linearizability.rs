@@ -49,7 +49,8 @@ pub enum Refused {
 pub fn check(calls: &[Call]) -> Result<(), Refused> {
     let mut calls = calls.to_vec();
     calls.sort_by_key(|call| call.invoked);
-    let start = Configuration { done: vec![0; calls.len().div_ceil(64)], state: LockModel::default() };
+    let start =
+        Configuration { done: vec![0; calls.len().div_ceil(64)], state: LockModel::default() };
     let mut seen = HashSet::from([start.clone()]);
     let mut open = vec![start];
     let mut longest = 0;
@@ -98,7 +99,9 @@ impl Configuration {
         let may_be_next = |call: &Call| first_answer.is_none_or(|first| call.invoked <= first);
         let mut candidates: Vec<_> = undone().take_while(|(_, call)| may_be_next(call)).collect();
         // The stack turns this round: who was answered first is tried first, who was never last.
-        candidates.sort_by_key(|(_, call)| Reverse(call.returned.as_ref().map_or(Duration::MAX, |r| r.0)));
+        candidates.sort_by_key(|(_, call)| {
+            Reverse(call.returned.as_ref().map_or(Duration::MAX, |r| r.0))
+        });
         let mut successors = Vec::new();
         for (at, call) in candidates {
             let answer = call.returned.as_ref().map(|(_, answer)| answer);

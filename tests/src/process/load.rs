@@ -172,7 +172,8 @@ impl Client {
     }
 
     fn look(&mut self, lock: LockId) {
-        let _ = self.call(lock, Operation::Look, |client, name| client.look(name).map(Answer::Seen));
+        let _ =
+            self.call(lock, Operation::Look, |client, name| client.look(name).map(Answer::Seen));
     }
 
     fn call(
