@@ -1,0 +1,180 @@
+//! Recorded histories of locks, and whether some order of them makes sense.
+//!
+//! An operation that timed out stays open: it may take effect at any later time, or never. Searching
+//! for an order is exponential in what overlaps, so histories are kept short: a lock is used for a
+//! couple of dozen operations, or until a few have timed out, and then a fresh name takes its place.
+//! Locks do not act on each other (each client of these histories holds one at a time), so each name is
+//! checked alone (Herlihy and Wing: linearizability is local).
+//!
+//! Most histories are settled by a witness: the order of the log positions at which the operations
+//! were answered. If that order respects real time and the model accepts it, it *is* a linearization,
+//! whoever proposed it. All others, and a sample of those, go through stateright's tester, which tries
+//! every order.
+
+use std::collections::BTreeMap;
+
+use dsync_core::types::Index;
+use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
+
+use super::lock_model::{LockModel, LockOp, LockRet};
+use super::{Verdict, demand};
+
+/// Operations after which a name is not used for new work.
+const OPERATIONS_MAX: usize = 24;
+/// Open operations after which a name is not used for new work.
+const OPEN_MAX: usize = 3;
+/// Every so many-th witnessed history is searched all the same.
+const SAMPLE: usize = 32;
+
+/// One operation.
+#[derive(Clone, Debug)]
+struct Record {
+    thread: u64,
+    op: LockOp,
+    invoked: u64,
+    /// When it returned, with what, and the log position it was answered at.
+    returned: Option<(u64, LockRet, Index)>,
+}
+
+/// One lock's history.
+#[derive(Debug, Default)]
+struct History {
+    records: Vec<Record>,
+    open: usize,
+}
+
+/// Names a recorded operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordId(usize, usize);
+
+/// How histories were settled.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HistoryStats {
+    pub(crate) operations: usize,
+    pub(crate) witnessed: usize,
+    pub(crate) searched: usize,
+}
+
+/// All histories of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Histories {
+    histories: Vec<History>,
+    /// History in use for each of the clients' lock numbers.
+    current: BTreeMap<u64, usize>,
+    now: u64,
+}
+
+impl Histories {
+    /// The history, and with it the name, that lock number `lock` stands for now.
+    pub(crate) fn current(&mut self, lock: u64) -> usize {
+        let at = self.current.get(&lock).copied();
+        if let Some(at) = at.filter(|at| !self.histories[*at].is_full()) {
+            return at;
+        }
+        self.histories.push(History::default());
+        self.current.insert(lock, self.histories.len() - 1);
+        self.histories.len() - 1
+    }
+
+    /// A client calls. One call at a time for each thread.
+    pub(crate) fn invoked(&mut self, history: usize, thread: u64, op: LockOp) -> RecordId {
+        self.now += 1;
+        let records = &mut self.histories[history].records;
+        records.push(Record { thread, op, invoked: self.now, returned: None });
+        RecordId(history, records.len() - 1)
+    }
+
+    /// It is answered.
+    pub(crate) fn returned(&mut self, id: RecordId, ret: LockRet, at: Index) {
+        self.now += 1;
+        self.histories[id.0].records[id.1].returned = Some((self.now, ret, at));
+    }
+
+    /// It timed out and stays open.
+    pub(crate) fn timed_out(&mut self, id: RecordId) {
+        self.histories[id.0].open += 1;
+    }
+
+    /// True if there is an order that makes sense, for every lock.
+    pub(crate) fn check(&self) -> (HistoryStats, Verdict) {
+        let mut stats = HistoryStats::default();
+        for (number, history) in self.histories.iter().enumerate() {
+            stats.operations += history.records.len();
+            let witnessed = history.has_witness();
+            stats.witnessed += usize::from(witnessed);
+            if witnessed && !number.is_multiple_of(SAMPLE) {
+                continue;
+            }
+            stats.searched += 1;
+            let verdict = demand(history.is_linearizable(), "histories are linearizable", || {
+                format!("lock {number}:\n{}", history.describe())
+            });
+            if verdict.is_err() {
+                return (stats, verdict);
+            }
+        }
+        (stats, Ok(()))
+    }
+}
+
+impl History {
+    fn is_full(&self) -> bool {
+        self.records.len() >= OPERATIONS_MAX || self.open >= OPEN_MAX
+    }
+
+    /// True if the order of log positions is a linearization. Reads and refusals come after the
+    /// command at the same position: they were answered from the state behind it.
+    fn has_witness(&self) -> bool {
+        let mut order: Vec<(Index, bool, u64, &Record)> = self
+            .records
+            .iter()
+            .filter_map(|record| {
+                let (at, _, index) = record.returned.as_ref()?;
+                let after = matches!(record.op, LockOp::Read);
+                Some((*index, after, *at, record))
+            })
+            .collect();
+        order.sort_by_key(|(index, after, at, _)| (*index, *after, *at));
+        let mut latest_invocation = 0;
+        let mut model = LockModel::default();
+        order.iter().all(|(_, _, returned, record)| {
+            latest_invocation = latest_invocation.max(record.invoked);
+            let in_time = *returned > latest_invocation;
+            let ret = record.returned.as_ref().map(|(_, ret, _)| ret);
+            in_time && ret.is_some_and(|ret| model.is_valid_step(&record.op, ret))
+        })
+    }
+
+    fn is_linearizable(&self) -> bool {
+        let mut tester = LinearizabilityTester::new(LockModel::default());
+        let mut events: Vec<(u64, &Record, bool)> = Vec::new();
+        for record in &self.records {
+            events.push((record.invoked, record, true));
+            if let Some((at, _, _)) = &record.returned {
+                events.push((*at, record, false));
+            }
+        }
+        events.sort_by_key(|(at, _, _)| *at);
+        for (_, record, invoked) in events {
+            let fed = if invoked {
+                tester.on_invoke(record.thread, record.op.clone()).map(|_| ())
+            } else if let Some((_, ret, _)) = &record.returned {
+                tester.on_return(record.thread, ret.clone()).map(|_| ())
+            } else {
+                Ok(())
+            };
+            if fed.is_err() {
+                return false;
+            }
+        }
+        tester.is_consistent()
+    }
+
+    fn describe(&self) -> String {
+        let line = |record: &Record| {
+            let Record { thread, op, invoked, returned } = record;
+            format!("  {invoked:>5} thread {thread}: {op:?} -> {returned:?}")
+        };
+        self.records.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+}

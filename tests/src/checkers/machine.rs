@@ -1,0 +1,83 @@
+//! The replicated state: its own rules, the tokens, and that it is the same everywhere.
+//!
+//! All nodes apply the same entries (`log.rs`), and their states are compared by hash. So the rules
+//! of the state itself need to be checked once per entry, on the node that applies it first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dsync_core::locks::{HoldId, HolderView, LockView, Mode};
+use dsync_core::machine::Machine;
+use dsync_core::types::{ClusterTime, Index};
+
+use super::{Verdict, demand};
+
+/// What is known of the states so far.
+#[derive(Debug, Default)]
+pub(crate) struct Machines {
+    hashes: BTreeMap<Index, u64>,
+    frontier: Index,
+    time: ClusterTime,
+    /// Token of every hold seen.
+    tokens: BTreeMap<HoldId, u64>,
+    minted: BTreeSet<u64>,
+    highest_token: u64,
+}
+
+impl Machines {
+    /// A machine stands after entry `index`, and its hash is this.
+    pub(crate) fn hashed(&mut self, index: Index, hash: u64) -> Verdict {
+        let first = *self.hashes.entry(index).or_insert(hash);
+        demand(first == hash, "states are equal at equal index", || {
+            format!("after entry {index}: {first:016x} and {hash:016x}")
+        })
+    }
+
+    /// A machine has applied one entry.
+    pub(crate) fn applied(&mut self, machine: &Machine) -> Verdict {
+        if machine.applied() <= self.frontier {
+            return Ok(());
+        }
+        self.frontier = machine.applied();
+        demand(machine.time() >= self.time, "cluster time never falls", || {
+            format!("{} after {}", machine.time(), self.time)
+        })?;
+        self.time = machine.time();
+        if let Err(what) = machine.check_invariants() {
+            return demand(false, "the state keeps its own rules", || what);
+        }
+        let locks: Vec<LockView> = machine.locks().iter().collect();
+        let highest_before = self.highest_token;
+        for lock in &locks {
+            self.holders(lock, highest_before)?;
+        }
+        Ok(())
+    }
+
+    fn holders(&mut self, lock: &LockView, highest_before: u64) -> Verdict {
+        let exclusive = lock.holders.iter().any(|holder| holder.mode == Mode::Exclusive);
+        demand(!exclusive || lock.holders.len() == 1, "an exclusive holder is alone", || {
+            format!("{lock:?}")
+        })?;
+        let group = lock.holders.iter().map(|holder| holder.token).max().unwrap_or(0);
+        for holder in &lock.holders {
+            demand(holder.token == group, "overlapping readers share a token", || {
+                format!("{lock:?}")
+            })?;
+        }
+        let known = |holder: &HolderView| self.tokens.contains_key(&holder.hold);
+        let joins = lock.holders.iter().any(known);
+        let fresh: Vec<HoldId> =
+            lock.holders.iter().filter(|holder| !known(holder)).map(|holder| holder.hold).collect();
+        if !fresh.is_empty() && !joins {
+            demand(group > highest_before, "tokens rise over incompatible holders", || {
+                format!("{group} after {highest_before}: {lock:?}")
+            })?;
+            demand(self.minted.insert(group), "no two groups of holders share a token", || {
+                format!("{group}: {lock:?}")
+            })?;
+        }
+        self.highest_token = self.highest_token.max(group);
+        self.tokens.extend(fresh.into_iter().map(|hold| (hold, group)));
+        Ok(())
+    }
+}

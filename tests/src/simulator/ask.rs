@@ -1,0 +1,46 @@
+//! What clients ask of a node, and what they are told.
+
+use dsync_core::locks::{Acquire, LockItem, LockView, Mode, Owner, Release};
+use dsync_core::machine::{Operation, Outcome};
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Acquire { name: String, owner: String, mode: Mode, ttl_ms: u64 },
+    Release { name: String, owner: String },
+    Read { name: String },
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Applied, with this outcome.
+    Outcome(Outcome),
+    /// Of a read.
+    View(Option<LockView>),
+    /// Certainly without effect, now and later.
+    Failed,
+    /// The node cannot say.
+    Unknown,
+}
+
+impl Ask {
+    /// The command that it becomes; `None` for a read.
+    pub(crate) fn operation(&self) -> Option<Operation> {
+        match self {
+            Self::Acquire { name, owner, mode, ttl_ms } => Some(Operation::AcquireLock(Acquire {
+                owner: named(owner),
+                items: vec![LockItem { name: name.clone(), mode: *mode, permits: 1 }],
+                ttl_ms: *ttl_ms,
+            })),
+            Self::Release { name, owner } => {
+                Some(Operation::ReleaseLock(Release { owner: named(owner), name: name.clone() }))
+            }
+            Self::Read { .. } => None,
+        }
+    }
+}
+
+fn named(owner: &str) -> Owner {
+    Owner { principal: "anonymous".to_owned(), name: owner.to_owned() }
+}

@@ -1,0 +1,339 @@
+//! What goes wrong, how often, and for how long.
+//!
+//! One fault at a time is drawn, at irregular gaps, from the kinds that the seed has kept; most last a
+//! while, so they overlap. Half of them aim at a leader, since that is where it hurts. Nothing here
+//! may break what the design does not promise to survive: at most a minority of disks is lost, and a
+//! disk is set back only while a sitting leader is there to notice.
+
+use dsync_core::raft::RoleKind;
+use dsync_core::types::NodeId;
+
+use super::disk::Image;
+use super::node::Standing;
+use super::queue::{Event, ProcessEvent};
+use super::rng::Rng;
+use super::world::World;
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    /// A machine loses power, and starts again after a while.
+    Crash,
+    /// All machines lose power at once.
+    CrashAll,
+    /// A process is stopped for a while (SIGSTOP) and then goes on.
+    Pause,
+    /// A machine is cut off: both ways, or one.
+    Isolate,
+    /// The machines fall into two halves, of any size.
+    Split,
+    /// One direction between two machines is cut.
+    CutLink,
+    /// A connection breaks: what is under way on it is lost.
+    Reset,
+    /// No sync completes for a while.
+    StallDisk,
+    /// Somebody asks to hand the lead over.
+    Transfer,
+    /// A node is flooded with commands.
+    Flood,
+    /// A machine comes back with an empty disk.
+    Wipe,
+    /// Somebody copies a disk.
+    CopyDisk,
+    /// A machine comes back with that old copy.
+    SetBack,
+}
+
+impl FaultKind {
+    const ALL: [Self; 13] = [
+        Self::Crash,
+        Self::CrashAll,
+        Self::Pause,
+        Self::Isolate,
+        Self::Split,
+        Self::CutLink,
+        Self::Reset,
+        Self::StallDisk,
+        Self::Transfer,
+        Self::Flood,
+        Self::Wipe,
+        Self::CopyDisk,
+        Self::SetBack,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::CrashAll => "crash all",
+            Self::Pause => "pause",
+            Self::Isolate => "isolate",
+            Self::Split => "split",
+            Self::CutLink => "cut link",
+            Self::Reset => "reset",
+            Self::StallDisk => "stall disk",
+            Self::Transfer => "transfer",
+            Self::Flood => "flood",
+            Self::Wipe => "wipe",
+            Self::CopyDisk => "copy disk",
+            Self::SetBack => "set back",
+        }
+    }
+}
+
+/// How much goes wrong.
+#[derive(Clone, Debug)]
+pub(crate) struct FaultPlan {
+    gap_ms: u64,
+    /// Typical length of a fault.
+    length_ms: u64,
+    kinds: Vec<FaultKind>,
+    /// Faults begin before the cluster is founded.
+    pub(crate) from_start: bool,
+}
+
+impl FaultPlan {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let keep = rng.pick(&[10, 30, 60, 100]);
+        Self {
+            gap_ms: rng.pick(&[150, 500, 1_500, 4_000]),
+            length_ms: rng.pick(&[100, 600, 2_000]),
+            kinds: FaultKind::ALL.into_iter().filter(|_| rng.percent(keep)).collect(),
+            from_start: rng.percent(30),
+        }
+    }
+
+    /// These kinds only, this often.
+    pub(crate) fn only(&mut self, gap_ms: u64, kinds: &[FaultKind]) {
+        (self.gap_ms, self.kinds) = (gap_ms, kinds.to_vec());
+    }
+}
+
+impl World {
+    /// The faults' turn.
+    pub(crate) fn fault(&mut self) {
+        let plan = self.shared.plan.faults.clone();
+        if self.calm {
+            return;
+        }
+        let gap_us = self.shared.rng.around(plan.gap_ms * 1_000);
+        self.shared.queue.push(self.shared.now.plus_us(gap_us), Event::Fault);
+        if plan.kinds.is_empty() || self.shared.now < self.quiet_until {
+            return;
+        }
+        let kind = self.shared.rng.pick(&plan.kinds);
+        let length_us = self.shared.rng.around(plan.length_ms * 1_000);
+        self.inject(kind, length_us);
+    }
+
+    fn inject(&mut self, kind: FaultKind, length_us: u64) {
+        let slot = self.victim();
+        self.shared.note(slot, kind.name(), [length_us, 0, 0, 0]);
+        match kind {
+            FaultKind::Crash => self.crash(slot, length_us),
+            FaultKind::CrashAll => {
+                for slot in 0..self.nodes.len() {
+                    let later_us = self.shared.rng.below(length_us + 1);
+                    self.crash(slot, later_us);
+                }
+            }
+            FaultKind::Pause => self.pause(slot, length_us),
+            FaultKind::Isolate => {
+                let links = self.links_around(slot);
+                self.cut(links, length_us);
+            }
+            FaultKind::Split => {
+                let links = self.split();
+                self.cut(links, length_us);
+            }
+            FaultKind::CutLink => {
+                let other = self.shared.rng.index(self.nodes.len());
+                if other != slot {
+                    self.cut(vec![(slot, other)], length_us);
+                }
+            }
+            FaultKind::Reset => self.reset(slot),
+            FaultKind::StallDisk => {
+                // Sometimes until somebody replaces it, as far as this run is concerned.
+                let forever = self.shared.rng.percent(10);
+                let us = if forever { 60_000_000 } else { length_us };
+                self.nodes[slot].disk.stalled_until = self.shared.now.plus_us(us);
+            }
+            FaultKind::Transfer => self.transfer(slot),
+            FaultKind::Flood => {
+                let commands = self.shared.rng.pick(&[1, 5, 30]);
+                let bytes = self.shared.rng.pick(&[8, 100, 1_000]);
+                self.happen(slot, ProcessEvent::Flood { commands, bytes });
+            }
+            FaultKind::Wipe => self.wipe(slot, length_us),
+            FaultKind::CopyDisk => {
+                if self.nodes[slot].standing == Standing::Member {
+                    self.nodes[slot].copy = Some(self.nodes[slot].disk.image.clone());
+                }
+            }
+            FaultKind::SetBack => self.set_back(slot),
+        }
+    }
+
+    /// Whom it hits: half of the time one that leads.
+    fn victim(&mut self) -> usize {
+        let leader = self.nodes.iter().position(|node| {
+            node.process.as_ref().is_some_and(|p| p.raft.status().role == RoleKind::Leader)
+        });
+        let any = self.shared.rng.index(self.nodes.len());
+        let aimed = self.shared.rng.percent(50);
+        leader.filter(|_| aimed).unwrap_or(any)
+    }
+
+    pub(crate) fn crash(&mut self, slot: usize, down_us: u64) {
+        self.nodes[slot].crash(&mut self.shared);
+        let at = self.shared.now.plus_us(down_us);
+        self.shared.queue.push(at, Event::Start { slot });
+    }
+
+    pub(crate) fn pause(&mut self, slot: usize, length_us: u64) {
+        if self.nodes[slot].is_up() {
+            self.nodes[slot].paused = true;
+            let at = self.shared.now.plus_us(length_us);
+            self.shared.queue.push(at, Event::Resume { slot });
+        }
+    }
+
+    fn cut(&mut self, links: Vec<(usize, usize)>, length_us: u64) {
+        let cut = self.shared.network.cut(links);
+        self.shared.queue.push(self.shared.now.plus_us(length_us), Event::Mend { cut });
+    }
+
+    /// All links of a machine: those into it, those out of it, or both.
+    fn links_around(&mut self, slot: usize) -> Vec<(usize, usize)> {
+        let ways = self.shared.rng.below(4);
+        let (into, out) = (ways != 1, ways != 2);
+        links_of(slot, self.nodes.len(), into, out)
+    }
+
+    fn split(&mut self) -> Vec<(usize, usize)> {
+        let sides: Vec<bool> = self.nodes.iter().map(|_| self.shared.rng.percent(50)).collect();
+        let slots = 0..sides.len();
+        let pairs = slots.clone().flat_map(|a| slots.clone().map(move |b| (a, b)));
+        pairs.filter(|(a, b)| sides[*a] != sides[*b]).collect()
+    }
+
+    fn reset(&mut self, slot: usize) {
+        let other = self.shared.rng.index(self.nodes.len());
+        if other == slot {
+            return;
+        }
+        self.shared.network.reset(slot, other);
+        for (at, lost) in [(slot, other), (other, slot)] {
+            let id = self.nodes[lost].disk.image.node_id;
+            self.happen(at, ProcessEvent::Unreachable(id));
+        }
+    }
+
+    fn transfer(&mut self, slot: usize) {
+        let to = self.shared.rng.index(self.nodes.len());
+        let named = self.shared.rng.percent(70);
+        let to = named.then(|| self.nodes[to].disk.image.node_id);
+        self.happen(slot, ProcessEvent::Transfer { to });
+    }
+
+    /// How many more disks may be lost.
+    fn disks_to_spare(&self) -> usize {
+        let lost = self.nodes.iter().filter(|node| node.standing != Standing::Member).count();
+        ((self.nodes.len() - 1) / 2).saturating_sub(lost)
+    }
+
+    /// An empty disk is a new member: it gets a new id, and stays outside.
+    fn wipe(&mut self, slot: usize, down_us: u64) {
+        let may = self.nodes[slot].standing == Standing::Member
+            && self.disks_to_spare() > 0
+            && self.is_founded();
+        if !may {
+            return;
+        }
+        self.nodes[slot].crash(&mut self.shared);
+        let keeps_id = self.shared.plan.bug == Some(dsync_core::raft::Bug::EmptyDiskVotes);
+        let old = self.nodes[slot].disk.image.node_id;
+        let id = if keeps_id { old } else { NodeId(self.shared.rng.next()) };
+        let lost = self.nodes[slot].disk.replace(Image::empty(id));
+        self.shared.checkers.logs.disk_lost(lost);
+        self.shared.network.learn(id, slot);
+        self.nodes[slot].standing = Standing::Wiped;
+        self.nodes[slot].copy = None;
+        self.shared.stats.wiped += 1;
+        let at = self.shared.now.plus_us(down_us);
+        self.shared.queue.push(at, Event::Start { slot });
+    }
+
+    /// An old copy of a disk comes back, while a leader sits that knows better, and stays for a while:
+    /// nothing else goes wrong until it has had time to say so.
+    fn set_back(&mut self, slot: usize) {
+        if self.disks_to_spare() == 0 || !self.can_tell_a_copy(slot) {
+            return;
+        }
+        let Some(mut copy) = self.nodes[slot].copy.take() else { return };
+        let disk = &self.nodes[slot].disk.image;
+        if copy.node_id != disk.node_id || copy.last().0 == 0 || !copy.is_prefix_of(disk) {
+            return;
+        }
+        let acknowledged = self.nodes[slot].process.as_ref().map(|p| p.raft.status().commit);
+        let behind = acknowledged.is_some_and(|index| copy.last() < index);
+        let boot_returns = copy.boots < disk.boots;
+        self.nodes[slot].crash(&mut self.shared);
+        copy.boots = copy.boots.min(self.nodes[slot].disk.image.boots);
+        let lost = self.nodes[slot].disk.replace(copy);
+        if behind || boot_returns {
+            self.shared.checkers.logs.disk_lost(lost);
+            self.nodes[slot].standing = Standing::SetBack;
+            self.shared.stats.set_back += 1;
+        }
+        for other in 0..self.nodes.len() {
+            self.shared.network.reset(slot, other);
+        }
+        self.quiet_until = self.shared.now.plus_ms(4_000);
+        self.shared.queue.push(self.shared.now.plus_ms(5), Event::Start { slot });
+    }
+
+    /// True while one leader sits that every other node follows, nothing is cut or stopped, and the
+    /// victim knows as committed what the leader does, up to an entry of the leader's own term. Then
+    /// the leader has the victim's acknowledgement of all that it may forget now.
+    fn can_tell_a_copy(&self, victim: usize) -> bool {
+        let Some(leader) = self.nodes.iter().find_map(|node| {
+            let status = node.process.as_ref()?.raft.status();
+            (status.role == RoleKind::Leader && node.is_member_up()).then_some(status)
+        }) else {
+            return false;
+        };
+        let follows = self.nodes.iter().all(|node| {
+            node.standing == Standing::Member
+                && !node.paused
+                && node.disk.stalled_until <= self.shared.now
+                && node.process.as_ref().is_some_and(|process| {
+                    let status = process.raft.status();
+                    status.term == leader.term && status.leader == leader.leader
+                })
+        });
+        let victim = &self.nodes[victim];
+        let process = victim.process.as_ref().map(|process| process.raft.status());
+        follows
+            && self.shared.network.is_whole()
+            && self.shared.plan.network.is_gentle()
+            && process.is_some_and(|status| {
+                status.role != RoleKind::Leader
+                    && status.commit == leader.commit
+                    && victim.disk.image.term_at(leader.commit) == Some(leader.term)
+            })
+    }
+}
+
+/// The links of one machine, by direction.
+pub(crate) fn links_of(slot: usize, nodes: usize, into: bool, out: bool) -> Vec<(usize, usize)> {
+    let others = (0..nodes).filter(|other| *other != slot);
+    others
+        .flat_map(|other| {
+            let inward = into.then_some((other, slot));
+            let outward = out.then_some((slot, other));
+            inward.into_iter().chain(outward)
+        })
+        .collect()
+}

@@ -1,0 +1,194 @@
+//! Heal and serve: the end of every run, and the half of correctness that safety rules do not see.
+//!
+//! First, in many runs, one node stays broken in one way (deaf, mute, alone, disk hung, stopped, off)
+//! and the others have to serve in spite of it. Then everything is healed, everybody who may live is
+//! started, and within a bounded time all of them have to serve, agree on one leader, and stand at the
+//! same state. A wiped node stays outside and can say why.
+
+use dsync_core::raft::{NotYet, RoleKind};
+
+use super::faults::links_of;
+use super::node::Standing;
+use super::swarm::Impairment;
+use super::time::Instant;
+use super::world::World;
+use crate::checkers::demand;
+
+/// Virtual time within which the healed cluster serves on every node.
+const SERVES_WITHIN_MS: u64 = 10_000;
+
+impl World {
+    pub(crate) fn heal_and_serve(&mut self) {
+        self.heal();
+        if let Some(slot) = self.impair() {
+            let others = self.members().into_iter().filter(|other| *other != slot).collect();
+            self.serve(others, "the others serve although one node is broken");
+            self.heal();
+        }
+        self.serve(self.members(), "a healed cluster serves on every node");
+        self.settle();
+        self.outsiders_stay_outside();
+        self.check_histories();
+    }
+
+    /// All faults end; everybody who may live does.
+    fn heal(&mut self) {
+        self.calm = true;
+        if self.shared.failure.is_some() {
+            return;
+        }
+        self.shared.note(0, "heal", [0; 4]);
+        self.shared.network.heal();
+        self.shared.plan.disk.slow_ppm = 0;
+        for slot in 0..self.nodes.len() {
+            self.nodes[slot].disk.stalled_until = Instant(0);
+            if self.nodes[slot].paused {
+                self.nodes[slot].resume(&mut self.shared);
+            }
+            // A sync that hung until just now is over: the machine is replaced.
+            let hung = self.nodes[slot].disk.hangs();
+            if hung {
+                self.crash(slot, 0);
+            }
+            self.nodes[slot].start(&mut self.shared);
+        }
+    }
+
+    /// One node is broken for the next phase, if a majority is left without it.
+    fn impair(&mut self) -> Option<usize> {
+        let impairment = self.shared.plan.impairment?;
+        if self.shared.failure.is_some() || self.members().len() - 1 <= self.nodes.len() / 2 {
+            return None;
+        }
+        // Let a leader arise first: most of these are worst for a leader.
+        self.run_until(self.shared.now.plus_ms(1_500));
+        let slot = self.leader().or_else(|| self.members().first().copied())?;
+        self.shared.note(slot, "is broken", [impairment as u64, 0, 0, 0]);
+        let nodes = self.nodes.len();
+        let far = self.shared.now.plus_ms(1_000_000);
+        match impairment {
+            Impairment::Deaf => drop(self.shared.network.cut(links_of(slot, nodes, true, false))),
+            Impairment::Mute => drop(self.shared.network.cut(links_of(slot, nodes, false, true))),
+            Impairment::Alone => drop(self.shared.network.cut(links_of(slot, nodes, true, true))),
+            Impairment::DiskHangs => self.nodes[slot].disk.stalled_until = far,
+            Impairment::Paused => self.nodes[slot].paused = true,
+            Impairment::Down => self.nodes[slot].crash(&mut self.shared),
+        }
+        Some(slot)
+    }
+
+    /// The member that leads the highest term.
+    fn leader(&self) -> Option<usize> {
+        let leaders = self.nodes.iter().filter_map(|node| {
+            let status = node.process.as_ref()?.raft.status();
+            (status.role == RoleKind::Leader).then_some((status.term, node.slot))
+        });
+        leaders.max().map(|(_, slot)| slot)
+    }
+
+    /// On each of these nodes a client gets a lock and gives it back, in time.
+    fn serve(&mut self, slots: Vec<usize>, rule: &'static str) {
+        if self.shared.failure.is_some() {
+            return;
+        }
+        let first = self.clients.all.len();
+        for slot in &slots {
+            self.clients.add(&mut self.shared, 0, Some(*slot));
+        }
+        let served = |world: &Self| world.clients.all[first..].iter().all(|probe| probe.rounds > 0);
+        let in_time = self.wait_for(SERVES_WITHIN_MS, served);
+        let what = || {
+            let probes = self.clients.all[first..].iter().zip(&slots);
+            let silent: Vec<usize> =
+                probes.filter(|(probe, _)| probe.rounds == 0).map(|(_, slot)| *slot).collect();
+            format!("no round at nodes {silent:?} of {slots:?}: {}", self.describe())
+        };
+        let verdict = demand(in_time || self.shared.failure.is_some(), rule, what);
+        self.shared.judge(0, verdict);
+        for probe in &mut self.clients.all[first..] {
+            probe.stopping = true;
+        }
+    }
+
+    /// Without new work, all members come to the same state.
+    fn settle(&mut self) {
+        if self.shared.failure.is_some() {
+            return;
+        }
+        self.clients.stop();
+        let settled = self.wait_for(SERVES_WITHIN_MS, |world| {
+            let mut ends = world.members().into_iter().map(|slot| {
+                let process = world.nodes[slot].process.as_ref()?;
+                let status = process.raft.status();
+                let applied = process.machine.applied();
+                let at_end = applied == status.last && status.durable == status.last;
+                at_end.then_some((status.term, status.leader?, applied))
+            });
+            let Some(Some(first)) = ends.next() else { return false };
+            ends.all(|end| end == Some(first))
+        });
+        let verdict = demand(
+            settled || self.shared.failure.is_some(),
+            "a healed cluster agrees on one leader and one log",
+            || self.describe(),
+        );
+        self.shared.judge(0, verdict);
+        for slot in self.members() {
+            let Some(process) = &self.nodes[slot].process else { continue };
+            let (applied, hash) = (process.machine.applied(), process.machine.hash());
+            self.shared.check_hash(slot, applied, hash);
+        }
+    }
+
+    /// A wiped node knows why it is outside; one that was set back has been told to stop.
+    fn outsiders_stay_outside(&mut self) {
+        for slot in 0..self.nodes.len() {
+            let node = &self.nodes[slot];
+            let verdict = match &node.standing {
+                Standing::Wiped if self.shared.plan.bug.is_none() => {
+                    let why = node.process.as_ref().and_then(|process| process.outside());
+                    demand(
+                        matches!(why, Some(NotYet::ClusterExists { .. })),
+                        "a wiped node stays outside and says why",
+                        || format!("{why:?}"),
+                    )
+                }
+                Standing::SetBack => {
+                    demand(false, "a disk that was set back is refused", || self.describe())
+                }
+                Standing::Member | Standing::Refused(_) | Standing::Wiped => Ok(()),
+            };
+            self.shared.judge(slot, verdict);
+        }
+    }
+
+    fn check_histories(&mut self) {
+        if self.shared.failure.is_some() {
+            return;
+        }
+        let (stats, verdict) = self.shared.checkers.histories.check();
+        self.shared.histories = stats;
+        self.shared.judge(0, verdict);
+    }
+
+    /// Runs until `holds`, at most so long. A broken rule ends it too.
+    fn wait_for(&mut self, limit_ms: u64, holds: impl Fn(&Self) -> bool) -> bool {
+        let end = self.shared.now.plus_ms(limit_ms);
+        while self.shared.now < end && self.shared.failure.is_none() {
+            if holds(self) {
+                return true;
+            }
+            self.run_until(self.shared.now.plus_ms(5));
+        }
+        holds(self)
+    }
+
+    /// Every node in a line, for reports.
+    pub(crate) fn describe(&self) -> String {
+        let line = |node: &super::node::Node| {
+            let status = node.process.as_ref().map(|process| process.raft.status());
+            format!("\n  n{} {:?} {status:?}", node.slot, node.standing)
+        };
+        self.nodes.iter().map(line).collect()
+    }
+}

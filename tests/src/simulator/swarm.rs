@@ -1,0 +1,233 @@
+//! What one seed decides before its run begins (swarm testing: Groce and others, 2012).
+//!
+//! Faults hide one another: a run with every fault at full rate never gets far enough for the subtle
+//! ones. So each seed draws its own cluster size, leaves most kinds of fault out, and draws the rates
+//! of the rest, the sizes of windows, frames, logs and snapshots, and the speed of disk and network.
+//! A profile bends the draw towards one situation; it never takes a check away.
+
+use dsync_core::machine::Settings;
+use dsync_core::raft::{Bug, Limits};
+
+use super::faults::{FaultKind, FaultPlan};
+use super::rng::Rng;
+
+/// How the network treats messages.
+#[derive(Clone, Debug)]
+pub(crate) struct NetworkPlan {
+    pub(crate) latency_us: u64,
+    pub(crate) jitter_us: u64,
+    pub(crate) loss_ppm: u64,
+    pub(crate) double_ppm: u64,
+    pub(crate) late_ppm: u64,
+    pub(crate) late_ms: u64,
+    pub(crate) in_order: bool,
+}
+
+impl NetworkPlan {
+    /// True if a message mostly arrives, and soon.
+    pub(crate) fn is_gentle(&self) -> bool {
+        self.loss_ppm <= 1_000 && self.late_ppm == 0
+    }
+}
+
+/// How fast disks are.
+#[derive(Clone, Debug)]
+pub(crate) struct DiskPlan {
+    pub(crate) sync_us: u64,
+    pub(crate) jitter_us: u64,
+    /// How often a sync takes long by itself.
+    pub(crate) slow_ppm: u64,
+    pub(crate) slow_ms: u64,
+}
+
+/// Who uses the cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientPlan {
+    /// Clients without leases, whose history is recorded.
+    pub(crate) recorded: usize,
+    /// Clients with leases.
+    pub(crate) leased: usize,
+    pub(crate) think_ms: u64,
+    pub(crate) timeout_ms: u64,
+    pub(crate) names: u64,
+    pub(crate) shared_percent: u64,
+    pub(crate) read_percent: u64,
+    pub(crate) ttl_ms: u64,
+}
+
+/// A fault of one node that stays while the others have to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Impairment {
+    /// Hears nobody, is heard by all.
+    Deaf,
+    /// Is heard by nobody, hears all.
+    Mute,
+    /// Both.
+    Alone,
+    /// Its disk never finishes.
+    DiskHangs,
+    /// Its process is stopped.
+    Paused,
+    /// Its machine is off.
+    Down,
+}
+
+impl Impairment {
+    const ALL: [Self; 6] =
+        [Self::Deaf, Self::Mute, Self::Alone, Self::DiskHangs, Self::Paused, Self::Down];
+}
+
+/// Everything that a seed decides beforehand.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) nodes: usize,
+    pub(crate) chaos_ms: u64,
+    pub(crate) tick_us: u64,
+    pub(crate) limits: Limits,
+    pub(crate) settings: Settings,
+    pub(crate) snapshot_every: u64,
+    pub(crate) hash_every: u64,
+    pub(crate) chunk_bytes: usize,
+    /// Time to apply what one `Ready` hands out; 0: at once.
+    pub(crate) apply_us: u64,
+    pub(crate) network: NetworkPlan,
+    pub(crate) disk: DiskPlan,
+    pub(crate) faults: FaultPlan,
+    pub(crate) clients: ClientPlan,
+    /// Before everything is healed: the others serve although one node is like this.
+    pub(crate) impairment: Option<Impairment>,
+    pub(crate) bug: Option<Bug>,
+}
+
+impl Plan {
+    /// Draws a plan.
+    pub(crate) fn draw(rng: &mut Rng, bug: Option<Bug>) -> Self {
+        let mut plan = Self {
+            nodes: rng.pick(&[1, 3, 3, 3, 3, 5, 5]),
+            chaos_ms: rng.pick(&[4_000, 8_000, 12_000, 20_000, 30_000]),
+            tick_us: rng.between(10, 25) * 1_000,
+            limits: limits(rng),
+            settings: settings(rng),
+            snapshot_every: rng.pick(&[10, 25, 60, 200, 1_000]),
+            hash_every: rng.pick(&[16, 64, 256]),
+            chunk_bytes: rng.pick(&[64, 512, 4_096, 65_536]),
+            apply_us: rng.pick(&[0, 0, 300, 3_000]),
+            network: network(rng),
+            disk: disk(rng),
+            faults: FaultPlan::draw(rng),
+            clients: clients(rng),
+            impairment: rng.percent(60).then(|| rng.pick(&Impairment::ALL)),
+            bug: None,
+        };
+        if let Some(bug) = bug {
+            plan.bend_towards(rng, bug);
+        }
+        plan
+    }
+
+    /// The situation in which this bug shows. The bug itself is put back by the caller.
+    fn bend_towards(&mut self, rng: &mut Rng, bug: Bug) {
+        self.nodes = rng.pick(&[3, 3, 5]);
+        let often = |faults: &mut FaultPlan, kinds: &[FaultKind]| faults.only(400, kinds);
+        match bug {
+            Bug::UnsortedQuorum => self.nodes = 5,
+            Bug::EmptyDiskVotes => {
+                often(&mut self.faults, &[FaultKind::Wipe, FaultKind::Crash, FaultKind::Isolate]);
+            }
+            Bug::PreVoteKeepsTerm => {
+                self.nodes = 3;
+                let kinds = [FaultKind::Crash, FaultKind::Isolate, FaultKind::Split];
+                often(&mut self.faults, &kinds);
+                self.impairment = Some(Impairment::Down);
+            }
+            Bug::NoCheckQuorum => self.impairment = Some(Impairment::Deaf),
+            Bug::DiskHangIgnored => self.impairment = Some(Impairment::DiskHangs),
+            Bug::TransferToLagging => {
+                often(&mut self.faults, &[FaultKind::Transfer, FaultKind::Isolate]);
+            }
+            Bug::SnapshotKeepsTail => {
+                let kinds = [FaultKind::Isolate, FaultKind::Flood, FaultKind::Crash];
+                often(&mut self.faults, &kinds);
+                self.snapshot_every = 10;
+                self.limits.log_tail_entries = 0;
+            }
+            Bug::StaleWriteCounts => {
+                let kinds = [FaultKind::StallDisk, FaultKind::Isolate, FaultKind::Flood];
+                often(&mut self.faults, &kinds);
+            }
+            Bug::ReadWithoutRound => {
+                often(&mut self.faults, &[FaultKind::Pause, FaultKind::Isolate]);
+                self.clients.read_percent = 50;
+            }
+            Bug::NoSnapshotForPurged => {
+                often(&mut self.faults, &[FaultKind::Crash, FaultKind::Flood]);
+                self.snapshot_every = 10;
+                self.limits.log_tail_entries = 0;
+            }
+            Bug::LeaderCountsUnsynced | Bug::VoteBeforeSync => {
+                often(&mut self.faults, &[FaultKind::Crash, FaultKind::StallDisk]);
+            }
+            Bug::CommitEarlierTerm => {
+                let kinds = [FaultKind::Crash, FaultKind::Isolate, FaultKind::Flood];
+                often(&mut self.faults, &kinds);
+            }
+            Bug::StampFallsBack => often(&mut self.faults, &[FaultKind::Crash]),
+        }
+    }
+}
+
+fn limits(rng: &mut Rng) -> Limits {
+    Limits {
+        window_messages: rng.pick(&[1, 2, 8, 64]),
+        window_bytes: rng.pick(&[256, 4_096, 1 << 20]),
+        append_bytes: rng.pick(&[64, 512, 16 << 10]),
+        uncommitted_bytes: rng.pick(&[2_048, 64 << 10, 8 << 20]),
+        apply_bytes: rng.pick(&[128, 4_096, 1 << 20]),
+        log_tail_entries: rng.pick(&[0, 1, 5, 50]),
+    }
+}
+
+fn settings(rng: &mut Rng) -> Settings {
+    Settings {
+        claim_window_ms: rng.pick(&[300, 2_000, 10_000]),
+        command_retention_ms: rng.pick(&[2_000, 20_000, 300_000]),
+        lock_waiters_max: rng.pick(&[2, 10_000]),
+        ..Settings::default()
+    }
+}
+
+fn network(rng: &mut Rng) -> NetworkPlan {
+    let faulty = rng.percent(60);
+    let rate = |rng: &mut Rng, rates: &[u64]| if faulty { rng.pick(rates) } else { 0 };
+    NetworkPlan {
+        latency_us: rng.pick(&[50, 200, 1_000, 5_000]),
+        jitter_us: rng.pick(&[50, 1_000, 20_000]),
+        loss_ppm: rate(rng, &[0, 1_000, 20_000, 100_000]),
+        double_ppm: rate(rng, &[0, 10_000, 100_000]),
+        late_ppm: rate(rng, &[0, 1_000, 20_000]),
+        late_ms: rng.pick(&[50, 500, 4_000]),
+        in_order: rng.percent(40),
+    }
+}
+
+fn disk(rng: &mut Rng) -> DiskPlan {
+    DiskPlan {
+        sync_us: rng.pick(&[100, 500, 3_000]),
+        jitter_us: rng.pick(&[100, 2_000, 10_000]),
+        slow_ppm: rng.pick(&[0, 0, 2_000, 20_000]),
+        slow_ms: rng.pick(&[50, 300, 1_500]),
+    }
+}
+
+fn clients(rng: &mut Rng) -> ClientPlan {
+    ClientPlan {
+        recorded: rng.pick(&[1, 2, 3, 4]),
+        leased: rng.pick(&[0, 1, 2, 3]),
+        think_ms: rng.pick(&[5, 20, 80]),
+        timeout_ms: rng.pick(&[300, 1_000, 3_000]),
+        names: rng.pick(&[1, 2]),
+        shared_percent: rng.pick(&[0, 30, 60]),
+        read_percent: rng.pick(&[0, 20, 50]),
+        ttl_ms: rng.pick(&[200, 1_000, 4_000]),
+    }
+}

@@ -1,0 +1,76 @@
+//! Bugs that other systems have shipped, put back one at a time: each must be caught.
+//!
+//! For each, the simulator draws up to a thousand seeds in the situation in which the bug can show. The
+//! same seeds must be clean without it, or the catch would prove nothing.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+
+use dsync_core::raft::Bug;
+use dsync_tests::simulator::Run;
+
+/// Seeds in which a bug must be caught at least once.
+const SEEDS_MAX: u64 = 1_000;
+/// Seeds that are counted by default: enough for a rate.
+const SEEDS_COUNTED: u64 = 60;
+
+fn rule_broken(seed: u64, bug: Bug, put_back: bool) -> Option<&'static str> {
+    let run = Run { bug: Some((bug, put_back)), ..Run::new(seed) };
+    run.run().violation.map(|violation| violation.rule)
+}
+
+/// Counts catches, in at least `SEEDS_COUNTED` seeds, and goes on to `SEEDS_MAX` until there is one.
+fn assert_caught(bug: Bug) {
+    let mut rules: BTreeMap<&'static str, Vec<u64>> = BTreeMap::new();
+    let mut seed = 0;
+    while seed < SEEDS_COUNTED || (rules.is_empty() && seed < SEEDS_MAX) {
+        if let Some(rule) = rule_broken(seed, bug, true) {
+            rules.entry(rule).or_default().push(seed);
+        }
+        seed += 1;
+    }
+    let caught: usize = rules.values().map(Vec::len).sum();
+    println!("{bug:?}: caught in {caught} of {seed} seeds");
+    for (rule, seeds) in &rules {
+        println!("  {:>4} {rule}", seeds.len());
+    }
+    assert!(caught > 0, "{bug:?} was not caught in {seed} seeds");
+    for clean in rules.values().flatten() {
+        assert_eq!(rule_broken(*clean, bug, false), None, "seed {clean} without {bug:?}");
+    }
+}
+
+macro_rules! caught {
+    ($($name:ident: $bug:ident,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                assert_caught(Bug::$bug);
+            }
+        )*
+
+        #[test]
+        fn every_bug_that_can_be_put_back_has_its_test() {
+            let tested = [$(Bug::$bug),*];
+            assert!(Bug::ALL.iter().all(|bug| tested.contains(bug)));
+        }
+    };
+}
+
+caught! {
+    a_commit_index_from_an_unsorted_array_is_caught: UnsortedQuorum,
+    an_empty_disk_that_votes_is_caught: EmptyDiskVotes,
+    a_pre_candidate_that_keeps_its_old_term_is_caught: PreVoteKeepsTerm,
+    a_leader_that_hears_nobody_and_goes_on_is_caught: NoCheckQuorum,
+    a_leader_whose_disk_hangs_and_goes_on_is_caught: DiskHangIgnored,
+    a_hand_over_to_a_lagging_follower_is_caught: TransferToLagging,
+    a_snapshot_that_keeps_a_conflicting_tail_is_caught: SnapshotKeepsTail,
+    a_late_write_that_counts_for_a_replaced_entry_is_caught: StaleWriteCounts,
+    a_read_that_asks_nobody_is_caught: ReadWithoutRound,
+    a_follower_that_never_gets_the_snapshot_is_caught: NoSnapshotForPurged,
+    a_leader_that_counts_its_unsynced_log_is_caught: LeaderCountsUnsynced,
+    an_earlier_term_committed_by_counting_is_caught: CommitEarlierTerm,
+    a_vote_that_leaves_before_it_is_on_disk_is_caught: VoteBeforeSync,
+    a_stamp_that_falls_back_is_caught: StampFallsBack,
+}
