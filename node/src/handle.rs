@@ -7,13 +7,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-
 use arc_swap::ArcSwap;
 use dsync_core::machine::{Machine, Operation, Outcome};
 use dsync_core::raft::{Membership, RaftStatus};
 use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName};
 use tokio::sync::{mpsc, oneshot};
-
 
 /// Why an operation has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -61,12 +61,14 @@ mod imp {
                     WriterEvent::Synced { proofs, report } => {
                         ended.sync_ended();
                         count(&metrics, &report);
-                        proofs.into_iter().try_for_each(|proof| {
-                            events.send(DiskEvent::Synced(proof))
-                        })
+                        proofs
+                            .into_iter()
+                            .try_for_each(|proof| events.send(DiskEvent::Synced(proof)))
                     }
                     WriterEvent::SpaceShort => {
-                        tracing::error!("the disk is full: nothing more is acknowledged until there is room");
+                        tracing::error!(
+                            "the disk is full: nothing more is acknowledged until there is room"
+                        );
                         Ok(())
                     }
                     WriterEvent::SpaceReady => {

@@ -33,6 +33,8 @@ use crate::storage::{DataFolder, Log, LogOptions};
 const TICK: Duration = Duration::from_millis(10);
 /// Requests and messages that may queue at the driver before their senders wait.
 const QUEUE: usize = 4_096;
+/// Messages from peers that may queue: each may be as large as a frame, so this bounds memory.
+const PEER_QUEUE: usize = 256;
 /// 2025-01-01T00:00:00Z in seconds since 1970.
 const SECONDS_AT_2025: u64 = 1_735_689_600;
 
@@ -247,7 +249,7 @@ fn start_peers(
     introduction: peers::Introduction,
     listener: TcpListener,
 ) -> Result<(Peers, mpsc::Receiver<PeerEvent>)> {
-    let (events, inbox) = mpsc::channel(QUEUE);
+    let (events, inbox) = mpsc::channel(PEER_QUEUE);
     let config = PeerConfig {
         peers: config.peers,
         expected: config.founders.saturating_sub(1),

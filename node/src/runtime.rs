@@ -141,7 +141,7 @@ async fn terminated() {
         Ok(mut terminate) => drop(terminate.recv().await),
         Err(error) => {
             tracing::warn!(%error, "cannot listen for SIGTERM");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -101,7 +101,7 @@ where
         write!(writer, "/{id}")?;
     }
     write!(writer, " {}: ", event.metadata().target())?;
-    for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+    for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
         let extensions = span.extensions();
         let fields = extensions.get::<FormattedFields<N>>().map_or("", |fields| fields.as_str());
         write!(writer, "{}{{{fields}}}: ", span.name())?;
@@ -152,7 +152,7 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     let mut text = String::new();
-    for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+    for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
         let extensions = span.extensions();
         let fields = extensions.get::<FormattedFields<N>>().map_or("", |fields| fields.as_str());
         let separator = if text.is_empty() { "" } else { ":" };
@@ -198,5 +198,68 @@ impl Visit for Fields {
             source = cause.source();
         }
         self.put(field, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What one line says when it is logged within a span.
+    fn logged(line: Line) -> String {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .event_format(line)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let _span = tracing::info_span!("request", id = 7).entered();
+            tracing::warn!(bytes = 12, node = "liar", "disk \"slow\"");
+        });
+        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_line_for_machines_is_one_object_that_names_the_node() {
+        let text = logged(Line::Json { name: NodeName("n1".into()) });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["node"], "n1", "an event cannot pass for another node's");
+        assert_eq!(line["message"], "disk \"slow\"");
+        assert_eq!(line["bytes"], 12);
+        assert_eq!(line["spans"], "request{id=7}");
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn a_line_for_people_names_the_node_and_the_span() {
+        let text = logged(Line::Text { name: NodeName("n1".into()) });
+        assert!(text.contains(" WARN n1"), "{text}");
+        assert!(text.contains("request{id=7}: disk \"slow\" bytes=12"), "{text}");
+        assert!(text.ends_with('\n') && text.lines().count() == 1);
+    }
+
+    #[test]
+    fn without_a_terminal_lines_are_json_unless_asked_otherwise() {
+        assert!(is_json(LogFormat::Auto, false) && !is_json(LogFormat::Auto, true));
+        assert!(is_json(LogFormat::Json, true) && !is_json(LogFormat::Text, false));
     }
 }

@@ -41,6 +41,9 @@
 //! let its memory grow with everything that follows. At most [`WINDOW`] numbers from the mark on are
 //! sent; the rest wait here.
 
+#[cfg(test)]
+mod proposer_test;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -117,7 +120,8 @@ impl Proposer {
             retry_ms,
             registered: false,
             next_sequence: REGISTRATION,
-            next_ticket: 1,
+            // A refusal of the process before this one must not fit an attempt of ours.
+            next_ticket: (boot.0 & !0xffff_ffff) + 1,
             pending: BTreeMap::new(),
             due: BTreeSet::new(),
             held_from: REGISTRATION,

@@ -32,9 +32,9 @@ use super::waiters::{Reply, Waiters};
 use crate::clock;
 use crate::handle::{Applied, DriverRequest, NodeStatus, SubmitError};
 use crate::health::Health;
+use crate::log_port::LogPort;
 use crate::metrics::{Metrics, ReasonLabel};
 use crate::peers::{Introduction, PeerEvent, Peers};
-use crate::log_port::LogPort;
 
 /// Events taken in at most before the core gets its turn.
 const EVENTS_PER_TURN: usize = 1_024;
@@ -111,10 +111,11 @@ impl Driver {
     /// A driver that has not begun.
     #[must_use]
     pub fn new(parts: DriverParts) -> Self {
+        let boot = parts.introduction.boot_id;
         Self {
             parts,
             waiters: Waiters::default(),
-            reads: Reads::default(),
+            reads: Reads::new(boot),
             draining: None,
             last_leader: None,
             stopped: None,
@@ -323,7 +324,8 @@ impl Driver {
                 if outcome == Outcome::DiskRefused {
                     return self.stop(Fatal::DiskRefused.into());
                 }
-                answers.push((sequence, Applied { outcome, index: entry.index, stamp: entry.stamp }));
+                answers
+                    .push((sequence, Applied { outcome, index: entry.index, stamp: entry.stamp }));
             }
             self.parts.snapshotter.checkpoint(entry.index, &self.parts.machine, &self.parts.raft);
         }

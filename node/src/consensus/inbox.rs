@@ -3,8 +3,8 @@
 //! The disk and the snapshot worker answer what the driver asked of them, so their channels need no
 //! bound of their own. Peers and clients are bounded: a full channel slows their sockets down.
 
-use dsync_core::raft::{SnapshotMeta, StateHash, SyncProof};
 use bytes::Bytes;
+use dsync_core::raft::{SnapshotMeta, StateHash, SyncProof};
 use dsync_core::types::NodeId;
 use tokio::sync::mpsc;
 use tokio::time::Interval;

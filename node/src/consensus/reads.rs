@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use dsync_core::types::BootId;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -18,8 +19,9 @@ struct Waiting {
 }
 
 /// All reads that have no answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reads {
+    /// Begins at a random number: an answer to the process before this one must not fit.
     next_id: u64,
     /// Asked of the core under this number.
     asked: BTreeMap<u64, Waiting>,
@@ -28,6 +30,11 @@ pub(super) struct Reads {
 }
 
 impl Reads {
+    /// No reads yet.
+    pub(super) fn new(boot: BootId) -> Self {
+        Self { next_id: boot.0 & !0xffff_ffff, asked: BTreeMap::new(), to_ask: Vec::new() }
+    }
+
     /// A client's read came in.
     pub(super) fn add(
         &mut self,
@@ -41,7 +48,7 @@ impl Reads {
     pub(super) fn ask(&mut self) -> Vec<u64> {
         let mut ids = Vec::new();
         for waiting in self.to_ask.drain(..) {
-            self.next_id += 1;
+            self.next_id = self.next_id.wrapping_add(1);
             self.asked.insert(self.next_id, waiting);
             ids.push(self.next_id);
         }

@@ -242,9 +242,9 @@ impl Worker {
     /// Not while a follower is being sent one of them: it would have to begin again, and on a busy
     /// cluster never end. The next snapshot brings the next occasion.
     fn delete_older(&mut self, than: &SnapshotMeta) -> Option<SnapshotEvent> {
-        let sending = self.last_read.is_some_and(|(index, at)| {
-            index < than.index && at.elapsed() < SENDING_FOR
-        });
+        let sending = self
+            .last_read
+            .is_some_and(|(index, at)| index < than.index && at.elapsed() < SENDING_FOR);
         if !sending {
             self.known.retain(|index, _| *index >= than.index);
             if let Err(error) = self.store.delete_older(than) {

@@ -54,7 +54,16 @@ pub(super) async fn wrap(State(site): State<Site>, mut request: Request, next: N
         Fault::internal().into_problem(&context)
     });
     mark(&site, &context, traceparent, response.headers_mut());
-    count(&site, labels, &response, began);
+    let status = response.status().as_u16();
+    tracing::debug!(
+        request_id = context.request_id,
+        method = labels.method,
+        route = labels.route,
+        status,
+        elapsed_us = began.elapsed().as_micros(),
+        "answered"
+    );
+    count(&site, &RequestLabels { status, ..labels }, began);
     response
 }
 
@@ -114,12 +123,11 @@ fn mark(
     }
 }
 
-fn count(site: &Site, labels: RequestLabels, response: &Response, began: Instant) {
+fn count(site: &Site, labels: &RequestLabels, began: Instant) {
     let metrics = &site.metrics.http;
     let route = RouteLabel { route: labels.route.clone() };
     metrics.request_seconds.get_or_create(&route).observe(began.elapsed().as_secs_f64());
-    let labels = RequestLabels { status: response.status().as_u16(), ..labels };
-    metrics.requests.get_or_create(&labels).inc();
+    metrics.requests.get_or_create(labels).inc();
 }
 
 /// Runs a handler to its end or to its panic. What the handler shares with others is behind the

@@ -49,7 +49,7 @@ pub(super) type Targets = BTreeMap<Target, TargetStatus>;
 
 /// Dials `target`, runs the connection, and does so again, until the node stops.
 pub(super) async fn run(shared: Arc<Shared>, target: Target, lane: Lane) {
-    let dialler = Dialler { shared: &shared, target: &target, lane };
+    let mut dialler = Dialler { shared: &shared, target: &target, lane, failures: 0 };
     let mut pause = Backoff::new(&dialler);
     dialler.show(None, Some("not dialled yet".into()));
     loop {
@@ -74,6 +74,9 @@ struct Dialler<'a> {
     shared: &'a Shared,
     target: &'a Target,
     lane: Lane,
+    /// Handshakes and dials that failed. Each makes another address of the name the first to try: one
+    /// that answers, but not as a peer, must not hide the others.
+    failures: usize,
 }
 
 /// What to wait for before the next dial.
@@ -98,11 +101,14 @@ impl Dialler<'_> {
         dialled
     }
 
-    /// To the first of the name's addresses that answers.
+    /// To the first of the name's addresses that takes the connection.
     async fn connect(&self) -> io::Result<net::TcpStream> {
         let Target { host, port, .. } = self.target;
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in self.shared.resolver.resolve(host, *port).await? {
+        let mut addresses = self.shared.resolver.resolve(host, *port).await?;
+        let first = self.failures % addresses.len().max(1);
+        addresses.rotate_left(first);
+        for address in addresses {
             match timeout(self.shared.limits.connect, net::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => last = error,
@@ -127,7 +133,8 @@ impl Dialler<'_> {
         }
     }
 
-    fn failed(&self, error: &HandshakeError) -> Wait {
+    fn failed(&mut self, error: &HandshakeError) -> Wait {
+        self.failures = self.failures.wrapping_add(1);
         self.show(None, Some(error.to_string()));
         match error {
             HandshakeError::Refused(Refusal::OwnAddress) => Wait::Own,

@@ -1,5 +1,5 @@
 //! Frames on a peer stream: `length u32 | crc32c u32 | body`, both little-endian, the checksum over
-//! the length and the body, the body one postcard value of [`Frame`].
+//! the length and the body, the body one postcard value of `Frame`.
 //!
 //! TCP's own checksum lets about one damaged packet in tens of thousands through where a network card
 //! or a proxy flips bits in memory, and a length that has gone wrong never comes right again. So

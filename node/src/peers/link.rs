@@ -67,6 +67,10 @@ pub(super) enum LinkEnd {
 
 /// Runs a proven connection to its end.
 pub(super) async fn run(shared: &Shared, proven: Proven) -> LinkEnd {
+    match proven.role {
+        Role::Dialler => shared.metrics.dialled.one(),
+        Role::Listener => shared.metrics.accepted.one(),
+    }
     let place = match shared.table.attach(&proven, &shared.limits) {
         Ok(place) => place,
         Err(NoPlace::AlreadyDialled) => return LinkEnd::AlreadyDialled(proven.theirs.node_id),
@@ -76,10 +80,6 @@ pub(super) async fn run(shared: &Shared, proven: Proven) -> LinkEnd {
     };
     let theirs = proven.theirs.clone();
     let seat = Seat { shared, node_id: theirs.node_id, number: place.number };
-    match proven.role {
-        Role::Dialler => shared.metrics.dialled.one(),
-        Role::Listener => shared.metrics.accepted.one(),
-    }
     tracing::info!(peer = %theirs.name, node_id = %theirs.node_id, lane = ?proven.lane,
         role = ?proven.role, address = %proven.address, "peer connected");
     let end = work(shared, proven, &place).await;

@@ -17,13 +17,13 @@
 //! Reading order: [`introduction`], [`secret`], [`handshake`], [`frame`], `table.rs`, `link.rs`.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use dsync_core::raft::Envelope;
 use dsync_core::types::NodeId;
 use dsync_core::wire::PeerFrame;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 mod dialler;
 pub mod discovery;
@@ -38,6 +38,7 @@ mod outbox;
 pub mod resolver;
 pub mod secret;
 pub mod server;
+mod shared;
 mod table;
 
 #[cfg(test)]
@@ -55,9 +56,8 @@ pub use secret::{SecretError, SecretSource, Secrets};
 pub use server::PeerServer;
 
 use self::frame::Frame;
-use self::handshake::HandshakeError;
 use self::outbox::Pushed;
-use self::table::Table;
+use self::shared::{Shared, Stage, follow_secrets};
 
 /// What the peer side of a node has to know.
 #[derive(Debug)]
@@ -135,23 +135,14 @@ pub struct Peers {
 
 impl Peers {
     /// Starts to look for the others and to connect. Incoming connections need a [`PeerServer`] as
-    /// well. Must be called within a tokio runtime.
+    /// well. Must be called within a tokio runtime. A message takes up to 256 KiB, so the capacity of
+    /// `events` bounds what received messages can take in memory.
     #[must_use]
     pub fn start(config: PeerConfig, events: mpsc::Sender<PeerEvent>) -> Self {
         let (tasks, all_ended) = mpsc::channel(1);
-        let shared = Arc::new(Shared {
-            node_id: config.introduction.node_id,
-            table: Table::new(config.introduction),
-            secrets: config.secrets,
-            resolver: config.resolver,
-            limits: config.limits,
-            metrics: Arc::default(),
-            targets: Mutex::default(),
-            events,
-            stage: watch::Sender::new(Stage::Running),
-            tasks: Mutex::new(Some(tasks)),
-        });
-        shared.spawn(discovery::run(shared.clone(), config.peers, config.expected));
+        let (peers, expected) = (config.peers.clone(), config.expected);
+        let shared = Arc::new(Shared::new(config, events, tasks));
+        shared.spawn(discovery::run(shared.clone(), peers, expected));
         shared.spawn(follow_secrets(shared.clone()));
         Self { shared, all_ended: tokio::sync::Mutex::new(all_ended) }
     }
@@ -231,109 +222,5 @@ impl Drop for Peers {
     fn drop(&mut self) {
         self.shared.close_tasks();
         self.shared.stage.send_replace(Stage::Stopped);
-    }
-}
-
-/// How far the end has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Running,
-    /// No new connections; those that stand write what waits.
-    Draining,
-    /// Every task ends at once.
-    Stopped,
-}
-
-/// What all tasks of the peer side look at.
-#[derive(Debug)]
-struct Shared {
-    node_id: NodeId,
-    table: Table,
-    secrets: SecretSource,
-    resolver: Arc<dyn Resolver>,
-    limits: PeerLimits,
-    metrics: Arc<PeerMetrics>,
-    targets: Mutex<dialler::Targets>,
-    events: mpsc::Sender<PeerEvent>,
-    stage: watch::Sender<Stage>,
-    /// Every task holds a clone; `None` once no task may start.
-    tasks: Mutex<Option<mpsc::Sender<()>>>,
-}
-
-impl Shared {
-    /// Runs `task` until it ends or the peer side has stopped. Does nothing once it stops.
-    fn spawn(
-        &self,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) -> Option<tokio::task::AbortHandle> {
-        let alive = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        let mut stage = self.stage.subscribe();
-        let spawned = tokio::spawn(async move {
-            tokio::select! {
-                () = task => {}
-                _ = stage.wait_for(|stage| *stage == Stage::Stopped) => {}
-            }
-            drop(alive);
-        });
-        Some(spawned.abort_handle())
-    }
-
-    fn close_tasks(&self) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-
-    /// Ends as soon as no new connection may be made.
-    async fn draining(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.stage.subscribe().wait_for(|stage| *stage != Stage::Running).await;
-    }
-
-    fn targets(&self) -> std::sync::MutexGuard<'_, dialler::Targets> {
-        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells of a handshake that both sides proved and one of them refused.
-    async fn report_refusal<T>(&self, address: SocketAddr, outcome: &Result<T, HandshakeError>) {
-        match outcome {
-            Err(HandshakeError::Refused(refusal)) => self.refused(address, refusal, false).await,
-            Err(HandshakeError::RefusedByPeer(refusal)) => {
-                self.refused(address, refusal, true).await;
-            }
-            _ => {}
-        }
-    }
-
-    /// Two nodes that share the secret do not talk: counts it, and tells the node unless it is only
-    /// about addresses.
-    async fn refused(&self, address: SocketAddr, refusal: &Refusal, by_peer: bool) {
-        if refusal.is_trouble() {
-            self.metrics.refusals.one();
-            tracing::warn!(%address, by_peer, reason = %refusal, "a peer and this node do not talk");
-            let refusal = refusal.clone();
-            let _ = self.events.send(PeerEvent::Refused { address, refusal, by_peer }).await;
-        }
-    }
-}
-
-/// Reads the file of secrets again and again: a mounted secret changes without a word.
-async fn follow_secrets(shared: Arc<Shared>) {
-    let follow = async {
-        let mut failing = false;
-        loop {
-            sleep(shared.limits.secret_reload).await;
-            let reloaded = shared.secrets.reload();
-            match &reloaded {
-                Ok(true) => tracing::info!("the cluster secrets have changed"),
-                Err(error) if !failing => {
-                    tracing::error!(%error, "the cluster secrets cannot be read; the last good ones stay");
-                }
-                _ => {}
-            }
-            failing = reloaded.is_err();
-        }
-    };
-    tokio::select! {
-        () = follow => {}
-        () = shared.draining() => {}
     }
 }

@@ -3,7 +3,7 @@
 
 #![cfg(feature = "simulated")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dsync_core::raft::{Envelope, Message};
@@ -156,4 +156,44 @@ fn a_crashed_node_is_connected_again_when_it_is_back() {
         sim.bounce(host(2));
     }
     sim.run().unwrap();
+}
+
+/// What node 1 sees, and when, in a run with a partition.
+fn trace() -> Vec<(Duration, PeerEvent)> {
+    let trace = Arc::new(Mutex::new(Vec::new()));
+    let written = trace.clone();
+    let mut sim = simulation();
+    sim.client(host(1), async move {
+        let mut node = Node::start(1).await?;
+        let began = Instant::now();
+        let end = began + Duration::from_secs(60);
+        let mut cut = tokio::time::interval(Duration::from_secs(20));
+        let mut whole = false;
+        loop {
+            tokio::select! {
+                event = node.events.recv() => {
+                    let event = event.expect("the peer side is running");
+                    written.lock().unwrap().push((began.elapsed(), event));
+                }
+                _ = cut.tick() => {
+                    whole = !whole;
+                    match whole {
+                        true => turmoil::repair(host(1), host(2)),
+                        false => turmoil::partition(host(1), host(2)),
+                    }
+                }
+                () = tokio::time::sleep_until(end) => return Ok(()),
+            }
+        }
+    });
+    sim.run().unwrap();
+    let events = trace.lock().unwrap();
+    events.clone()
+}
+
+#[test]
+fn a_run_repeats_itself_to_the_millisecond() {
+    let first = trace();
+    assert!(first.iter().any(|(_, event)| matches!(event, PeerEvent::Unreachable(_))), "{first:?}");
+    assert_eq!(first, trace());
 }

@@ -160,9 +160,12 @@ impl Table {
         let Some(node) = state.nodes.get_mut(&node_id) else { return false };
         let replaced = !node.links.iter().any(|link| link.number == number);
         let best = |lane| node.best(lane).is_some_and(|link| link.number == number);
-        let used = replaced || best(Lane::Urgent) || best(Lane::Bulk);
+        let used = best(Lane::Urgent) || best(Lane::Bulk);
         node.links.retain(|link| link.number != number);
         drop(state);
+        if replaced {
+            return true;
+        }
         self.changes.send_modify(|changes| *changes += 1);
         used
     }

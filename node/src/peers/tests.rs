@@ -13,6 +13,7 @@ use dsync_core::raft::{Envelope, Message, Position};
 use dsync_core::types::{BootId, ClusterId, Index, NodeId, NodeName, Term};
 use tokio::sync::mpsc;
 
+use super::handshake::HandshakeError;
 use super::net::{TcpListener, TcpStream};
 use super::*;
 

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // a panic is how a test says no
+
 use std::fs;
 
 use super::*;

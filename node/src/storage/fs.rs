@@ -187,7 +187,16 @@ pub fn list(folder: &Path) -> io::Result<Vec<String>> {
 /// Whatever the disk says.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     allow()?;
+    #[cfg(feature = "simulated")]
+    settle_writes(to)?;
     disk::rename(from, to)
+}
+
+/// The simulated disk knows pending writes by name, and would put those of the replaced file into
+/// the one that replaces it.
+#[cfg(feature = "simulated")]
+fn settle_writes(path: &Path) -> io::Result<()> {
+    if disk::exists(path) { disk::File::open(path)?.sync_data() } else { Ok(()) }
 }
 
 /// Deletes a file. Durable after [`sync_folder`].
@@ -197,6 +206,19 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 pub fn remove(path: &Path) -> io::Result<()> {
     allow()?;
     disk::remove_file(path)
+}
+
+/// Deletes a temporary file, if there is one, durably: the simulated disk knows files by name, and
+/// would let a removal that is still pending take away the next file of that name.
+///
+/// # Errors
+/// Whatever the disk says.
+pub fn remove_temporary(folder: &Path, name: &str) -> io::Result<()> {
+    match remove(&folder.join(name)) {
+        Ok(()) => sync_folder(folder),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes the names in a folder durable.

@@ -128,13 +128,7 @@ impl SnapshotStore {
     pub fn open(folder: &Path) -> Result<Self, SnapshotError> {
         fs::create_folder(folder).map_err(|source| io_error(folder, source))?;
         for name in [TAKEN, RECEIVED] {
-            let path = folder.join(name);
-            match fs::remove(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(io_error(&path, source));
-                }
-                _ => {}
-            }
+            fs::remove_temporary(folder, name).map_err(|source| io_error(folder, source))?;
         }
         Ok(Self { folder: folder.to_owned(), transfer: None })
     }
@@ -153,7 +147,7 @@ impl SnapshotStore {
         let written = write_file(&temporary, meta, pieces);
         if written.is_err() {
             // It may have failed for want of room: give back what it took.
-            let _ = fs::remove(&temporary);
+            let _ = fs::remove_temporary(&self.folder, TAKEN);
         }
         written
             .and_then(|()| self.give_name(&temporary, meta))
@@ -168,7 +162,8 @@ impl SnapshotStore {
         let Some((index, term)) = self.list()?.into_iter().next_back() else { return Ok(None) };
         let path = self.path(index, term);
         let file = File::open(&path).map_err(|source| io_error(&path, source))?;
-        let read = |offset, len| file.read_at(offset, len).map_err(|source| io_error(&path, source));
+        let read =
+            |offset, len| file.read_at(offset, len).map_err(|source| io_error(&path, source));
         let damage = |reason| damage(&path, 0, reason);
         let head = read(0, HEAD_BYTES)?;
         let meta_len = decode_head(&head).map_err(damage)?;
@@ -186,7 +181,7 @@ impl SnapshotStore {
     pub fn load(&self, meta: &SnapshotMeta) -> Result<Vec<Bytes>, SnapshotError> {
         let path = self.path(meta.index, meta.term);
         let bytes = fs::read(&path).map_err(|source| self.absent_or_io(meta.index, source))?;
-        let (found, pieces) = decode(Bytes::from(bytes))
+        let (found, pieces) = decode(&Bytes::from(bytes))
             .map_err(|(offset, reason)| damage(&path, offset, reason))?;
         if found == *meta { Ok(pieces) } else { Err(damage(&path, 0, "meta of another snapshot")) }
     }
@@ -220,7 +215,7 @@ impl SnapshotStore {
         let result = self.take_piece(piece);
         if result.is_err() {
             self.transfer = None;
-            let _ = fs::remove(&self.folder.join(RECEIVED));
+            let _ = fs::remove_temporary(&self.folder, RECEIVED);
         }
         result
     }
@@ -274,7 +269,7 @@ impl SnapshotStore {
         drop(file);
         let broken = |reason| SnapshotError::Broken { index: meta.index, reason };
         let bytes = Bytes::from(fs::read(path).map_err(io)?);
-        let (found, _) = decode(bytes).map_err(|(_, reason)| broken(reason))?;
+        let (found, _) = decode(&bytes).map_err(|(_, reason)| broken(reason))?;
         if found != meta {
             return Err(broken("it is not the announced one"));
         }
@@ -375,14 +370,14 @@ fn decode_meta(bytes: &[u8]) -> Result<SnapshotMeta, &'static str> {
 }
 
 /// Takes a whole file apart, checking everything. An error says at which byte.
-fn decode(file: Bytes) -> Result<(SnapshotMeta, Vec<Bytes>), (usize, &'static str)> {
+fn decode(file: &Bytes) -> Result<(SnapshotMeta, Vec<Bytes>), (usize, &'static str)> {
     let meta_len =
         decode_head(file.get(..HEAD_BYTES).unwrap_or(&[])).map_err(|reason| (0, reason))?;
     let pieces_at = HEAD_BYTES.saturating_add(meta_len);
     let meta = decode_meta(file.get(HEAD_BYTES..pieces_at).unwrap_or(&[]))
         .map_err(|reason| (HEAD_BYTES, reason))?;
-    let (pieces, end) = decode_pieces(&file, pieces_at)?;
-    check_trailer(&file, end)?;
+    let (pieces, end) = decode_pieces(file, pieces_at)?;
+    check_trailer(file, end)?;
     Ok((meta, pieces))
 }
 

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::DSyncCluster;
 
 fn cluster(spec: Value) -> DSyncCluster {
-    named("locks", spec)
+    named("locks", &spec)
 }
 
-fn named(name: &str, spec: Value) -> DSyncCluster {
+fn named(name: &str, spec: &Value) -> DSyncCluster {
     serde_json::from_value(json!({
         "apiVersion": "dsync.io/v1alpha1",
         "kind": "DSyncCluster",
@@ -61,10 +61,10 @@ fn an_even_number_of_nodes_is_refused() {
 #[test]
 fn a_name_that_is_no_service_name_is_refused() {
     for good in ["a", "locks", "locks-2", &"a".repeat(40)] {
-        assert!(named(good, json!({})).validate_cel().is_ok(), "{good}");
+        assert!(named(good, &json!({})).validate_cel().is_ok(), "{good}");
     }
     for bad in ["2locks", "locks.prod", "locks-", &"a".repeat(41)] {
-        assert!(named(bad, json!({})).validate_cel().is_err(), "{bad}");
+        assert!(named(bad, &json!({})).validate_cel().is_err(), "{bad}");
     }
 }
 

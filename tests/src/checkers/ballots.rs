@@ -44,7 +44,11 @@ impl Ballots {
                     || disk.snapshot.as_ref().is_some_and(|meta| meta.index >= *index)
                     || disk.hard_state.term > envelope.term;
                 demand(held, "what is acknowledged is on disk", || {
-                    format!("{} acknowledges {index}, its disk ends at {}", envelope.from, disk.last())
+                    format!(
+                        "{} acknowledges {index}, its disk ends at {}",
+                        envelope.from,
+                        disk.last()
+                    )
                 })
             }
             Message::VoteRequest { ballot: Ballot::Vote | Ballot::Transfer, .. } => {
@@ -66,7 +70,10 @@ impl Ballots {
         let on_disk = disk.hard_state.term > term
             || (disk.hard_state.term == term && disk.hard_state.vote == Some(candidate));
         demand(on_disk, "a vote is on disk before it leaves", || {
-            format!("{voter} votes for {candidate} in term {term}, its disk says {:?}", disk.hard_state)
+            format!(
+                "{voter} votes for {candidate} in term {term}, its disk says {:?}",
+                disk.hard_state
+            )
         })?;
         demand(disk.last().0 > 0, "an empty disk never votes", || {
             format!("{voter} holds no log and votes for {candidate} in term {term}")

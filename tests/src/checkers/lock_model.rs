@@ -39,7 +39,9 @@ pub(crate) enum LockOp {
 /// What the client was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LockRet {
-    Granted { token: u64 },
+    Granted {
+        token: u64,
+    },
     Waiting,
     /// Not taken, nothing changed: a limit, or certainly lost on the way.
     Nothing,

@@ -60,7 +60,12 @@ impl Logs {
                 demand(
                     kept.is_none_or(|(term, _)| term == meta.term),
                     "a log that contradicts its snapshot is void",
-                    || format!("entry {} is kept beside a snapshot of term {}", meta.index, meta.term),
+                    || {
+                        format!(
+                            "entry {} is kept beside a snapshot of term {}",
+                            meta.index, meta.term
+                        )
+                    },
                 )
             }
         }
@@ -95,7 +100,8 @@ impl Logs {
     pub(crate) fn applied(&mut self, entry: &Entry) -> Verdict {
         let first = *self.applied.entry(entry.index).or_insert(entry.term);
         let known = self.known.get(&(entry.index, entry.term));
-        let same = first == entry.term && known.is_some_and(|known| known.content == content(entry));
+        let same =
+            first == entry.term && known.is_some_and(|known| known.content == content(entry));
         demand(same, "the same entry is applied everywhere", || {
             format!("entry {} of term {}, first applied with term {first}", entry.index, entry.term)
         })

@@ -173,9 +173,10 @@ impl Clients {
         let op = self.next_op;
         let client = &mut self.all[number];
         client.asks += 1;
-        let record = client.lock_op().filter(|_| client.ttl_ms == 0).map(|lock_op| {
-            shared.checkers.histories.invoked(client.lock, client.thread, lock_op)
-        });
+        let record = client
+            .lock_op()
+            .filter(|_| client.ttl_ms == 0)
+            .map(|lock_op| shared.checkers.histories.invoked(client.lock, client.thread, lock_op));
         if client.goal == Goal::Release && client.ttl_ms > 0 {
             shared.checkers.leases.gives_up(&client.name(), &client.owner());
         }
@@ -304,7 +305,11 @@ impl Clients {
 
 impl Client {
     fn name(&self) -> String {
-        if self.ttl_ms > 0 { format!("leased-{}", self.lock) } else { format!("lock-{}", self.lock) }
+        if self.ttl_ms > 0 {
+            format!("leased-{}", self.lock)
+        } else {
+            format!("lock-{}", self.lock)
+        }
     }
 
     fn owner(&self) -> String {
@@ -339,9 +344,7 @@ impl Client {
             Answer::View(view) => {
                 let holders = view.iter().flat_map(|lock| &lock.holders);
                 let full = holders.filter(|holder| holder.claimed);
-                LockRet::View(
-                    full.map(|h| (number_of(&h.owner.name), h.mode, h.token)).collect(),
-                )
+                LockRet::View(full.map(|h| (number_of(&h.owner.name), h.mode, h.token)).collect())
             }
             Answer::Outcome(Outcome::Acquire(outcome)) => match outcome {
                 AcquireOutcome::Granted { token, .. } => LockRet::Granted { token: *token },

@@ -252,8 +252,7 @@ impl World {
             return;
         }
         self.nodes[slot].crash(&mut self.shared);
-        let keeps_id =
-            self.shared.plan.bug == Some(dsync_core::raft::Bug::EmptyDiskVotes);
+        let keeps_id = self.shared.plan.bug == Some(dsync_core::raft::Bug::EmptyDiskVotes);
         let old = self.nodes[slot].disk.image.node_id;
         let id = if keeps_id { old } else { NodeId(self.shared.rng.next()) };
         let lost = self.nodes[slot].disk.replace(Image::empty(id));

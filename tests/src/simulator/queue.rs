@@ -56,20 +56,35 @@ pub(crate) enum Parcel {
 #[derive(Debug)]
 pub(crate) enum ProcessEvent {
     Tick,
-    Arrived { from: usize, parcel: Parcel },
+    Arrived {
+        from: usize,
+        parcel: Parcel,
+    },
     Persisted(dsync_core::raft::SyncProof),
     /// The oldest piece of applying work is done.
     Worked,
     /// A file is synced under its final name: the own machine's, or one that was received.
-    FileStored { file: SnapshotFile, received: bool },
+    FileStored {
+        file: SnapshotFile,
+        received: bool,
+    },
     /// A client's request.
-    Asked { client: usize, op: u64, ask: Ask },
+    Asked {
+        client: usize,
+        op: u64,
+        ask: Ask,
+    },
     /// A connection broke.
     Unreachable(NodeId),
     /// Somebody floods this node with commands.
-    Flood { commands: usize, bytes: usize },
+    Flood {
+        commands: usize,
+        bytes: usize,
+    },
     /// An administrator asks to hand the lead over.
-    Transfer { to: Option<NodeId> },
+    Transfer {
+        to: Option<NodeId>,
+    },
 }
 
 #[derive(Debug)]

@@ -40,7 +40,8 @@ impl Clock {
     }
 
     pub(crate) fn read_us(&self, now: Instant) -> u64 {
-        self.offset_us + now.0 / 1_000_000 * self.rate_ppm
+        self.offset_us
+            + now.0 / 1_000_000 * self.rate_ppm
             + now.0 % 1_000_000 * self.rate_ppm / 1_000_000
     }
 

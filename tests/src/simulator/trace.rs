@@ -22,12 +22,15 @@ pub(crate) struct Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>7} {} n{} {:<18} {:?}", self.step, self.at, self.node, self.kind, self.facts)?;
+        write!(
+            f,
+            "{:>7} {} n{} {:<18} {:?}",
+            self.step, self.at, self.node, self.kind, self.facts
+        )?;
         match self.after {
-            Some((role, term, last, commit, applied)) => write!(
-                f,
-                "  -> {role} term {term} last {last} commit {commit} applied {applied}"
-            ),
+            Some((role, term, last, commit, applied)) => {
+                write!(f, "  -> {role} term {term} last {last} commit {commit} applied {applied}")
+            }
             None => Ok(()),
         }
     }

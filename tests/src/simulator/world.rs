@@ -1,7 +1,7 @@
 //! The run: takes the next event, lets it happen, checks everything, and goes on.
 
-use dsync_core::raft::{Bug, Entry, Envelope, Message, Record, RoleKind};
 use dsync_core::machine::Machine;
+use dsync_core::raft::{Bug, Entry, Envelope, Message, Record, RoleKind};
 use dsync_core::types::{Index, NodeId};
 use dsync_core::wire::{self, PeerFrame};
 
@@ -110,7 +110,10 @@ impl Shared {
             self.handed_over.push((envelope.to, process.raft.status().last));
         }
         let own_id = envelope.from == process.raft.id();
-        self.judge(node.slot, demand(own_id, "a node speaks for itself", || format!("{envelope:?}")));
+        self.judge(
+            node.slot,
+            demand(own_id, "a node speaks for itself", || format!("{envelope:?}")),
+        );
         self.messages += 1;
         if self.messages.is_multiple_of(ENCODE_SAMPLE) {
             let frame = PeerFrame::V1(envelope.clone());
@@ -125,7 +128,9 @@ impl Shared {
     fn check_append_size(&self, entries: &[Entry]) -> Verdict {
         let weight: usize = entries.iter().map(Entry::weight_bytes).sum();
         let bounded = entries.len() <= 1 || weight <= self.plan.limits.append_bytes;
-        demand(bounded, "appends are bounded", || format!("{} entries, {weight} bytes", entries.len()))
+        demand(bounded, "appends are bounded", || {
+            format!("{} entries, {weight} bytes", entries.len())
+        })
     }
 
     pub(crate) fn check_applied(&mut self, slot: usize, machine: &Machine, entry: &Entry) {
@@ -185,13 +190,7 @@ impl World {
             handed_over: Vec::new(),
             messages: 0,
         };
-        Self {
-            shared,
-            nodes,
-            clients: Clients::default(),
-            calm: false,
-            quiet_until: Instant(0),
-        }
+        Self { shared, nodes, clients: Clients::default(), calm: false, quiet_until: Instant(0) }
     }
 
     /// The whole run.
@@ -322,8 +321,7 @@ impl World {
             logs.elected(&process.raft)?;
         }
         let others = before.iter().chain(behind.iter());
-        let disks: Vec<&Image> =
-            others.map(|node| &node.disk.image).chain([own]).collect();
+        let disks: Vec<&Image> = others.map(|node| &node.disk.image).chain([own]).collect();
         logs.commit_rose(&process.raft, &process.seen, |id| {
             disks.iter().find(|image| image.node_id == id).copied()
         })?;
@@ -358,7 +356,9 @@ fn describe(event: &ProcessEvent) -> (&'static str, [u64; 4]) {
         ProcessEvent::FileStored { file, .. } => ("file stored", [file.meta.index.0, 0, 0, 0]),
         ProcessEvent::Asked { client, op, .. } => ("asked", [*client as u64, *op, 0, 0]),
         ProcessEvent::Unreachable(_) => ("unreachable", [0; 4]),
-        ProcessEvent::Flood { commands, bytes } => ("flood", [*commands as u64, *bytes as u64, 0, 0]),
+        ProcessEvent::Flood { commands, bytes } => {
+            ("flood", [*commands as u64, *bytes as u64, 0, 0])
+        }
         ProcessEvent::Transfer { .. } => ("transfer", [0; 4]),
     }
 }

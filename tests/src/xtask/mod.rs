@@ -2,6 +2,8 @@
 //!
 //! Few verbs, the same ones for people and for CI, and no shell scripts behind them.
 
+#![allow(clippy::print_stdout, reason = "what it has to say is what these commands are for")]
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};

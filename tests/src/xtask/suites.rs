@@ -85,12 +85,6 @@ pub const SUITES: [Suite; 5] = [
 pub const PROGRAM_VARIABLE: &str = "DSYNC_BIN";
 
 impl Suite {
-    /// The suite of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<&'static Self> {
-        SUITES.iter().find(|suite| suite.name == name)
-    }
-
     /// The first of its files that does not exist.
     #[must_use]
     pub fn missing_file(&self) -> Option<&'static str> {

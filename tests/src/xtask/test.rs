@@ -116,14 +116,15 @@ fn program() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn every_suite_has_a_name_of_its_own_and_something_to_run() {
-        for suite in &SUITES {
-            assert_eq!(Suite::named(suite.name).map(|s| s.about), Some(suite.about));
-            assert!(!suite.steps.is_empty());
-        }
+        let names: BTreeSet<_> = SUITES.iter().map(|suite| suite.name).collect();
+        assert_eq!(names.len(), SUITES.len());
+        assert!(SUITES.iter().all(|suite| !suite.steps.is_empty()));
     }
 
     #[test]

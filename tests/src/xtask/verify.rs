@@ -18,7 +18,7 @@ const CHECKS: [(&str, Check); 9] = [
     ("links", || Ok(checks::links::check(workspace::root(), &files(workspace::root(), &[".md"])?))),
     ("stray words", || Ok(checks::words::check(&files(workspace::root(), &[".rs"])?))),
     ("file length", || Ok(checks::length::check(&files(workspace::root(), &[".rs"])?))),
-    ("format", || cargo("fmt --all --check", "")),
+    ("format", || cargo("fmt --all --check -- -l", "")),
     ("lints", || cargo("clippy --quiet --workspace --all-targets -- -D warnings", "")),
     ("docs", || cargo("doc --quiet --workspace --no-deps", "-D warnings")),
     ("generated files", generate::stale),

@@ -42,8 +42,8 @@ fn collect(
     for path in children(folder)? {
         let name = name_of(&path);
         if path.is_dir() {
-            let at_root = folder == root;
-            if !name.starts_with('.') && !(at_root && matches!(name.as_str(), "target" | "data")) {
+            let left_behind = folder == root && matches!(name.as_str(), "target" | "data");
+            if !name.starts_with('.') && !left_behind {
                 collect(root, &path, endings, found)?;
             }
         } else if endings.iter().any(|ending| name.ends_with(ending)) {

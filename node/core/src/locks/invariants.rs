@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::lease::Due;
 use super::lock::Lock;
-use super::presence::Presence;
-use super::request::Mode;
+use super::presence::{Presence, Presences};
+use super::request::{Mode, Owner};
 use super::table::LockTable;
-use super::wait_graph::{self, Wait};
+use super::wait_graph;
 use crate::types::ClusterTime;
 
 impl LockTable {
@@ -19,11 +19,12 @@ impl LockTable {
         let mut ids = BTreeSet::new();
         for (name, lock) in &self.locks {
             self.check_holders(lock, now).map_err(|rule| format!("lock {name}: {rule}"))?;
-            self.check_queue(name, lock, now).map_err(|rule| format!("lock {name}: {rule}"))?;
+            self.check_queue(lock, now).map_err(|rule| format!("lock {name}: {rule}"))?;
             for hold in lock.holders.values() {
                 require(ids.insert(hold.id), "two holds have one id")?;
             }
         }
+        self.check_waits(now)?;
         self.check_indexes()
     }
 
@@ -41,17 +42,39 @@ impl LockTable {
         Ok(())
     }
 
-    fn check_queue(&self, name: &str, lock: &Lock, now: ClusterTime) -> Result<(), String> {
+    fn check_queue(&self, lock: &Lock, now: ClusterTime) -> Result<(), String> {
         // While ends wait to be cleared, so may the grants that follow from them.
         let cleared = self.next_due().is_none_or(|due| due > now);
         if let Some((_, first)) = lock.live_waiters(0, now).next() {
             let reason = lock.held_against(first.mode, now);
             require(reason || !cleared, "the first waiter waits without a reason")?;
         }
-        for (arrival, waiter) in lock.live_waiters(0, now) {
-            let wait = Wait { name, mode: waiter.mode, before: arrival };
-            let cycle = wait_graph::through(self, &waiter.owner, wait, now);
-            require(cycle.is_none(), "the wait graph has a cycle")?;
+        Ok(())
+    }
+
+    /// Walks the wait graph depth first: nobody is met twice on one path.
+    fn check_waits(&self, now: ClusterTime) -> Result<(), String> {
+        let waited_for = |owner| -> Vec<&Owner> {
+            let waits = wait_graph::waits(self, owner, now);
+            waits.flat_map(|(lock, wait)| wait_graph::reasons(lock, wait, None, now)).collect()
+        };
+        let mut done = BTreeSet::new();
+        for root in self.owners.keys() {
+            let mut path: Vec<(&Owner, Vec<&Owner>)> = vec![(root, waited_for(root))];
+            let mut on_path = BTreeSet::from([&**root]);
+            while let Some((owner, rest)) = path.last_mut() {
+                let Some(next) = rest.pop() else {
+                    on_path.remove(*owner);
+                    done.insert(*owner);
+                    path.pop();
+                    continue;
+                };
+                require(!on_path.contains(next), "the wait graph has a cycle")?;
+                if !done.contains(next) {
+                    on_path.insert(next);
+                    path.push((next, waited_for(next)));
+                }
+            }
         }
         Ok(())
     }
@@ -74,9 +97,9 @@ impl LockTable {
                 timed += usize::from(due.is_some());
             }
         }
-        let noted: usize = self.owners.values().map(|presences| presences.size()).sum();
+        let noted: usize = self.owners.values().map(Presences::size).sum();
         require(noted == presences, "an owner's index names a lock that it is not on")?;
-        let idle = self.owners.values().any(|presences| presences.is_empty());
+        let idle = self.owners.values().any(Presences::is_empty);
         require(!idle, "an idle owner is kept")?;
         require(self.dues.size() == timed, "an end is planned for nothing")
     }

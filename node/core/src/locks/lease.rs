@@ -39,8 +39,7 @@ use super::table::LockTable;
 use super::turn::Turn;
 use crate::types::ClusterTime;
 
-/// Most ends that one entry clears away. At about ten microseconds each that is a few milliseconds
-/// of applying; 10,000 ends at once take 40 entries.
+/// Most ends that one entry clears away: 10,000 ends at once are spread over 40 entries.
 pub const ENDS_PER_ENTRY_MAX: usize = 256;
 
 /// An end to come. Ordered by time, then by name and owner: every node clears in the same order.

@@ -11,12 +11,12 @@
 //! One table, changed only by applied log entries, so every node computes the same grants without
 //! asking anybody. Time is the stamp of the entry that is applied. Read in this order:
 //!
-//! 1. [`table`]: the grant rule. Compatible with every holder and every earlier waiter.
-//! 2. [`lease`]: what ends by itself, and why only so much per entry.
-//! 3. [`wait_graph`]: the edges are exactly the reasons for not being granted; a request that would
+//! 1. `table.rs`: the grant rule. Compatible with every holder and every earlier waiter.
+//! 2. `lease.rs`: what ends by itself, and why only so much per entry.
+//! 3. `wait_graph.rs`: the edges are exactly the reasons for not being granted; a request that would
 //!    close a cycle is not queued.
-//! 4. [`fencing`]: when a token is minted, when it is shared.
-//! 5. [`presence`]: the only code that writes holders and queues, so that the indexes stay true.
+//! 4. `fencing.rs`: when a token is minted, when it is shared.
+//! 5. `presence.rs`: the only code that writes holders and queues, so that the indexes stay true.
 //!
 //! # Asks that do not stay connected
 //!
@@ -43,6 +43,10 @@ mod turn;
 mod view;
 mod wait_graph;
 
+#[cfg(test)]
+mod history_test;
+#[cfg(test)]
+mod script_test;
 
 pub use lease::ENDS_PER_ENTRY_MAX;
 pub use records::{LockCursor, LockRecord};

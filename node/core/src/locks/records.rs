@@ -73,7 +73,10 @@ impl LockTable {
         let lock = self.locks.get(&cursor.name);
         lock.and_then(|lock| next_record(lock, cursor)).or_else(|| {
             let rest = (Excluded(&*cursor.name), Unbounded);
-            self.locks.range::<str, _>(rest).next().and_then(|(name, lock)| first_record(name, lock))
+            self.locks
+                .range::<str, _>(rest)
+                .next()
+                .and_then(|(name, lock)| first_record(name, lock))
         })
     }
 
@@ -81,14 +84,14 @@ impl LockTable {
     ///
     /// # Errors
     /// If the owner is on that lock already.
-    pub fn restore(&mut self, record: LockRecord) -> Result<(), String> {
+    pub fn restore(&mut self, record: &LockRecord) -> Result<(), String> {
         let (LockRecord::Hold { name, owner, .. } | LockRecord::Waiter { name, owner, .. }) =
-            &record;
+            record;
         if self.presence(name, owner).is_some() {
             return Err(format!("{} is twice on the lock {name}", owner.name));
         }
         let (name, owner) = self.intern(name, owner);
-        match record {
+        match *record {
             LockRecord::Hold { mode, id, token, claim, ends_at, .. } => {
                 self.put_hold(&name, &owner, Hold { mode, id, token, claim, ends_at });
             }

@@ -77,12 +77,7 @@ impl LockTable {
     }
 
     /// The first live waiter, if no holder is against it.
-    fn next_grant(
-        &self,
-        name: &str,
-        from: Arrival,
-        now: ClusterTime,
-    ) -> Option<(Arrival, Waiter)> {
+    fn next_grant(&self, name: &str, from: Arrival, now: ClusterTime) -> Option<(Arrival, Waiter)> {
         let lock = self.locks.get(name)?;
         let (arrival, waiter) = lock.live_waiters(from, now).next()?;
         (!lock.held_against(waiter.mode, now)).then(|| (arrival, waiter.clone()))

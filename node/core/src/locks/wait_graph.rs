@@ -51,30 +51,34 @@ pub(super) fn closes(
     if !is_waited_for(table, asker, now) {
         return None;
     }
-    through(table, asker, Wait { name, mode, before: Arrival::MAX }, now)
-}
-
-/// A cycle through `owner`'s given wait.
-pub(super) fn through(
-    table: &LockTable,
-    owner: &Owner,
-    wait: Wait<'_>,
-    now: ClusterTime,
-) -> Option<Vec<(Owner, String)>> {
     let mut search = Search {
         table,
         now,
-        origin: owner,
+        origin: asker,
         reached: BTreeMap::new(),
         seen: BTreeMap::new(),
         pending: VecDeque::new(),
     };
-    search.follow(owner, wait);
-    while !search.reached.contains_key(owner) {
+    search.follow(asker, Wait { name, mode, before: Arrival::MAX });
+    while !search.reached.contains_key(asker) {
         let next = search.pending.pop_front()?;
         search.follow_all(next);
     }
     Some(search.cycle())
+}
+
+/// The live waits of an owner.
+pub(super) fn waits<'a>(
+    table: &'a LockTable,
+    owner: &Owner,
+    now: ClusterTime,
+) -> impl Iterator<Item = (&'a Lock, Wait<'a>)> {
+    table.owners.get(owner).into_iter().flatten().filter_map(move |(name, presence)| {
+        let Presence::Waits(before) = *presence else { return None };
+        let lock = table.locks.get(name)?;
+        let waiter = lock.queue.get(&before).filter(|waiter| waiter.live(now))?;
+        Some((lock, Wait { name, mode: waiter.mode, before }))
+    })
 }
 
 /// A place in a queue.
@@ -101,13 +105,8 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     /// Follows every wait of an owner.
     fn follow_all(&mut self, owner: &'a Owner) {
-        for (name, presence) in self.table.owners.get(owner).into_iter().flatten() {
-            let Presence::Waits(before) = *presence else { continue };
-            let lock = self.table.locks.get(name);
-            let waiter = lock.and_then(|lock| lock.queue.get(&before));
-            if let Some(waiter) = waiter.filter(|waiter| waiter.live(self.now)) {
-                self.follow(owner, Wait { name, mode: waiter.mode, before });
-            }
+        for (_, wait) in waits(self.table, owner, self.now) {
+            self.follow(owner, wait);
         }
     }
 
@@ -154,7 +153,7 @@ impl<'a> Search<'a> {
 }
 
 /// The edges: who keeps this wait from being granted. With `from`, only waiters from that place on.
-fn reasons<'a>(
+pub(super) fn reasons<'a>(
     lock: &'a Lock,
     wait: Wait<'a>,
     from: Option<Arrival>,

@@ -1,0 +1,233 @@
+//! What applying entries does, and does once.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::locks::{Acquire, AcquireOutcome, LockItem, Mode, Owner, Release, ReleaseOutcome};
+use crate::types::Term;
+
+/// A machine and the end of its log.
+pub(super) struct Log {
+    pub(super) machine: Machine,
+    stamp: u64,
+}
+
+impl Log {
+    pub(super) fn founded() -> Self {
+        let mut log = Self { machine: Machine::default(), stamp: 0 };
+        let settings = Settings { command_retention_ms: 1_000, ..Settings::default() };
+        let first = FirstState::V1 { settings, token_base: 100 };
+        log.append(Payload::Founding(Founding {
+            cluster_id: ClusterId(7),
+            founders: [(NodeId(1), NodeName("one".to_owned()))].into(),
+            machine: wire::encode(&first).into(),
+        }));
+        log
+    }
+
+    pub(super) fn append(&mut self, payload: Payload) -> AppliedEntry {
+        let index = self.machine.applied().next();
+        let stamp = ClusterTime(self.stamp);
+        let applied = self.machine.apply(&Entry { term: Term(1), index, stamp, payload });
+        // Long logs are checked now and then: the check looks at the whole state.
+        if index.0 < 200 || index.0.is_multiple_of(100) {
+            self.machine.check_invariants().unwrap();
+        }
+        applied
+    }
+
+    pub(super) fn at(&mut self, stamp: u64) -> &mut Self {
+        self.stamp = stamp;
+        self
+    }
+
+    pub(super) fn command(&mut self, origin: Origin, operation: Operation) -> Outcome {
+        let command = StoredCommand::V1(Command { origin, operation });
+        let applied = self.append(Payload::Command(wire::encode(&command).into()));
+        let (answered, outcome) = applied.answer.unwrap();
+        assert_eq!(answered, origin);
+        outcome
+    }
+
+    pub(super) fn register(&mut self, boot: u64, count: u64) -> Outcome {
+        let count = BootCount(count);
+        self.command(origin(boot, 1, 1), Operation::RegisterBoot { count })
+    }
+}
+
+pub(super) fn origin(boot: u64, sequence: u64, low_water: u64) -> Origin {
+    let taken_at = ClusterTime(0);
+    Origin { node: NodeId(1), boot: BootId(boot), sequence, low_water, taken_at }
+}
+
+pub(super) fn acquire(owner: &str, name: &str) -> Operation {
+    let owner = Owner { principal: "anonymous".to_owned(), name: owner.to_owned() };
+    let item = LockItem { name: name.to_owned(), mode: Mode::Exclusive, permits: 1 };
+    Operation::AcquireLock(Acquire { owner, items: vec![item], ttl_ms: 0 })
+}
+
+pub(super) fn release(owner: &str, name: &str) -> Operation {
+    let owner = Owner { principal: "anonymous".to_owned(), name: owner.to_owned() };
+    Operation::ReleaseLock(Release { owner, name: name.to_owned() })
+}
+
+fn is_granted(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Acquire(AcquireOutcome::Granted { .. }))
+}
+
+#[test]
+fn nothing_but_the_founding_entry_founds_a_cluster() {
+    let mut log = Log { machine: Machine::default(), stamp: 5 };
+    let command =
+        StoredCommand::V1(Command { origin: origin(9, 2, 2), operation: acquire("a", "x") });
+    let ignored = log.append(Payload::Command(wire::encode(&command).into()));
+    assert!(ignored.answer.is_none() && log.machine.cluster_id().is_none());
+    let log = Log::founded();
+    assert_eq!(log.machine.cluster_id(), Some(ClusterId(7)));
+    assert_eq!(log.machine.founders().unwrap().len(), 1);
+    assert_eq!(log.machine.settings().unwrap().command_retention_ms, 1_000);
+}
+
+#[test]
+fn the_first_token_is_the_founding_entrys() {
+    let mut log = Log::founded();
+    log.register(9, 1);
+    let outcome = log.command(origin(9, 2, 2), acquire("a", "x"));
+    let Outcome::Acquire(AcquireOutcome::Granted { token, .. }) = outcome else { panic!() };
+    assert_eq!(token, 100);
+}
+
+#[test]
+fn a_command_of_an_unregistered_process_is_void() {
+    let mut log = Log::founded();
+    assert_eq!(log.command(origin(9, 2, 2), acquire("a", "x")), Outcome::Void);
+    assert_eq!(log.machine.locks().names(), 0);
+}
+
+#[test]
+fn a_process_whose_boot_count_was_used_is_refused() {
+    let mut log = Log::founded();
+    assert_eq!(log.register(9, 3), Outcome::BootRegistered);
+    assert_eq!(log.register(9, 3), Outcome::BootRegistered, "a repeat");
+    assert_eq!(log.register(10, 3), Outcome::DiskRefused);
+    assert_eq!(log.register(10, 2), Outcome::DiskRefused);
+    assert_eq!(log.register(11, 4), Outcome::BootRegistered);
+    let boots: Vec<_> = log.machine.boots().collect();
+    assert_eq!(boots, [(NodeId(1), BootId(11), BootCount(4))]);
+}
+
+#[test]
+fn a_process_that_was_replaced_is_told_to_stop_and_changes_nothing() {
+    let mut log = Log::founded();
+    log.register(9, 1);
+    log.register(10, 2);
+    assert_eq!(log.command(origin(9, 2, 2), acquire("a", "x")), Outcome::DiskRefused);
+    assert_eq!(log.machine.locks().names(), 0);
+}
+
+#[test]
+fn a_repeat_has_no_second_effect_and_the_first_answer() {
+    let mut log = Log::founded();
+    log.register(9, 1);
+    let first = log.command(origin(9, 2, 2), acquire("a", "x"));
+    assert!(is_granted(&first));
+    log.command(origin(9, 3, 2), release("a", "x"));
+    assert_eq!(log.command(origin(9, 2, 2), acquire("a", "x")), first);
+    assert_eq!(log.machine.locks().names(), 0, "the repeat took the lock again");
+}
+
+#[test]
+fn a_repeat_is_answered_like_the_first_however_old_it_is() {
+    let mut log = Log::founded();
+    log.register(9, 1);
+    let first = log.command(origin(9, 2, 2), acquire("a", "x"));
+    assert_eq!(log.at(9_999).command(origin(9, 2, 2), acquire("a", "x")), first);
+}
+
+#[test]
+fn what_is_below_the_low_water_mark_is_forgotten_and_void() {
+    let mut log = Log::founded();
+    log.register(9, 1);
+    log.command(origin(9, 2, 2), acquire("a", "x"));
+    log.command(origin(9, 4, 4), release("a", "x"));
+    assert_eq!(log.command(origin(9, 2, 2), acquire("a", "x")), Outcome::Void, "applied before");
+    assert_eq!(log.command(origin(9, 3, 3), acquire("a", "y")), Outcome::Void, "given up");
+    assert_eq!(log.machine.locks().names(), 0);
+    let session = log.machine.sessions.get(&NodeId(1)).unwrap();
+    assert_eq!(session.answers.keys().collect::<Vec<_>>(), [&4]);
+}
+
+#[test]
+fn a_command_older_than_the_retention_is_void_for_ever() {
+    let mut log = Log::founded();
+    log.register(9, 1);
+    let in_time = log.at(1_000).command(origin(9, 2, 2), acquire("a", "x"));
+    assert!(is_granted(&in_time));
+    assert_eq!(log.at(1_001).command(origin(9, 3, 2), acquire("a", "y")), Outcome::Void);
+    assert_eq!(log.machine.locks().names(), 1);
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_changes_nothing_but_the_time() {
+    let mut log = Log::founded();
+    let applied = log.at(77).append(Payload::Command(Bytes::from_static(&[0xff; 9])));
+    assert!(applied.undecodable.is_some() && applied.answer.is_none());
+    assert_eq!(log.machine.time(), ClusterTime(77));
+    assert_eq!(log.machine.applied(), Index(2));
+}
+
+#[test]
+fn time_never_falls_and_due_ends_are_told() {
+    let mut log = Log::founded();
+    log.register(9, 1);
+    log.command(origin(9, 2, 2), acquire("a", "x"));
+    assert_eq!(log.machine.next_due(), None);
+    log.at(500).command(origin(9, 3, 2), acquire("b", "x"));
+    assert_eq!(log.machine.next_due(), Some(ClusterTime(10_500)));
+    log.at(400).append(Payload::Empty);
+    assert_eq!(log.machine.time(), ClusterTime(500));
+    log.at(10_500).append(Payload::Empty);
+    assert_eq!(log.machine.next_due(), None);
+}
+
+#[test]
+fn a_clone_is_frozen() {
+    let mut log = Log::founded();
+    log.register(9, 1);
+    log.command(origin(9, 2, 2), acquire("a", "x"));
+    let frozen = log.machine.clone();
+    let hash = frozen.hash();
+    let outcome = log.command(origin(9, 3, 3), release("a", "x"));
+    assert_eq!(outcome, Outcome::Release(ReleaseOutcome::Released));
+    assert_eq!(frozen.locks().names(), 1);
+    assert_eq!(frozen.hash(), hash);
+    assert_ne!(log.machine.hash(), hash);
+}
+
+#[test]
+fn stored_commands_keep_their_bytes() {
+    let command = |sequence, operation| {
+        let origin = Origin { taken_at: ClusterTime(300), ..origin(2, sequence, 4) };
+        StoredCommand::V1(Command { origin, operation })
+    };
+    golden(&command(1, Operation::RegisterBoot { count: BootCount(3) }), "0001020104ac020003");
+    golden(&command(5, acquire("a", "x")), "0001020504ac020109616e6f6e796d6f75730161010178000100");
+    golden(&command(6, release("a", "x")), "0001020604ac020209616e6f6e796d6f757301610178");
+}
+
+#[test]
+fn the_first_state_keeps_its_bytes() {
+    let first = FirstState::V1 { settings: Settings::default(), token_base: 1 << 22 };
+    golden(&first, "00904ee0a712904e904e80028080 8002");
+}
+
+/// The published form of a value, in hex: never change one.
+pub(super) fn golden<T>(value: &T, expected: &str)
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let bytes = wire::encode(value);
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, expected.replace(' ', ""));
+    assert_eq!(&wire::decode::<T>("golden value", &bytes).unwrap(), value);
+}

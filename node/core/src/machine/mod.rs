@@ -78,23 +78,21 @@ pub struct AppliedEntry {
 impl Machine {
     /// Applies the next committed entry.
     pub fn apply(&mut self, entry: &Entry) -> AppliedEntry {
-        debug_assert_eq!(entry.index, self.applied.next(), "entries are applied in order, each once");
+        debug_assert_eq!(
+            entry.index,
+            self.applied.next(),
+            "entries are applied in order, each once"
+        );
         self.applied = entry.index;
         self.time = self.time.max(entry.stamp);
-        let (mut answer, mut undecodable) = (None, None);
-        let rules = self.founded.as_ref().map(|founded| founded.settings.lock_rules());
-        if let Some(rules) = rules {
-            let mut turn = Turn::new(self.applied, self.time, rules);
-            self.locks.advance(&mut turn);
-            if let Payload::Command(bytes) = &entry.payload {
-                match wire::decode("command", bytes) {
-                    Ok(StoredCommand::V1(command)) => answer = Some(self.execute(&mut turn, &command)),
-                    Err(error) => undecodable = Some(error),
-                }
-            }
-        } else if let Payload::Founding(founding) = &entry.payload {
-            undecodable = self.found(founding).err();
-        }
+        let effect = match self.founded.clone() {
+            Some(founded) => self.apply_founded(&founded.settings, &entry.payload),
+            None => self.apply_unfounded(&entry.payload),
+        };
+        let (answer, undecodable) = match effect {
+            Ok(answer) => (answer, None),
+            Err(error) => (None, Some(error)),
+        };
         AppliedEntry { index: entry.index, stamp: self.time, answer, undecodable }
     }
 
@@ -160,8 +158,31 @@ impl Machine {
         self.locks.check_invariants(self.time)
     }
 
+    fn apply_founded(
+        &mut self,
+        settings: &Settings,
+        payload: &Payload,
+    ) -> Result<Option<(Origin, Outcome)>, DecodeError> {
+        let mut turn = Turn::new(self.applied, self.time, settings.lock_rules());
+        self.locks.advance(&mut turn);
+        let Payload::Command(bytes) = payload else { return Ok(None) };
+        let StoredCommand::V1(command) = wire::decode("command", bytes)?;
+        Ok(Some(self.execute(&mut turn, &command)))
+    }
+
+    fn apply_unfounded(
+        &mut self,
+        payload: &Payload,
+    ) -> Result<Option<(Origin, Outcome)>, DecodeError> {
+        if let Payload::Founding(founding) = payload {
+            self.found(founding)?;
+        }
+        Ok(None)
+    }
+
     fn found(&mut self, founding: &Founding) -> Result<(), DecodeError> {
-        let FirstState::V1 { settings, token_base } = wire::decode("first state", &founding.machine)?;
+        let FirstState::V1 { settings, token_base } =
+            wire::decode("first state", &founding.machine)?;
         self.locks = LockTable::new(token_base);
         self.founded = Some(Arc::new(Founded {
             cluster_id: founding.cluster_id,
@@ -199,7 +220,8 @@ impl Machine {
         if let Admission::Settled(outcome) = session.admit(origin) {
             return outcome;
         }
-        let outcome = if self.is_too_late(origin) { Outcome::Void } else { self.act(turn, operation) };
+        let outcome =
+            if self.is_too_late(origin) { Outcome::Void } else { self.act(turn, operation) };
         if let Some(session) = self.sessions.get_mut(&origin.node) {
             session.remember(origin.sequence, outcome.clone());
         }

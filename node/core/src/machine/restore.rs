@@ -133,7 +133,10 @@ impl Restore {
             return Err(self.damaged("the payload's checksum does not fit"));
         }
         if let Some(version) = payload.first().filter(|version| **version != V1) {
-            return Err(RestoreError::Version { chunk: self.chunks, found: 1 + u32::from(*version) });
+            return Err(RestoreError::Version {
+                chunk: self.chunks,
+                found: 1 + u32::from(*version),
+            });
         }
         let StoredChunk::V1(chunk) = wire::decode("snapshot chunk", &payload)
             .map_err(|_| self.damaged("the payload cannot be decoded"))?;
@@ -191,7 +194,7 @@ impl Restore {
                 let session = self.node.and_then(|node| self.machine.sessions.get_mut(&node));
                 session.ok_or("an outcome without a process")?.remember(sequence, outcome);
             }
-            Record::Lock(record) => self.machine.locks.restore(record)?,
+            Record::Lock(record) => self.machine.locks.restore(&record)?,
         }
         Ok(())
     }

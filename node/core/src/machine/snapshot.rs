@@ -27,7 +27,6 @@
 //! level at which every member reads it.
 
 use std::ops::Bound::{self, Excluded, Unbounded};
-use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};

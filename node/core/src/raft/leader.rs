@@ -161,9 +161,10 @@ impl Raft {
         }
         self.mark_time();
         self.transfer_tick();
+        // Not tied to the heartbeat: reads begin rounds of their own and would push it ahead for ever.
+        self.resend_lost();
         let Role::Leader(leader) = &mut self.role else { return };
         if self.now >= leader.heartbeat_at {
-            self.resend_lost();
             self.heartbeat_round();
         }
     }
@@ -231,13 +232,15 @@ impl Raft {
     ) {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(progress) = leader.members.get_mut(&from) else { return };
+        // First of all: a disk that was set back may have forgotten a vote, so nothing else that it
+        // says counts.
+        if round > progress.matched_round && synced_end < progress.matched {
+            return self.send(from, Message::DiskRefused);
+        }
         progress.heard_at = self.now;
         progress.acked_round = progress.acked_round.max(round);
         progress.sync_age_ms = sync_age_ms;
         progress.hash = hash.or(progress.hash);
-        if round > progress.matched_round && synced_end < progress.matched {
-            return self.send(from, Message::DiskRefused);
-        }
         self.agree_on_hash();
         self.confirm_reads();
     }

@@ -1,4 +1,7 @@
-//! What nodes say to each other. Any of it may be lost, doubled, delayed or reordered.
+//! What nodes say to each other. Any of it may be lost, doubled, delayed or reordered, with one
+//! exception: the transport must not double a `Forward`. One copy could be refused and the other taken
+//! later, and the proposer trusts a refusal. (Streams of TCP, each message on one of them, do not
+//! double.) Doubled commands are harmless otherwise: the machine applies each once.
 //!
 //! The variant docs say who sends it, why, and what happens if it is lost.
 

@@ -53,6 +53,8 @@ mod read;
 mod ready;
 mod replication;
 mod rng;
+#[cfg(test)]
+mod script_test;
 mod snapshot;
 mod state_hash;
 mod status;
@@ -353,7 +355,9 @@ impl Raft {
             Message::Append { prev, .. } => Message::AppendReply {
                 outcome: AppendOutcome::Conflict { prev: prev.index, hint: self.log.last() },
             },
-            Message::Heartbeat { round, .. } => self.heartbeat_reply(*round),
+            // Round 0 confirms nothing: the round meant is of an earlier leader, and numbers begin
+            // again with each, so in our term it would confirm what nobody was asked.
+            Message::Heartbeat { .. } => self.heartbeat_reply(0),
             Message::SnapshotChunk { meta, .. } => {
                 Message::SnapshotReply { index: meta.index, next_offset: 0 }
             }

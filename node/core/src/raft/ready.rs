@@ -177,7 +177,6 @@ impl PersistBatch {
     }
 
     /// The records, and the duty that comes with them.
-    #[must_use]
     pub fn into_parts(self) -> (Vec<Record>, SyncToken) {
         (self.records, SyncToken(self.number))
     }

@@ -87,13 +87,15 @@ impl Raft {
         }
     }
 
-    /// Leader: the follower asks for the next piece.
+    /// Leader: the follower asks for the next piece. An answer that asks for what is under way already
+    /// is a doubled one; following it would start a second stream beside the first.
     pub(super) fn chunk_answered(&mut self, from: NodeId, index: Index, next_offset: u64) {
         let now = self.now;
         let Some(progress) = self.progress_of(from) else { return };
         progress.heard_at = now;
         if let Pace::Snapshot { index: sending, offset, sent_at } = &mut progress.pace
             && *sending == index
+            && *offset != next_offset
         {
             (*offset, *sent_at) = (next_offset, now);
             self.ask_for_chunk(from);

@@ -17,6 +17,8 @@ pub struct Screen<W = io::Stdout> {
     folder: String,
     nodes: Vec<Node>,
     invited: bool,
+    /// From here on it is no news that a node is not ready.
+    stopping: bool,
 }
 
 /// What has been said of one node.
@@ -51,7 +53,7 @@ impl<W: Write> Screen<W> {
             failures: 0,
         });
         let folder = folder.path().display().to_string();
-        Self { out, folder, nodes: nodes.collect(), invited: false }
+        Self { out, folder, nodes: nodes.collect(), invited: false, stopping: false }
     }
 
     /// The first lines.
@@ -65,6 +67,7 @@ impl<W: Write> Screen<W> {
 
     /// Says that the nodes are being stopped.
     pub fn stopping(&mut self, order: Order) {
+        self.stopping = true;
         self.line(match order {
             Order::Kill => "Killing the nodes.",
             Order::Run | Order::Stop => "Stopping the nodes. Once more kills them.",
@@ -78,6 +81,7 @@ impl<W: Write> Screen<W> {
                 let node = &mut self.nodes[node - 1];
                 (node.pid, node.was_ready) = (*pid, false);
             }
+            Event::Seen { .. } if self.stopping => (),
             Event::Seen { node, view } => self.seen(*node, *view),
             Event::Died { node, how, log_tail, restarts } => {
                 self.died(*node, how, log_tail, *restarts);

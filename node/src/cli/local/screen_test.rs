@@ -82,3 +82,13 @@ fn a_node_that_dies_after_it_served_is_one_line() {
     screen.dies(1);
     assert_eq!(screen.text(), "node 1  died: exit code 1; starting it again in 2 s\n");
 }
+
+#[test]
+fn nodes_that_are_being_stopped_are_not_reported_as_not_ready() {
+    let mut screen = screen();
+    screen.ready(1, RoleKind::Leader, 1);
+    screen.stopping(Order::Stop);
+    screen.text();
+    screen.show(&Event::Seen { node: 1, view: View::default() });
+    assert_eq!(screen.text(), "");
+}

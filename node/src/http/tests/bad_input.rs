@@ -150,14 +150,14 @@ async fn a_body_in_pieces_below_the_limit_is_read() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_a_408_problem() {
     let request = Request::post("/lock/acquire").body(Body::new(Never)).unwrap();
-    let reply = FakeNode::granting().send(request).await;
+    let reply = FakeNode::granting().hasty().send(request).await;
     assert_eq!(reply.status, 408);
     assert_eq!(reply.json()["code"], "request_timeout");
 }
 
 #[tokio::test]
 async fn bodies_that_wait_for_ever_for_a_seat_do_not_hold_up_small_ones() {
-    let node = FakeNode::granting();
+    let node = FakeNode::granting().hasty();
     let _seats = node.site.large_bodies.acquire_many(64).await.unwrap();
     let large = Request::post("/lock/acquire").body(Body::new(Never)).unwrap();
     assert_eq!(node.send(large).await.status, 408);

@@ -51,7 +51,7 @@ impl FakeNode {
         let health = Health::new();
         health.set_started();
         let limits =
-            RequestLimits { body_timeout: Duration::from_millis(200), ..RequestLimits::default() };
+            RequestLimits { body_timeout: Duration::from_secs(3600), ..RequestLimits::default() };
         let site = Site::new(handle, Metrics::new(), health, limits);
         let driver = Driver {
             machine,
@@ -73,6 +73,12 @@ impl FakeNode {
         let hold = dsync_core::locks::HoldId { index: Index(7), position: 0 };
         let outcome = AcquireOutcome::Granted { hold, token: 41, remaining_ms: None };
         Self::saying(Ok(Outcome::Acquire(outcome)))
+    }
+
+    /// The same node, which gives bodies almost no time.
+    pub fn hasty(mut self) -> Self {
+        self.site.limits.body_timeout = Duration::from_millis(20);
+        self
     }
 
     pub fn set_status(&self, change: impl FnOnce(&mut NodeStatus)) {

@@ -172,7 +172,8 @@ async fn a_peer_that_does_not_read_its_answer_is_cut() {
 
 #[tokio::test]
 async fn a_body_that_trickles_is_408_and_the_connection_closes() {
-    let (server, _) = node(patient()).await;
+    let router = client_router(FakeNode::granting().hasty().site);
+    let (server, _) = serve(router, patient()).await;
     let request = "POST /lock/acquire HTTP/1.1\r\nhost: n\r\ncontent-length: 9\r\n\r\n{";
     let answer = ask(&mut connect(&server).await, request).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
@@ -182,7 +183,7 @@ async fn a_body_that_trickles_is_408_and_the_connection_closes() {
 #[tokio::test]
 async fn a_body_of_100_megabytes_is_cut_with_413_and_never_kept() {
     let _alone = ALONE.lock().await;
-    let (server, metrics) = node(patient()).await;
+    let (server, metrics) = node(ServerSettings { linger: NEVER, ..patient() }).await;
     for framing in ["content-length: 104857600", "transfer-encoding: chunked"] {
         let before = peak_memory_kib();
         let (mut reader, mut writer) = connect(&server).await.into_split();
@@ -200,7 +201,8 @@ async fn a_body_of_100_megabytes_is_cut_with_413_and_never_kept() {
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.starts_with("HTTP/1.1 413"), "{framing}: {answer}");
         assert!(answer.contains("application/problem+json"), "{framing}: {answer}");
-        let _ = sending.await.unwrap();
+        let sent = sending.await.unwrap();
+        assert!(sent.is_ok(), "{framing}: the answer came with a reset: {sent:?}");
         until(|| open(&metrics) == 0).await;
         let grown = peak_memory_kib() - before;
         assert!(grown < 48 << 10, "{framing}: peak memory grew by {grown} KiB");

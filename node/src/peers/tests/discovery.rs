@@ -56,7 +56,7 @@ fn by_dns(id: u64, dns: &Arc<FakeDns>) -> Setup {
     setup
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn three_nodes_find_each_other_behind_one_name_and_none_finds_itself() {
     let dns = FakeDns::new(None);
     let mut nodes = Vec::new();
@@ -109,7 +109,7 @@ async fn an_address_without_a_node_is_dialled_until_dns_says_that_it_is_gone() {
 }
 
 /// A pod has an IPv4 and an IPv6 address.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_node_with_two_addresses_is_connected_once() {
     let other = Setup::new(2).start().await;
     let second = PeerServer::start(listener().await, &other.peers).unwrap().address();
@@ -148,6 +148,27 @@ async fn a_list_with_names_and_the_node_itself_in_it_works() {
     let connected =
         |node: &Node| node.peers.targets().into_iter().find_map(|target| target.connected).unwrap();
     assert_eq!(connected(&first), NodeName("node-2".into()));
+}
+
+/// Two addresses for every name.
+#[derive(Debug)]
+struct Twofold(Vec<SocketAddr>);
+
+impl Resolver for Twofold {
+    fn resolve<'a>(&'a self, _host: &'a str, _port: u16) -> Resolving<'a> {
+        Box::pin(async { Ok(self.0.clone()) })
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_answers_wrongly_does_not_hide_the_next_one() {
+    let other = Setup::new(2).start().await;
+    let stranger = Setup::new(3).start().await;
+    let mut setup = Setup::new(1);
+    setup.peers = "node-2=any:7071".parse().unwrap();
+    setup.resolver = Arc::new(Twofold(vec![stranger.address, other.address]));
+    let node = setup.start().await;
+    node.knows(2, |peer| peer.dialled == 2).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::*;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn two_nodes_exchange_messages_on_both_lanes() {
     let mut nodes = cluster(2).await;
     nodes[0].send(2, heartbeat(7));
@@ -14,7 +14,7 @@ async fn two_nodes_exchange_messages_on_both_lanes() {
     assert_eq!((answer.from, answer.to, answer.message), (NodeId(2), NodeId(1), append(9)));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn three_nodes_reach_each_other_and_each_node_only_gets_what_is_its_own() {
     let mut nodes = cluster(3).await;
     for from in 0..3 {
@@ -70,7 +70,7 @@ async fn a_node_that_cannot_dial_a_peer_sends_by_the_connections_that_it_accepte
     assert_eq!(dialling.message().await.message, append(2));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_restarted_node_is_known_by_its_new_boot_id_and_reached_again() {
     let mut nodes = cluster(2).await;
     let second = nodes.pop().unwrap();
@@ -100,7 +100,7 @@ async fn a_new_process_of_a_node_ends_the_connections_of_its_last_one() {
     assert_eq!(peer.accepted, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn what_waits_is_written_before_a_node_stops() {
     let mut nodes = cluster(2).await;
     let mut second = nodes.pop().unwrap();
@@ -148,6 +148,8 @@ async fn a_peer_that_takes_no_byte_is_given_up() {
         .limits(|limits| {
             limits.write_stall = Duration::from_millis(50);
             limits.bulk_bytes = 64 * 1024 * 1024;
+            // Its silence must not be what ends it.
+            limits.idle = Duration::from_secs(3600);
         })
         .start()
         .await;
@@ -180,7 +182,7 @@ async fn keepalives_flow_both_ways_while_nothing_else_does() {
 }
 
 /// A node that is too busy to take messages slows its peers down; it does not hoard.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_node_that_takes_no_events_stops_reading() {
     const MESSAGES: u64 = 300;
     let mut setup = Setup::new(2);

@@ -11,9 +11,9 @@ use dsync_core::raft::Record;
 use dsync_core::types::{Index, Term};
 use dsync_core::wire::{self, StoredRecord};
 
+use super::LogOptions;
 use super::frame::{self, END_MARK_BYTES, Kind, Position, Seal};
 use super::segment::SEGMENT_HEADER_BYTES;
-use super::LogOptions;
 use super::tail::Tail;
 
 /// Bytes for one segment.
@@ -90,12 +90,7 @@ impl Layout {
 impl Part {
     /// Begins the segment after `previous`, which ends there, with the state so far and room for
     /// `len` bytes more.
-    pub(super) fn begin(
-        previous: Position,
-        tail: &Tail,
-        len: usize,
-        options: &LogOptions,
-    ) -> Self {
+    pub(super) fn begin(previous: Position, tail: &Tail, len: usize, options: &LogOptions) -> Self {
         let LogOptions { segment_bytes, salt } = *options;
         let seal = Seal { salt, segment: previous.segment + 1 };
         let start = SEGMENT_HEADER_BYTES as u64;

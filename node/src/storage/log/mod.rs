@@ -158,8 +158,7 @@ impl Log {
     /// # Errors
     /// [`LogError::Damage`] if something that was synced is not there; [`LogError::Io`].
     pub fn open(folder: &Path, options: LogOptions) -> Result<(Self, Recovered), LogError> {
-        let Opened { current, end, highest, closed, tail, recovered } =
-            recover(folder, &options)?;
+        let Opened { current, end, highest, closed, tail, recovered } = recover(folder, &options)?;
         let log = Self {
             folder: folder.to_owned(),
             options,
@@ -187,13 +186,7 @@ impl Log {
             return Ok(());
         }
         let synced = Position { segment: self.current.seal.segment, offset: self.synced };
-        let layout = Layout::of(
-            records,
-            self.empty_part(),
-            synced,
-            &self.tail,
-            &self.options,
-        );
+        let layout = Layout::of(records, self.empty_part(), synced, &self.tail, &self.options);
         self.make_room(&layout.parts[1..])?;
         for (at, part) in layout.parts.iter().enumerate() {
             if at > 0 {

@@ -423,13 +423,7 @@ impl<'a> Recovery<'a> {
         self.replay.tail.last.0.next()
     }
 
-    fn opened(
-        self,
-        current: Segment,
-        part: &Part,
-        highest: Index,
-        recovered: Recovered,
-    ) -> Opened {
+    fn opened(self, current: Segment, part: &Part, highest: Index, recovered: Recovered) -> Opened {
         Opened {
             current,
             end: part.end().offset,

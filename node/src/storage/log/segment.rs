@@ -37,7 +37,7 @@ impl Segment {
         let made = fill(&temporary, seal, content, len);
         if made.is_err() {
             // It may have failed for want of room: give back what it took.
-            let _ = fs::remove(&temporary);
+            let _ = fs::remove_temporary(folder, TEMPORARY);
         }
         made?;
         fs::rename(&temporary, &path(folder, seal.segment))?;
@@ -65,10 +65,7 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<u64>> {
 
 /// Deletes what an interrupted [`Segment::make`] left.
 pub(super) fn remove_temporary(folder: &Path) -> io::Result<()> {
-    match fs::remove(&folder.join(TEMPORARY)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    fs::remove_temporary(folder, TEMPORARY)
 }
 
 /// Where a segment's file is.
