@@ -40,6 +40,7 @@ impl World {
         self.shared.note(0, "heal", [0; 4]);
         self.shared.network.heal();
         self.shared.plan.disk.slow_ppm = 0;
+        self.shared.plan.disk.jitter_us = self.shared.plan.disk.jitter_us.min(1_000);
         for slot in 0..self.nodes.len() {
             self.nodes[slot].disk.stalled_until = Instant(0);
             if self.nodes[slot].paused {
@@ -142,11 +143,15 @@ impl World {
 
     /// A wiped node knows why it is outside; one that was set back has been told to stop.
     fn outsiders_stay_outside(&mut self) {
+        self.wait_for(SERVES_WITHIN_MS, |world| {
+            let wiped = world.nodes.iter().filter(|node| node.standing == Standing::Wiped);
+            wiped.map(reason_outside).all(|why| matches!(why, Some(NotYet::ClusterExists { .. })))
+        });
         for slot in 0..self.nodes.len() {
             let node = &self.nodes[slot];
             let verdict = match &node.standing {
                 Standing::Wiped if self.shared.plan.bug.is_none() => {
-                    let why = node.process.as_ref().and_then(|process| process.outside());
+                    let why = reason_outside(node);
                     demand(
                         matches!(why, Some(NotYet::ClusterExists { .. })),
                         "a wiped node stays outside and says why",
@@ -191,4 +196,9 @@ impl World {
         };
         self.nodes.iter().map(line).collect()
     }
+}
+
+/// Why a node that holds nothing does not take part.
+fn reason_outside(node: &super::node::Node) -> Option<NotYet> {
+    node.process.as_ref()?.outside()
 }

@@ -26,7 +26,7 @@ use crate::checkers::Seen;
 /// Empty nodes introduce themselves this often.
 const INTRODUCE_MS: u64 = 200;
 /// How long a proposer waits before it sends a command again.
-const RETRY_MS: u64 = 250;
+const RETRY_MS: u64 = 500;
 /// Why a node that holds nothing does not join a cluster by itself; the end of a run asks for it.
 pub(crate) type Outside = NotYet;
 

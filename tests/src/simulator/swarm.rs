@@ -119,6 +119,12 @@ impl Plan {
             impairment: rng.percent(60).then(|| rng.pick(&Impairment::ALL)),
             bug: None,
         };
+        if plan.network.latency_us + plan.network.jitter_us > 5_000 {
+            // A window of one entry on a slow network is not a fault to survive but a setting to mend.
+            plan.limits.window_messages = plan.limits.window_messages.max(8);
+            plan.limits.append_bytes = plan.limits.append_bytes.max(512);
+            plan.limits.window_bytes = plan.limits.window_bytes.max(4_096);
+        }
         if let Some(bug) = bug {
             plan.bend_towards(rng, bug);
         }

@@ -328,9 +328,9 @@ impl World {
         process.seen.look(&status)
     }
 
-    /// True if some node knows that the founding is over.
+    /// True if the founding is certainly over: something is committed.
     pub(crate) fn is_founded(&self) -> bool {
-        self.nodes.iter().any(|node| node.disk.image.hard_state.founded)
+        self.shared.checkers.logs.committed() > Index(0)
     }
 
     /// Slots of the nodes whose disks still count.
