@@ -40,6 +40,7 @@ scripts! {
     a_commit_needs_three_of_five
     a_conflicting_tail_is_cut_back_to_where_the_logs_agree
     a_diverged_state_stops_the_minority
+    a_doubled_answer_starts_no_second_snapshot_stream
     a_doubled_or_late_append_cuts_nothing
     a_full_leader_refuses
     a_group_of_one_waits_for_its_disk
@@ -59,12 +60,14 @@ scripts! {
     a_split_vote_is_settled_in_the_next_term
     a_stale_write_does_not_count_for_the_entry_that_replaced_it
     a_vote_waits_for_the_disk
+    an_answer_to_an_earlier_term_confirms_no_read
     an_earlier_term_is_committed_through_the_current_one
     an_earlier_term_is_not_committed_by_counting
     an_election_asks_first_and_then_for_real
     an_empty_disk_does_not_vote
     an_isolated_node_returns_without_raising_the_term
     founding_of_three_waits_for_all_three
+    reads_do_not_keep_a_lost_append_from_being_sent_again
     time_never_falls_from_one_leader_to_the_next
     two_foundings_that_meet_stop_both
 }
