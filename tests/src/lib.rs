@@ -1,5 +1,6 @@
 //! Simulator, checkers and suites.
 
 mod checkers;
+pub mod process;
 pub mod simulator;
 pub mod xtask;

@@ -1,0 +1,49 @@
+//! Where the program under test is.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Set by `cargo xtask test`.
+const PROGRAM_VARIABLE: &str = "DSYNC_BIN";
+
+/// The `dsync` that `DSYNC_BIN` names, else the one that was built beside this test, else one that is
+/// built now.
+///
+/// # Panics
+/// If there is none and it cannot be built.
+#[must_use]
+pub fn path() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| named().or_else(beside).unwrap_or_else(build))
+}
+
+fn named() -> Option<PathBuf> {
+    let path = PathBuf::from(env::var_os(PROGRAM_VARIABLE)?);
+    assert!(path.exists(), "{PROGRAM_VARIABLE} names {}, which is not there", path.display());
+    Some(path)
+}
+
+/// A test lies in `target/PROFILE/deps`, the program in `target/PROFILE`.
+fn beside() -> Option<PathBuf> {
+    let test = env::current_exe().ok()?;
+    let path = test.parent()?.parent()?.join("dsync");
+    path.exists().then_some(path)
+}
+
+fn build() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let test = env::current_exe().expect("this test has a path");
+    let profile = test.ancestors().nth(2).expect("a test lies in target/PROFILE/deps");
+    let release = profile.ends_with("release");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root).args(["build", "--package", "dsync-node"]);
+    cargo.env("CARGO_TARGET_DIR", profile.parent().expect("a profile lies in target"));
+    if release {
+        cargo.arg("--release");
+    }
+    let status = cargo.status().expect("cargo runs");
+    assert!(status.success(), "cannot build the program under test");
+    profile.join("dsync")
+}

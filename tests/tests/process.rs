@@ -1,0 +1,33 @@
+//! The process suites: the real program, real sockets, real signals.
+//!
+//! `cargo xtask test --suite process` builds the program and runs them. Knobs:
+//!
+//! | variable | meaning | default |
+//! |---|---|---|
+//! | `DSYNC_BIN` | the program under test | the `dsync` built beside the tests |
+//! | `KILLS` | how often the leader is killed | 50, and 500 in the ignored long form |
+//! | `DSYNC_KEEP` | keep the folders of a cluster whose test failed | unset |
+//!
+//! Each suite prints one line of what it measured; `--nocapture` shows it.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+#[path = "process/turns.rs"]
+mod turns;
+
+#[path = "process/deadlock.rs"]
+mod deadlock;
+#[path = "process/disk.rs"]
+mod disk;
+#[path = "process/hostile_clients.rs"]
+mod hostile_clients;
+#[path = "process/kill.rs"]
+mod kill;
+#[path = "process/local.rs"]
+mod local;
+#[path = "process/original_routes.rs"]
+mod original_routes;
+#[path = "process/pause.rs"]
+mod pause;
+#[path = "process/strangers.rs"]
+mod strangers;
