@@ -50,8 +50,7 @@ pub async fn run(config: NodeConfig) -> Result<()> {
 /// Opens a listening socket.
 fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener> {
     let open = || {
-        let socket =
-            if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // A node that starts again must not wait for its old connections to be forgotten.
         #[cfg(unix)]
         socket.set_reuseaddr(true)?;

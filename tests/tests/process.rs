@@ -5,12 +5,12 @@
 //! | variable | meaning | default |
 //! |---|---|---|
 //! | `DSYNC_BIN` | the program under test | the `dsync` built beside the tests |
-//! | `KILLS` | how often the leader is killed | 50, and 500 in the ignored long form |
+//! | `KILLS` | how often the leader is killed | 50; 500 in a test of the long form |
 //! | `DSYNC_KEEP` | keep the folders of a cluster whose test failed | unset |
 //!
-//! Each suite prints one line of what it measured; `--nocapture` shows it.
+//! Each suite says in one line what it measured.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "process/turns.rs"]
 mod turns;

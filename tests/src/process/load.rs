@@ -18,6 +18,7 @@ use super::history::{Checked, Histories, LockId};
 use super::lock_model::Operation;
 use super::locks::{Answer, LockClient, Mode, Trouble};
 use super::seeded::Seeded;
+use super::until::until;
 
 /// Pause after an answer that says "not now".
 const PAUSE: Duration = Duration::from_millis(15);
@@ -75,6 +76,12 @@ impl Load {
         });
         let clients = clients.collect();
         Self { histories, nodes: plan.nodes.clone(), stop, clients }
+    }
+
+    /// Waits until the clients were given locks `count` times more.
+    pub fn await_grants(&self, count: usize) {
+        let enough = self.histories.grants() + count;
+        until("the clients are served", || (self.histories.grants() >= enough).then_some(()));
     }
 
     /// Lets the clients finish their rounds, looks at every lock once more, and checks it all.

@@ -13,6 +13,9 @@
 //! that vanishes, no read that misses or invents a holder, no token that does not rise, no release
 //! that did nothing, and nothing that takes effect twice.
 //!
+//! Compared with the simulator's model (`checkers/lock_model.rs`), this one also judges the waiters and
+//! offers that a read shows, and can be compared and hashed, as a search with a memory needs it.
+//!
 //! An operation without an answer may have had any outcome: a step gives all states that may follow.
 
 use std::collections::{BTreeMap, BTreeSet};

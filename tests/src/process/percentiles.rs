@@ -1,10 +1,16 @@
 //! Times that were measured, and how they are printed.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::time::Duration;
 
 /// From how many on the 99th percentile says something.
 const ENOUGH_FOR_P99: usize = 100;
+
+/// Says what a suite measured. Goes round the test harness, which would show it only when the test fails.
+pub fn measured(line: &str) {
+    let _ = io::stderr().write_all(format!("measured: {line}\n").as_bytes());
+}
 
 /// Some durations of the same thing.
 #[derive(Clone, Debug, Default)]
@@ -33,11 +39,11 @@ impl Percentiles {
 
 impl fmt::Display for Percentiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "p50 {} ms", self.at(50).as_millis())?;
+        write!(f, "p50 {:.1?}", self.at(50))?;
         if self.0.len() >= ENOUGH_FOR_P99 {
-            write!(f, ", p99 {} ms", self.at(99).as_millis())?;
+            write!(f, ", p99 {:.1?}", self.at(99))?;
         }
-        write!(f, ", max {} ms, n {}", self.max().as_millis(), self.0.len())
+        write!(f, ", max {:.1?}, n {}", self.max(), self.0.len())
     }
 }
 
@@ -51,7 +57,7 @@ mod tests {
         for ms in (1..=100).rev() {
             times.add(Duration::from_millis(ms));
         }
-        assert_eq!(times.to_string(), "p50 50 ms, p99 99 ms, max 100 ms, n 100");
+        assert_eq!(times.to_string(), "p50 50.0ms, p99 99.0ms, max 100.0ms, n 100");
         assert_eq!(Percentiles::default().max(), Duration::ZERO);
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use dsync_tests::process::cluster::{Cluster, NODES};
 use dsync_tests::process::http::HttpClient;
+use dsync_tests::process::percentiles::measured;
 use serde_json::{Value, json};
 
 use crate::turns;
@@ -86,5 +87,7 @@ fn a_ring_of_twenty_is_refused_at_the_request_that_closes_it_and_unwinds() {
         assert_eq!(answer["success"], true, "{answer}");
         assert_eq!(give_back(node(at), &owner(at - 1), &lock(at))["success"], true);
     }
-    println!("deadlock: a ring of {RING} through {NODES} nodes was refused after {took:?}");
+    measured(&format!(
+        "deadlock: a ring of {RING} through {NODES} nodes was refused after {took:?}"
+    ));
 }

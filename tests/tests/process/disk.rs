@@ -6,6 +6,7 @@ use std::time::Duration;
 use dsync_tests::process::cluster::Cluster;
 use dsync_tests::process::locks::{LockClient, Mode};
 use dsync_tests::process::node::Node;
+use dsync_tests::process::percentiles::measured;
 use dsync_tests::process::until::until;
 
 use crate::turns;
@@ -47,7 +48,7 @@ fn a_wiped_node_stays_outside_and_says_why_and_the_others_serve() {
     // And it stays so: the two others cannot be outvoted by a stranger with an old name.
     let leaders = cluster.nodes.iter().filter_map(Node::status);
     assert_eq!(leaders.filter(|status| status["state"] == "LEADER").count(), 1);
-    println!("wiped node: {outside}");
+    measured(&format!("wiped node: {outside}"));
 }
 
 #[test]

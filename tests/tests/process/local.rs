@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use dsync_tests::process::local::Local;
 use dsync_tests::process::locks::{LockClient, Mode};
+use dsync_tests::process::percentiles::measured;
 use dsync_tests::process::until::until;
 use dsync_tests::process::{process_table, program};
 use rustix::process::Signal;
@@ -61,9 +62,9 @@ fn local_shows_three_nodes_stops_them_on_ctrl_c_and_continues_where_it_stopped()
     assert_eq!(client.look("orders").unwrap(), held);
     again.signal(Signal::TERM);
     assert_eq!(again.wait().code(), Some(0), "{}", again.screen());
-    println!(
+    measured(&format!(
         "local: ready after {ready:.1?}, stopped after {stopped:.1?}, again {ready_again:.1?}"
-    );
+    ));
 }
 
 #[test]
@@ -107,7 +108,9 @@ fn a_node_that_dies_is_reported_and_started_again() {
     let mut client = LockClient::new(local.clients()[0], TIMEOUT);
     let view = until("the node is asked for the lock", || client.look("orders").ok());
     assert_eq!(view.holders.len(), 1);
-    println!("local: a killed node was ready again after {back:.1?}, its pause of 2 s included");
+    measured(&format!(
+        "local: a killed node was ready again after {back:.1?}, its pause of 2 s included"
+    ));
 }
 
 #[test]
@@ -152,5 +155,5 @@ fn no_node_outlives_a_local_that_is_killed() {
     local.signal(Signal::KILL);
     local.wait();
     await_end(pids);
-    println!("local: the nodes of a killed parent ended within {:.1?}", began.elapsed());
+    measured(&format!("local: the nodes of a killed parent ended within {:.1?}", began.elapsed()));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dsync_tests::process::cluster::Cluster;
 use dsync_tests::process::http::{HttpClient, Response};
-use dsync_tests::process::percentiles::Percentiles;
+use dsync_tests::process::percentiles::{Percentiles, measured};
 use dsync_tests::process::until::{timed, until};
 use serde_json::{Value, json};
 
@@ -94,7 +94,9 @@ fn a_client_of_the_original_routes_sees_one_leader_and_its_locks_on_every_node()
     times.add(everywhere(&cluster, "that the lock is gone", |status| {
         status["locks"]["active_locks"].get("by-leader").is_none()
     }));
-    println!("original routes: an answered command is on every node's /status after {times}");
+    measured(&format!(
+        "original routes: an answered command is on every node's /status after {times}"
+    ));
 }
 
 #[test]

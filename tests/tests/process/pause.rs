@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dsync_tests::process::cluster::Cluster;
 use dsync_tests::process::load::{Load, LoadPlan};
+use dsync_tests::process::percentiles::measured;
 use dsync_tests::process::until::until;
 use rustix::process::Signal;
 
@@ -47,5 +48,5 @@ fn every_answer_makes_sense_when_the_leader_stands_still_for_five_seconds() {
     cluster.await_ready();
     let checked = load.finish();
     assert!(checked.grants > 50, "hardly any load: {checked:?}");
-    println!("pause of the leader for {PAUSE:?}: all linearizable, {checked:?}");
+    measured(&format!("pause of the leader for {PAUSE:?}: all linearizable, {checked:?}"));
 }

@@ -61,7 +61,7 @@ fn a_stranger_on_the_peer_port_gets_nothing() {
         get(stream, upgrade),
         get(stream, &nonce),
         get(stream, &nonce) + &get(stream, &format!("{proof}\r\n{upgrade}")),
-        format!("POST /lock/acquire HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{{"),
+        "POST /lock/acquire HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{".to_owned(),
         "\x16\x03\x01\x02\x00".to_owned(),
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
         String::new(),

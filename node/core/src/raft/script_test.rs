@@ -68,6 +68,7 @@ scripts! {
     an_isolated_node_returns_without_raising_the_term
     founding_of_three_waits_for_all_three
     reads_do_not_keep_a_lost_append_from_being_sent_again
+    the_others_start_although_the_proposer_is_gone
     time_never_falls_from_one_leader_to_the_next
     two_foundings_that_meet_stop_both
 }
