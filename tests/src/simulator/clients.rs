@@ -182,7 +182,7 @@ impl Clients {
         }
         client.call = Some(Call { op, sent_at: shared.now, record });
         let slot = client.only_at.unwrap_or_else(|| shared.rng.index(shared.plan.nodes));
-        let ask = client.ask();
+        let ask = Box::new(client.ask());
         let arrives = shared.now.plus_us(shared.client_latency_us());
         let event = ProcessEvent::Asked { client: number, op, ask };
         shared.ask_node(arrives, slot, event);

@@ -34,7 +34,7 @@ pub(crate) struct Node {
     pub(crate) name: NodeName,
     pub(crate) clock: Clock,
     pub(crate) disk: Disk,
-    pub(crate) process: Option<Process>,
+    pub(crate) process: Option<Box<Process>>,
     /// Counts processes, so that what belongs to a dead one is dropped.
     pub(crate) generation: u64,
     pub(crate) paused: bool,
@@ -98,7 +98,8 @@ impl Node {
         };
         let bootstrap = raft.is_empty().then(|| Bootstrap::new(introduction, shared.plan.nodes));
         let count = BootCount(self.disk.image.boots);
-        self.process = Process::start(raft, boot, count, bootstrap, &self.disk.image, shared);
+        let process = Process::start(raft, boot, count, bootstrap, &self.disk.image, shared);
+        self.process = process.map(Box::new);
         let tick_us = shared.rng.below(shared.plan.tick_us);
         self.schedule(shared, tick_us, ProcessEvent::Tick);
     }

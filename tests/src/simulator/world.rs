@@ -278,7 +278,7 @@ impl World {
             Event::Wake { client } => self.clients.wake(client, &mut self.shared),
             Event::GiveUp { client, op } => self.clients.give_up(client, op, &mut self.shared),
             Event::Answered { client, op, answer, at } => {
-                self.clients.answered(client, op, answer, at, &mut self.shared);
+                self.clients.answered(client, op, *answer, at, &mut self.shared);
             }
         }
     }
