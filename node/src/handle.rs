@@ -127,7 +127,8 @@ impl NodeHandle {
     ) -> Result<Applied, SubmitError> {
         let (reply, answer) = oneshot::channel();
         self.ask(DriverRequest::Submit { operation, deadline, reply }).await?;
-        answer.await.unwrap_or(Err(SubmitError::Stopping))
+        // A driver that ends without a word may have handed the operation to a leader.
+        answer.await.unwrap_or(Err(SubmitError::Unknown))
     }
 
     /// A machine that contains everything answered anywhere before this call (linearizable read).

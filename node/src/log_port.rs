@@ -35,6 +35,8 @@ impl LogPort {
 
 #[cfg(not(feature = "simulated"))]
 mod imp {
+    use std::sync::{Arc, Mutex, PoisonError};
+
     use dsync_core::raft::{PersistBatch, SyncProof};
     use tokio::sync::mpsc::UnboundedSender;
 
@@ -44,7 +46,35 @@ mod imp {
     #[derive(Debug)]
     pub(super) struct Port {
         writer: LogWriter,
+        unsynced: Unsynced,
+    }
+
+    /// How many batches wait for their sync: the age of the oldest one is what the probe looks at, so
+    /// a younger one must not touch the mark.
+    #[derive(Clone, Debug)]
+    struct Unsynced {
+        batches: Arc<Mutex<usize>>,
         health: Health,
+    }
+
+    impl Unsynced {
+        fn more(&self) {
+            let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+            if *batches == 0 {
+                self.health.sync_begins();
+            }
+            *batches += 1;
+        }
+
+        fn fewer(&self, synced: usize) {
+            let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+            *batches = batches.saturating_sub(synced);
+            if *batches == 0 {
+                self.health.sync_ended();
+            } else {
+                self.health.sync_begins();
+            }
+        }
     }
 
     impl Port {
@@ -54,12 +84,13 @@ mod imp {
             health: Health,
             events: UnboundedSender<DiskEvent>,
         ) -> anyhow::Result<Self> {
-            let ended = health.clone();
+            let unsynced = Unsynced { batches: Arc::default(), health };
+            let synced = unsynced.clone();
             let tell = move |event: WriterEvent<SyncProof>| {
                 // A driver that is gone needs no word.
                 let _ = match event {
                     WriterEvent::Synced { proofs, report } => {
-                        ended.sync_ended();
+                        synced.fewer(proofs.len());
                         count(&metrics, &report);
                         proofs
                             .into_iter()
@@ -78,11 +109,11 @@ mod imp {
                     WriterEvent::Failed(error) => events.send(DiskEvent::Failed(error.to_string())),
                 };
             };
-            Ok(Self { writer: LogWriter::start(log, tell)?, health })
+            Ok(Self { writer: LogWriter::start(log, tell)?, unsynced })
         }
 
         pub(super) fn write(&mut self, batch: PersistBatch) {
-            self.health.sync_begins();
+            self.unsynced.more();
             self.writer.write(batch);
         }
     }

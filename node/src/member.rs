@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use dsync_core::machine::{Machine, Settings};
 use dsync_core::proposer::Proposer;
@@ -103,6 +103,7 @@ impl Member {
             boot_count: folder.boot_count(),
         };
         let disk = Disk::open(&config, &folder, metrics, health)?;
+        refuse_other_name(&disk.raft, &config.name)?;
         let published = Published::new(&identity, &disk);
         let (requests, request_inbox) = mpsc::channel(QUEUE);
         let handle = NodeHandle::new(requests, published.machine.clone(), published.status.clone());
@@ -161,6 +162,7 @@ impl Disk {
         health: &Health,
     ) -> Result<Self> {
         let (log, recovered) = Log::open(&folder.log(), config.log.clone())?;
+        folder.note_log_made()?;
         let machine = match &recovered.snapshot {
             Some(meta) => load_snapshot(&folder.snapshots(), meta)
                 .with_context(|| format!("the snapshot of entry {} cannot be used", meta.index))?,
@@ -184,6 +186,17 @@ impl Disk {
 
     fn cluster_id(&self) -> Option<ClusterId> {
         self.machine.cluster_id().or(self.raft.cluster_id())
+    }
+}
+
+/// A disk belongs to one name: swapped volumes would otherwise show wrong names everywhere.
+fn refuse_other_name(raft: &Raft, name: &NodeName) -> Result<()> {
+    match raft.membership().and_then(|members| members.names.get(&raft.id())) {
+        Some(held) if held != name => bail!(
+            "--name: this data folder belongs to the node {held}, not to {name}; \
+             start it under that name, or on the folder of {name}"
+        ),
+        _ => Ok(()),
     }
 }
 

@@ -4,12 +4,13 @@
 //! Stop: not ready, no new connections, hand the lead over while clients are still answered, end. A
 //! node that must not go on (a failed disk, a refused identity) ends with an error that says so.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use dsync_core::raft::Timing;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::NodeConfig;
 use crate::consensus::Stopped;
@@ -22,6 +23,9 @@ use crate::storage::LogOptions;
 
 /// A node that is asked to stop gives its clients and its successor this long.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// Connections that may wait to be accepted: after a fail-over all clients come at once, and one
+/// that finds the queue full waits a second.
+const BACKLOG: u32 = 4_096;
 /// A snapshot is taken every so many entries.
 const SNAPSHOT_EVERY_ENTRIES: u64 = 20_000;
 
@@ -30,13 +34,9 @@ const SNAPSHOT_EVERY_ENTRIES: u64 = 20_000;
 /// # Errors
 /// If it cannot start, or had to stop by itself.
 pub async fn run(config: NodeConfig) -> Result<()> {
-    let bind = async |flag: &str, address| {
-        let bound = TcpListener::bind(address).await;
-        bound.with_context(|| format!("{flag}: cannot listen on {address}"))
-    };
-    let client = bind("--listen-client", config.listen_client).await?;
-    let peer = bind("--listen-peer", config.listen_peer).await?;
-    let admin = bind("--listen-admin", config.listen_admin).await?;
+    let client = listen("--listen-client", config.listen_client)?;
+    let peer = listen("--listen-peer", config.listen_peer)?;
+    let admin = listen("--listen-admin", config.listen_admin)?;
     let (metrics, health) = (Metrics::new(), Health::new());
     let member = Member::start(member_config(&config)?, peer, &metrics, &health)?;
     let site = Site::new(member.handle.clone(), metrics, health.clone(), RequestLimits::default());
@@ -45,6 +45,19 @@ pub async fn run(config: NodeConfig) -> Result<()> {
     tracing::info!(client = %config.listen_client, peer = %config.listen_peer,
         admin = %config.listen_admin, "ports are open");
     run_until(member, servers, &health, shutdown_signal()).await
+}
+
+/// Opens a listening socket.
+fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener> {
+    let open = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A node that starts again must not wait for its old connections to be forgotten.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    open().with_context(|| format!("{flag}: cannot listen on {address}"))
 }
 
 /// Runs until `shutdown` or until the driver must stop.

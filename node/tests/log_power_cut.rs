@@ -14,7 +14,7 @@
 //! (rules 4 and 6 of recovery guard against it), and a rename that is durable without its folder's
 //! sync.
 //!
-//! `DSYNC_CUTS` is the number of deaths (200); `DSYNC_SEED` runs one disk again.
+//! `DSYNC_CUTS` is the number of deaths (1,000); `DSYNC_SEED` runs one disk again.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test says no
 
@@ -42,7 +42,7 @@ fn nothing_proven_is_lost_and_nothing_else_is_served_whenever_the_power_goes() {
         println!("{:?}", run_disk(seed));
         return;
     }
-    let disks = number("DSYNC_CUTS").unwrap_or(200).div_ceil(LIVES_PER_DISK);
+    let disks = number("DSYNC_CUTS").unwrap_or(1_000).div_ceil(LIVES_PER_DISK);
     let mut total = Tally::default();
     (0..disks).for_each(|seed| total.add(&run_disk(seed)));
     println!("{total:?}");

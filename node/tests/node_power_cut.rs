@@ -190,7 +190,7 @@ fn run_for(sim: &mut turmoil::Sim<'_>, ms: u64) {
 /// How many cuts in all, shared by four seeds of each kind.
 fn cuts_per_seed() -> u64 {
     let cuts = std::env::var("DSYNC_CUTS").ok().and_then(|text| text.parse().ok());
-    cuts.unwrap_or(80_u64).div_ceil(8)
+    cuts.unwrap_or(1_000_u64).div_ceil(8)
 }
 
 #[test]

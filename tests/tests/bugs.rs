@@ -41,6 +41,22 @@ fn assert_caught(bug: Bug) {
     }
 }
 
+/// Tells one seed of one bug: `DSYNC_SIM_BUG=StampFallsBack DSYNC_SIM_SEED=3`, and
+/// `DSYNC_SIM_CLEAN=1` for the same without the bug.
+#[test]
+#[ignore = "tells one seed, named by DSYNC_SIM_BUG and DSYNC_SIM_SEED"]
+fn one_seed_of_one_bug() {
+    let variable = |name: &str| std::env::var(name).ok();
+    let name = variable("DSYNC_SIM_BUG").unwrap_or_default();
+    let bug = Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name).unwrap();
+    let seed = variable("DSYNC_SIM_SEED").and_then(|seed| seed.parse().ok()).unwrap_or(0);
+    let put_back = variable("DSYNC_SIM_CLEAN").is_none();
+    let run = Run { bug: Some((bug, put_back)), verbose: true, seed };
+    if let Some(violation) = run.run().violation {
+        println!("{violation}");
+    }
+}
+
 macro_rules! caught {
     ($($name:ident: $bug:ident,)*) => {
         $(

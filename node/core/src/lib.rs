@@ -14,3 +14,5 @@ pub mod quorum;
 pub mod raft;
 pub mod types;
 pub mod wire;
+#[cfg(test)]
+mod wire_test;

@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 failed,
 //! 2 called wrongly; further ones stand with their command.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -42,7 +43,8 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("dsync: {error:#}");
+            // Not eprintln!: a full disk or a closed pipe behind it must not turn an error into a panic.
+            let _ = writeln!(io::stderr(), "dsync: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use dsync_core::machine::{Machine, Operation, Outcome};
 use dsync_core::proposer::Proposer;
 use dsync_core::raft::{Entry, Fatal, Input, Raft, Ready, Refusal, RoleKind, SnapshotMeta};
-use dsync_core::types::{Index, NodeId};
+use dsync_core::types::{Index, LocalTime, NodeId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -38,6 +38,8 @@ use crate::peers::{Introduction, PeerEvent, Peers};
 
 /// Events taken in at most before the core gets its turn.
 const EVENTS_PER_TURN: usize = 1_024;
+/// However much there is to do, the core's clock beats this often.
+const TICK_AT_LEAST: Duration = Duration::from_millis(10);
 /// A leader that is asked to stop waits this long for a successor.
 const DRAIN_LIMIT: Duration = Duration::from_millis(2_500);
 
@@ -96,6 +98,7 @@ pub struct Driver {
     waiters: Waiters,
     reads: Reads,
     draining: Option<Draining>,
+    ticked_at: Instant,
     last_leader: Option<NodeId>,
     stopped: Option<Stopped>,
 }
@@ -117,6 +120,7 @@ impl Driver {
             waiters: Waiters::default(),
             reads: Reads::new(boot),
             draining: None,
+            ticked_at: Instant::now(),
             last_leader: None,
             stopped: None,
         }
@@ -124,16 +128,25 @@ impl Driver {
 
     /// Runs until it is drained or must stop.
     pub async fn run(mut self) -> Stopped {
+        let mut more = false;
         loop {
-            let event = self.parts.inbox.next().await;
+            if more {
+                // There is work left, but others of this runtime, and the clock, get their turn.
+                tokio::task::yield_now().await;
+            } else {
+                let event = self.parts.inbox.next().await;
+                self.take_in(event);
+            }
             self.parts.health.beat();
-            self.take_in(event);
+            if self.ticked_at.elapsed() >= TICK_AT_LEAST {
+                self.tick();
+            }
             for _ in 0..EVENTS_PER_TURN {
                 let Some(event) = self.parts.inbox.try_next() else { break };
                 self.take_in(event);
             }
             self.feed_core();
-            self.work();
+            more = self.work();
             self.publish_status();
             if let Some(stopped) = self.stopped.take().or_else(|| self.drained()) {
                 self.finish();
@@ -184,10 +197,13 @@ impl Driver {
         }
     }
 
-    /// The core has put the snapshot's record on its way to the disk.
+    /// If the core took the snapshot, its record is on its way to the disk. One that came too late is
+    /// not recorded, and must not replace the one that is.
     fn superseded_by(&mut self, meta: SnapshotMeta) {
-        let last = self.parts.raft.status().last;
-        self.parts.snapshotter.supersedes(meta, last);
+        if self.parts.raft.snapshot() == Some(&meta) {
+            let last = self.parts.raft.status().last;
+            self.parts.snapshotter.supersedes(meta, last);
+        }
     }
 
     fn request(&mut self, request: DriverRequest) {
@@ -226,6 +242,7 @@ impl Driver {
     }
 
     fn tick(&mut self) {
+        self.ticked_at = Instant::now();
         let now = clock::now();
         self.parts.raft.tick(now);
         for expired in self.parts.proposer.expired(now) {
@@ -258,15 +275,23 @@ impl Driver {
         }
     }
 
-    /// Carries out what the core asks for until it asks for nothing more.
-    fn work(&mut self) {
+    /// Carries out what the core asks for until it asks for nothing more, or until it has taken long
+    /// enough that heartbeats come first: a leader that applies for an election time-out without a
+    /// word would be deposed, and its successor would have the same entries to apply. True: there is
+    /// more to do.
+    fn work(&mut self) -> bool {
+        let began = Instant::now();
         while self.stopped.is_none() {
             let ready = self.parts.raft.ready();
             if ready.is_empty() {
-                return;
+                return false;
             }
             self.carry_out(ready);
+            if began.elapsed() >= TICK_AT_LEAST {
+                return true;
+            }
         }
+        false
     }
 
     fn carry_out(&mut self, ready: Ready) {
@@ -406,7 +431,15 @@ impl Driver {
         (!busy || Instant::now() >= draining.until).then_some(Stopped::Drained)
     }
 
+    /// Nobody is left without an answer. What was never handed to a leader is certainly not applied;
+    /// of the rest nobody knows.
     fn finish(&mut self) {
+        for expired in self.parts.proposer.expired(LocalTime(u64::MAX)) {
+            if expired.sent {
+                tracing::warn!(sequence = expired.sequence, "stopping with an operation under way");
+            }
+            self.waiters.stop(expired.sequence, expired.sent);
+        }
         for done in self.draining.take().into_iter().flat_map(|draining| draining.done) {
             let _ = done.send(());
         }

@@ -40,6 +40,14 @@ impl Waiters {
         }
     }
 
+    /// The node stops.
+    pub(super) fn stop(&mut self, sequence: u64, sent: bool) {
+        let error = if sent { SubmitError::Unknown } else { SubmitError::Stopping };
+        if let Some(reply) = self.0.remove(&sequence) {
+            let _ = reply.send(Err(error));
+        }
+    }
+
     /// True if nobody waits.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -20,6 +20,8 @@ use dsync_core::types::{BootCount, NodeId};
 use super::fs::{self, FolderLock};
 
 const IDENTITY: &str = "identity";
+/// Says that the log has been made: from then on an empty log folder is a loss, not a beginning.
+const LOG_MADE: &str = "log-made";
 const IDENTITY_MAGIC: [u8; 8] = *b"dsyncid\0";
 const IDENTITY_VERSION: u32 = 1;
 const IDENTITY_BYTES: usize = 32;
@@ -48,6 +50,13 @@ pub enum DataFolderError {
         folder: PathBuf,
         /// What was found.
         found: String,
+    },
+    /// The identity has had a log, and the log is gone. Under its old identity this disk could vote
+    /// against what it has promised.
+    #[error("data folder {} has lost its log; it must not take part under its old identity: empty the folder to join as a new member", folder.display())]
+    LogMissing {
+        /// Which folder.
+        folder: PathBuf,
     },
     /// The disk says no.
     #[error("data folder {}: {source}", folder.display())]
@@ -87,7 +96,27 @@ impl DataFolder {
         let folder = Self { path: path.to_owned(), identity, _lock: lock };
         fs::create_folder(&folder.log()).map_err(io)?;
         fs::create_folder(&folder.snapshots()).map_err(io)?;
+        folder.refuse_lost_log()?;
         Ok(folder)
+    }
+
+    /// The log has been made and synced: from now on it must be there.
+    ///
+    /// # Errors
+    /// [`DataFolderError::Io`].
+    pub fn note_log_made(&self) -> Result<(), DataFolderError> {
+        fs::replace(&self.path, LOG_MADE, b"")
+            .map_err(|source| DataFolderError::Io { folder: self.path.clone(), source })
+    }
+
+    fn refuse_lost_log(&self) -> Result<(), DataFolderError> {
+        let folder = || self.path.clone();
+        let io = |source| DataFolderError::Io { folder: folder(), source };
+        let made = fs::list(&self.path).map_err(io)?.iter().any(|name| name == LOG_MADE);
+        if made && fs::list(&self.log()).map_err(io)?.is_empty() {
+            return Err(DataFolderError::LogMissing { folder: folder() });
+        }
+        Ok(())
     }
 
     /// Identity of this disk.

@@ -70,3 +70,26 @@ fn interrupted_first_boot_leaves_a_folder_that_still_counts_as_empty() {
     fs::create_dir(folder.path().join("log")).unwrap();
     assert_eq!(open(folder.path()).unwrap().boot_count(), BootCount(1));
 }
+
+#[test]
+fn identity_whose_log_is_gone_is_refused_and_stays_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = open(folder.path()).unwrap();
+    let segment = data.log().join("segment");
+    fs::write(&segment, "x").unwrap();
+    data.note_log_made().unwrap();
+    drop(data);
+    drop(open(folder.path()).unwrap());
+    fs::remove_file(segment).unwrap();
+    for _ in 0..2 {
+        let refusal = open(folder.path()).unwrap_err();
+        assert!(matches!(refusal, DataFolderError::LogMissing { .. }), "{refusal}");
+    }
+}
+
+#[test]
+fn identity_that_never_had_a_log_may_begin_one() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()).unwrap());
+    assert_eq!(open(folder.path()).unwrap().boot_count(), BootCount(2));
+}

@@ -3,6 +3,7 @@
 //! ```text
 //! DATA/lock        held while a process uses the folder
 //! DATA/identity    node id and boot count
+//! DATA/log-made    there has been a log
 //! DATA/log/        the write-ahead log, in segments
 //! DATA/snapshots/  the machine's states, one file each
 //! ```

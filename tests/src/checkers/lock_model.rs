@@ -53,7 +53,7 @@ pub(crate) enum LockRet {
 }
 
 /// The lock.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LockModel {
     /// Mode, and token if some answer told it.
     holders: BTreeMap<u32, (Mode, Option<u64>)>,

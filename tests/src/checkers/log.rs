@@ -85,6 +85,10 @@ impl Logs {
             format!("entry {} of term {} after term {prev_term}", entry.index, entry.term)
         })?;
         let now = Known { prev_term, stamp: entry.stamp, content: content(entry) };
+        if entry.index == Index(1) && self.committed.is_empty() {
+            // A founding proposal that a crash lost before its sync is made anew, under another id.
+            self.known.remove(&(entry.index, entry.term));
+        }
         let first = *self.known.entry((entry.index, entry.term)).or_insert(now);
         let same = first.prev_term == now.prev_term && first.content == now.content;
         demand(same && first.stamp == now.stamp, "logs match", || {

@@ -20,6 +20,8 @@ pub(crate) struct Machines {
     /// Token of every hold seen.
     tokens: BTreeMap<HoldId, u64>,
     minted: BTreeSet<u64>,
+    /// Token of the readers of each lock, after the last entry.
+    readers: BTreeMap<String, u64>,
     highest_token: u64,
 }
 
@@ -50,6 +52,9 @@ impl Machines {
         for lock in &locks {
             self.holders(lock, highest_before)?;
         }
+        let reads = |lock: &&LockView| lock.holders.iter().any(|h| h.mode == Mode::Shared);
+        let group = |lock: &LockView| (lock.name.clone(), lock.holders[0].token);
+        self.readers = locks.iter().filter(reads).map(group).collect();
         Ok(())
     }
 
@@ -66,6 +71,9 @@ impl Machines {
         }
         let known = |holder: &HolderView| self.tokens.contains_key(&holder.hold);
         let joins = lock.holders.iter().any(known);
+        // A reader may join a group within the very entry that ends the last of those we knew.
+        let shared = lock.holders.iter().all(|holder| holder.mode == Mode::Shared);
+        let joins = joins || (shared && self.readers.get(&lock.name) == Some(&group));
         let fresh: Vec<HoldId> =
             lock.holders.iter().filter(|holder| !known(holder)).map(|holder| holder.hold).collect();
         if !fresh.is_empty() && !joins {

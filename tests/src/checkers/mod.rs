@@ -12,7 +12,7 @@
 //! | terms, commit and applied never fall while a process lives | `seen.rs` |
 //! | lock table rules, tokens, equal states at equal index | `machine.rs` |
 //! | nobody believes in a lease that somebody else has | `leases.rs` |
-//! | recorded histories are linearizable | `history.rs`, `lock_model.rs` |
+//! | recorded histories are linearizable | `history.rs`, `search.rs`, `lock_model.rs` |
 
 mod ballots;
 mod history;
@@ -20,6 +20,7 @@ mod leases;
 mod lock_model;
 mod log;
 mod machine;
+mod search;
 mod seen;
 
 pub(crate) use ballots::Ballots;

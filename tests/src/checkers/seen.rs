@@ -34,7 +34,7 @@ impl Seen {
         let in_order = status.applied <= status.commit
             && status.commit <= status.last
             && status.durable <= status.last
-            && status.log_start <= status.applied.next();
+            && status.log_start <= status.commit.next();
         demand(in_order, "cursors stand in order", || format!("{status:?}"))?;
         self.term = status.term;
         self.commit = status.commit;

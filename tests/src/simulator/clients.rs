@@ -343,7 +343,7 @@ impl Client {
             Answer::Failed => LockRet::Nothing,
             Answer::View(view) => {
                 let holders = view.iter().flat_map(|lock| &lock.holders);
-                let full = holders.filter(|holder| !holder.claimed);
+                let full = holders.filter(|holder| holder.claimed);
                 LockRet::View(full.map(|h| (number_of(&h.owner.name), h.mode, h.token)).collect())
             }
             Answer::Outcome(Outcome::Acquire(outcome)) => match outcome {

@@ -58,7 +58,7 @@ fn print_summary(report: &Report) {
     }
     println!(
         "seed {}: {} nodes, {} events in {} ms of virtual time, {} entries committed in {} terms, \
-         [answers, grants, failures] {:?}, [operations, witnessed, searched] {:?}, \
+         [answers, grants, failures] {:?}, [operations, witnessed, searched, judged] {:?}, \
          [installs, wiped, set back, hand-overs] {:?}, hash {:016x}",
         report.seed,
         report.nodes,
@@ -86,7 +86,7 @@ struct Sum {
     virtual_ms: u64,
     committed: u64,
     answers: [u64; 3],
-    histories: [usize; 3],
+    histories: [usize; 4],
     events: [u64; 4],
 }
 
@@ -111,7 +111,7 @@ impl Sum {
     fn line(&self, seconds: f64) -> String {
         format!(
             "{} seeds in {seconds:.1} s, {:.0} a second: {} events, {} s of virtual time, {} entries, \
-             [answers, grants, failures] {:?}, [operations, witnessed, searched] {:?}, \
+             [answers, grants, failures] {:?}, [operations, witnessed, searched, judged] {:?}, \
              [installs, wiped, set back, hand-overs] {:?}",
             self.seeds,
             self.seeds as f64 / seconds,

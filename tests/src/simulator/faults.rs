@@ -21,6 +21,8 @@ pub(crate) enum FaultKind {
     Crash,
     /// All machines lose power at once.
     CrashAll,
+    /// The next node to win an election loses power in that moment.
+    Topple,
     /// A process is stopped for a while (SIGSTOP) and then goes on.
     Pause,
     /// A machine is cut off: both ways, or one.
@@ -46,9 +48,10 @@ pub(crate) enum FaultKind {
 }
 
 impl FaultKind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Crash,
         Self::CrashAll,
+        Self::Topple,
         Self::Pause,
         Self::Isolate,
         Self::Split,
@@ -66,6 +69,7 @@ impl FaultKind {
         match self {
             Self::Crash => "crash",
             Self::CrashAll => "crash all",
+            Self::Topple => "topple next",
             Self::Pause => "pause",
             Self::Isolate => "isolate",
             Self::Split => "split",
@@ -103,9 +107,9 @@ impl FaultPlan {
         }
     }
 
-    /// These kinds only, this often.
-    pub(crate) fn only(&mut self, gap_ms: u64, kinds: &[FaultKind]) {
-        (self.gap_ms, self.kinds) = (gap_ms, kinds.to_vec());
+    /// These kinds only, this often and this long.
+    pub(crate) fn only(&mut self, gap_ms: u64, length_ms: u64, kinds: &[FaultKind]) {
+        (self.gap_ms, self.length_ms, self.kinds) = (gap_ms, length_ms, kinds.to_vec());
     }
 }
 
@@ -137,6 +141,7 @@ impl World {
                     self.crash(slot, later_us);
                 }
             }
+            FaultKind::Topple => self.topple_us = Some(length_us),
             FaultKind::Pause => self.pause(slot, length_us),
             FaultKind::Isolate => {
                 let links = self.links_around(slot);

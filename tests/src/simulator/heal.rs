@@ -16,31 +16,37 @@ use crate::checkers::demand;
 
 /// Virtual time within which the healed cluster serves on every node.
 const SERVES_WITHIN_MS: u64 = 10_000;
+/// Virtual time within which a leader that is deaf, or whose disk hangs, gives up: two election
+/// time-outs, and something for the clock's grain.
+const LEAVES_WITHIN_MS: u64 = 2_000;
 
 impl World {
     pub(crate) fn heal_and_serve(&mut self) {
-        self.heal();
         if let Some(slot) = self.impair() {
             let others = self.members().into_iter().filter(|other| *other != slot).collect();
             self.serve(others, "the others serve although one node is broken");
-            self.heal();
+            self.leaves_office(slot);
         }
+        self.heal(None);
         self.serve(self.members(), "a healed cluster serves on every node");
         self.settle();
         self.outsiders_stay_outside();
         self.check_histories();
     }
 
-    /// All faults end; everybody who may live does.
-    fn heal(&mut self) {
+    /// All faults end; everybody who may live does, except for one that stays off.
+    fn heal(&mut self, off: Option<usize>) {
         self.calm = true;
+        self.off = off;
         if self.shared.failure.is_some() {
             return;
         }
         self.shared.note(0, "heal", [0; 4]);
         self.shared.network.heal();
         self.shared.plan.disk.slow_ppm = 0;
-        for slot in 0..self.nodes.len() {
+        self.shared.plan.disk.jitter_us = self.shared.plan.disk.jitter_us.min(1_000);
+        self.topple_us = None;
+        for slot in (0..self.nodes.len()).filter(|slot| Some(*slot) != off) {
             self.nodes[slot].disk.stalled_until = Instant(0);
             if self.nodes[slot].paused {
                 self.nodes[slot].resume(&mut self.shared);
@@ -54,15 +60,28 @@ impl World {
         }
     }
 
-    /// One node is broken for the next phase, if a majority is left without it.
+    /// One node is broken for the next phase, if a majority is left without it: mostly the leader of
+    /// a healed cluster; or one goes off in the middle of the storm, and the others have to find
+    /// together out of whatever state that left them in.
     fn impair(&mut self) -> Option<usize> {
         let impairment = self.shared.plan.impairment?;
-        if self.shared.failure.is_some() || self.members().len() - 1 <= self.nodes.len() / 2 {
+        let members = self.members();
+        if self.shared.failure.is_some() || members.len().saturating_sub(1) <= self.nodes.len() / 2
+        {
             return None;
         }
+        if self.shared.plan.impaired_at_once && self.is_founded() {
+            let slot = self.shared.rng.pick(&members);
+            self.shared.note(slot, "goes off", [0; 4]);
+            self.nodes[slot].crash(&mut self.shared);
+            self.off = Some(slot);
+            self.heal(Some(slot));
+            return Some(slot);
+        }
+        self.heal(None);
         // Let a leader arise first: most of these are worst for a leader.
         self.run_until(self.shared.now.plus_ms(1_500));
-        let slot = self.leader().or_else(|| self.members().first().copied())?;
+        let slot = self.leader().or_else(|| members.first().copied())?;
         self.shared.note(slot, "is broken", [impairment as u64, 0, 0, 0]);
         let nodes = self.nodes.len();
         let far = self.shared.now.plus_ms(1_000_000);
@@ -75,6 +94,28 @@ impl World {
             Impairment::Down => self.nodes[slot].crash(&mut self.shared),
         }
         Some(slot)
+    }
+
+    /// A leader that cannot work does not stay in office.
+    fn leaves_office(&mut self, slot: usize) {
+        let unfit = match self.shared.plan.impairment {
+            Some(Impairment::Deaf | Impairment::Alone | Impairment::DiskHangs) => true,
+            Some(Impairment::Mute | Impairment::Paused | Impairment::Down) | None => false,
+        };
+        if !unfit || self.off.is_some() {
+            return;
+        }
+        let leads = |world: &Self| {
+            let process = world.nodes[slot].process.as_ref();
+            process.is_some_and(|process| process.raft.status().role == RoleKind::Leader)
+        };
+        let left = self.wait_for(LEAVES_WITHIN_MS, |world| !leads(world));
+        let verdict = demand(
+            left || self.shared.failure.is_some(),
+            "a leader that cannot work leaves office",
+            || self.describe(),
+        );
+        self.shared.judge(slot, verdict);
     }
 
     /// The member that leads the highest term.
@@ -142,11 +183,15 @@ impl World {
 
     /// A wiped node knows why it is outside; one that was set back has been told to stop.
     fn outsiders_stay_outside(&mut self) {
+        self.wait_for(SERVES_WITHIN_MS, |world| {
+            let wiped = world.nodes.iter().filter(|node| node.standing == Standing::Wiped);
+            wiped.map(reason_outside).all(|why| matches!(why, Some(NotYet::ClusterExists { .. })))
+        });
         for slot in 0..self.nodes.len() {
             let node = &self.nodes[slot];
             let verdict = match &node.standing {
                 Standing::Wiped if self.shared.plan.bug.is_none() => {
-                    let why = node.process.as_ref().and_then(|process| process.outside());
+                    let why = reason_outside(node);
                     demand(
                         matches!(why, Some(NotYet::ClusterExists { .. })),
                         "a wiped node stays outside and says why",
@@ -191,4 +236,9 @@ impl World {
         };
         self.nodes.iter().map(line).collect()
     }
+}
+
+/// Why a node that holds nothing does not take part.
+fn reason_outside(node: &super::node::Node) -> Option<NotYet> {
+    node.process.as_ref()?.outside()
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use dsync_core::raft::{Envelope, Message};
 use dsync_core::types::NodeId;
 
 use super::queue::{Delivery, Event, Parcel, Queue};
@@ -66,7 +67,7 @@ impl Network {
         if self.links[from][to].cuts > 0 || rng.chance(self.plan.loss_ppm) {
             return;
         }
-        let copies = 1 + u8::from(rng.chance(self.plan.double_ppm));
+        let copies = 1 + u8::from(may_double(parcel) && rng.chance(self.plan.double_ppm));
         for _ in 0..copies {
             let at = self.arrival(now, rng, from, to);
             let epoch = self.links[from][to].epoch;
@@ -122,7 +123,7 @@ impl Network {
         self.links[b][a].epoch += 1;
     }
 
-    /// Mends everything; from now on nothing is lost, doubled or late.
+    /// Mends everything; from now on nothing is lost, doubled, late or slow.
     pub(crate) fn heal(&mut self) {
         for cut in self.cuts.keys().copied().collect::<Vec<_>>() {
             self.mend(cut);
@@ -130,5 +131,14 @@ impl Network {
         self.plan.loss_ppm = 0;
         self.plan.double_ppm = 0;
         self.plan.late_ppm = 0;
+        self.plan.latency_us = self.plan.latency_us.min(500);
+        self.plan.jitter_us = self.plan.jitter_us.min(500);
     }
+}
+
+/// A forwarded command is sent once over a stream that delivers at most once: the proposer leans on
+/// that when a refusal comes back. Everything else must bear to be doubled.
+fn may_double(parcel: &Parcel) -> bool {
+    let forwards = |envelope: &Envelope| matches!(envelope.message, Message::Forward { .. });
+    !matches!(parcel, Parcel::Message(envelope) if forwards(envelope))
 }

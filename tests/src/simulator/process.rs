@@ -10,7 +10,7 @@ use bytes::Bytes;
 use dsync_core::machine::{FirstState, Machine, Outcome, Restore};
 use dsync_core::proposer::Proposer;
 use dsync_core::raft::{
-    Bootstrap, Entry, Input, Introduction, Message, NotYet, Raft, Ready, Refusal, SnapshotMeta,
+    Bootstrap, Entry, Input, Introduction, Message, NotYet, Raft, Ready, SnapshotMeta,
     SnapshotWrite, StateHash,
 };
 use dsync_core::types::{BootCount, BootId, ClusterId, Index, LocalTime, NodeId};
@@ -26,7 +26,7 @@ use crate::checkers::Seen;
 /// Empty nodes introduce themselves this often.
 const INTRODUCE_MS: u64 = 200;
 /// How long a proposer waits before it sends a command again.
-const RETRY_MS: u64 = 250;
+const RETRY_MS: u64 = 500;
 /// Why a node that holds nothing does not join a cluster by itself; the end of a run asks for it.
 pub(crate) type Outside = NotYet;
 
@@ -72,7 +72,8 @@ pub(crate) struct Process {
     commands: BTreeMap<u64, Waiting>,
     reads: BTreeMap<u64, PendingRead>,
     next_read: u64,
-    next_ticket: u64,
+    /// Tickets of floods, of which nobody wants to know.
+    flood_ticket: u64,
     leader: Option<NodeId>,
 }
 
@@ -115,7 +116,7 @@ impl Process {
             commands: BTreeMap::new(),
             reads: BTreeMap::new(),
             next_read: 1,
-            next_ticket: 1 << 40,
+            flood_ticket: 0,
             leader: None,
             raft,
             machine,
@@ -299,8 +300,8 @@ impl Process {
     fn flood(&mut self, now: LocalTime, commands: usize, bytes: usize) {
         for _ in 0..commands {
             let junk = Bytes::from(vec![0xff; bytes]);
-            self.next_ticket += 1;
-            self.raft.step(now, Input::Propose { ticket: self.next_ticket, commands: vec![junk] });
+            self.flood_ticket += 1;
+            self.raft.step(now, Input::Propose { ticket: self.flood_ticket, commands: vec![junk] });
         }
     }
 
@@ -372,7 +373,7 @@ impl Process {
             self.read_ready(now, id, fresh, shared);
         }
         for (ticket, refusal) in ready.refused {
-            self.refused(now, ticket, refusal);
+            self.proposer.refused(now, ticket, refusal);
         }
         for read in ready.snapshot_reads {
             self.read_snapshot(node, now, read.to, read.index, read.offset, shared);
@@ -381,12 +382,6 @@ impl Process {
             self.write_snapshot(node, now, write, shared);
         }
         Ok(())
-    }
-
-    fn refused(&mut self, now: LocalTime, ticket: u64, refusal: Refusal) {
-        if ticket < 1 << 40 {
-            self.proposer.refused(now, ticket, refusal);
-        }
     }
 
     // === Applying ===

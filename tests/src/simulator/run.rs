@@ -39,8 +39,8 @@ pub struct Report {
     pub terms: usize,
     /// Answers that clients got, grants among them, and failures and time-outs.
     pub answers: [u64; 3],
-    /// Recorded operations, histories settled by a witness, histories searched.
-    pub histories: [usize; 3],
+    /// Recorded operations; histories settled by a witness, searched, and judged by stateright too.
+    pub histories: [usize; 4],
     /// Snapshots installed, disks wiped, disks set back, hand-overs.
     pub events: [u64; 4],
     /// The rule that broke, if one did.
@@ -102,7 +102,12 @@ impl Run {
             committed: shared.checkers.logs.committed().0,
             terms: shared.checkers.ballots.led_terms(),
             answers: [stats.answers, stats.grants, stats.failures],
-            histories: [histories.operations, histories.witnessed, histories.searched],
+            histories: [
+                histories.operations,
+                histories.witnessed,
+                histories.searched,
+                histories.judged,
+            ],
             events: [stats.installs, stats.wiped, stats.set_back, stats.transfers],
             violation: shared.failure.as_ref().map(|failure| Violation {
                 rule: failure.rule,

@@ -96,6 +96,8 @@ pub(crate) struct Plan {
     pub(crate) clients: ClientPlan,
     /// Before everything is healed: the others serve although one node is like this.
     pub(crate) impairment: Option<Impairment>,
+    /// Instead: any one is off from the middle of the storm on.
+    pub(crate) impaired_at_once: bool,
     pub(crate) bug: Option<Bug>,
 }
 
@@ -117,8 +119,15 @@ impl Plan {
             faults: FaultPlan::draw(rng),
             clients: clients(rng),
             impairment: rng.percent(60).then(|| rng.pick(&Impairment::ALL)),
+            impaired_at_once: rng.percent(25),
             bug: None,
         };
+        if plan.network.latency_us + plan.network.jitter_us > 5_000 {
+            // A window of one entry on a slow network is not a fault to survive but a setting to mend.
+            plan.limits.window_messages = plan.limits.window_messages.max(8);
+            plan.limits.append_bytes = plan.limits.append_bytes.max(512);
+            plan.limits.window_bytes = plan.limits.window_bytes.max(4_096);
+        }
         if let Some(bug) = bug {
             plan.bend_towards(rng, bug);
         }
@@ -128,7 +137,7 @@ impl Plan {
     /// The situation in which this bug shows. The bug itself is put back by the caller.
     fn bend_towards(&mut self, rng: &mut Rng, bug: Bug) {
         self.nodes = rng.pick(&[3, 3, 5]);
-        let often = |faults: &mut FaultPlan, kinds: &[FaultKind]| faults.only(400, kinds);
+        let often = |faults: &mut FaultPlan, kinds: &[FaultKind]| faults.only(400, 1_000, kinds);
         match bug {
             Bug::UnsortedQuorum => self.nodes = 5,
             Bug::EmptyDiskVotes => {
@@ -136,12 +145,18 @@ impl Plan {
             }
             Bug::PreVoteKeepsTerm => {
                 self.nodes = 3;
-                let kinds = [FaultKind::Crash, FaultKind::Isolate, FaultKind::Split];
-                often(&mut self.faults, &kinds);
+                let kinds = [FaultKind::Topple, FaultKind::Isolate, FaultKind::Flood];
+                self.faults.only(300, 2_000, &kinds);
                 self.impairment = Some(Impairment::Down);
+                self.impaired_at_once = true;
+                self.chaos_ms = rng.between(4_000, 9_000);
             }
-            Bug::NoCheckQuorum => self.impairment = Some(Impairment::Deaf),
-            Bug::DiskHangIgnored => self.impairment = Some(Impairment::DiskHangs),
+            Bug::NoCheckQuorum => {
+                (self.impairment, self.impaired_at_once) = (Some(Impairment::Deaf), false);
+            }
+            Bug::DiskHangIgnored => {
+                (self.impairment, self.impaired_at_once) = (Some(Impairment::DiskHangs), false);
+            }
             Bug::TransferToLagging => {
                 often(&mut self.faults, &[FaultKind::Transfer, FaultKind::Isolate]);
             }
@@ -156,8 +171,9 @@ impl Plan {
                 often(&mut self.faults, &kinds);
             }
             Bug::ReadWithoutRound => {
-                often(&mut self.faults, &[FaultKind::Pause, FaultKind::Isolate]);
-                self.clients.read_percent = 50;
+                self.faults.only(800, 2_000, &[FaultKind::Pause, FaultKind::Isolate]);
+                (self.clients.read_percent, self.clients.recorded) = (50, 4);
+                (self.clients.names, self.clients.think_ms) = (1, 5);
             }
             Bug::NoSnapshotForPurged => {
                 often(&mut self.faults, &[FaultKind::Crash, FaultKind::Flood]);

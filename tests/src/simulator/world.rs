@@ -157,6 +157,10 @@ pub(crate) struct World {
     pub(crate) calm: bool,
     /// No faults before this.
     pub(crate) quiet_until: Instant,
+    /// This machine stays off whatever was planned.
+    pub(crate) off: Option<usize>,
+    /// The next node to win an election goes down for so long.
+    pub(crate) topple_us: Option<u64>,
 }
 
 impl World {
@@ -190,7 +194,15 @@ impl World {
             handed_over: Vec::new(),
             messages: 0,
         };
-        Self { shared, nodes, clients: Clients::default(), calm: false, quiet_until: Instant(0) }
+        Self {
+            shared,
+            nodes,
+            clients: Clients::default(),
+            calm: false,
+            quiet_until: Instant(0),
+            off: None,
+            topple_us: None,
+        }
     }
 
     /// The whole run.
@@ -250,6 +262,7 @@ impl World {
                     self.look_at(slot, "synced", [0; 4]);
                 }
             }
+            Event::Start { slot } if self.off == Some(slot) => {}
             Event::Start { slot } => {
                 self.nodes[slot].start(&mut self.shared);
                 self.look_at(slot, "start", [0; 4]);
@@ -290,9 +303,19 @@ impl World {
         });
         let Shared { step, now, trace, .. } = &mut self.shared;
         trace.push(Line { step: *step, at: *now, node: slot, kind, facts, after });
+        let won = self.has_just_won(slot);
         let verdict = self.check(slot);
         self.shared.judge(slot, verdict);
         self.check_hand_over(slot);
+        if let Some(down_us) = self.topple_us.take_if(|_| won) {
+            self.crash(slot, down_us);
+        }
+    }
+
+    fn has_just_won(&self, slot: usize) -> bool {
+        self.nodes[slot].process.as_ref().is_some_and(|process| {
+            process.raft.status().role == RoleKind::Leader && !process.seen.leads
+        })
     }
 
     /// A leader hands over only to one that holds its whole log, synced.
@@ -328,9 +351,9 @@ impl World {
         process.seen.look(&status)
     }
 
-    /// True if some node knows that the founding is over.
+    /// True if the founding is certainly over: something is committed.
     pub(crate) fn is_founded(&self) -> bool {
-        self.nodes.iter().any(|node| node.disk.image.hard_state.founded)
+        self.shared.checkers.logs.committed() > Index(0)
     }
 
     /// Slots of the nodes whose disks still count.

@@ -30,10 +30,13 @@ impl Raft {
     /// The election timer ran out.
     pub(super) fn stand_for_election(&mut self) {
         self.rearm_election();
+        // Whoever led has not been heard for an election time-out, whether this node may stand or not.
+        self.leader = None;
+        self.reads.fail_remote(&mut self.out.reads);
         if self.may_stand() {
-            self.leader = None;
-            self.reads.fail_remote(&mut self.out.reads);
             self.candidacy(Ballot::PreVote);
+        } else {
+            self.role = Role::Follower;
         }
     }
 
@@ -114,7 +117,9 @@ impl Raft {
                 Ballot::PreVote => self.candidacy(Ballot::Vote),
                 Ballot::Vote | Ballot::Transfer => self.become_leader(),
             }
-        } else if self.carried(|candidate| &candidate.refused) {
+        } else if ballot != Ballot::PreVote && self.carried(|candidate| &candidate.refused) {
+            // Refused pre-votes only wait for their time-out: several are asked in one term, and a
+            // late refusal of an earlier one must not end this one.
             self.become_follower(self.hard.term, None);
         }
     }

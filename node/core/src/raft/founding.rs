@@ -64,6 +64,7 @@ impl Raft {
         }
         match self.founding().map(|held| held.cluster_id) {
             Some(held) if held == cluster_id => {
+                self.founding.held_by.insert(from);
                 self.send_after_sync(from, Message::FoundingHeld { cluster_id });
             }
             Some(held) if !self.hard.founded => {

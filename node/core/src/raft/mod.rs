@@ -239,6 +239,12 @@ impl Raft {
         self.configurations.current()
     }
 
+    /// The newest snapshot that the log names.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&SnapshotMeta> {
+        self.snapshot.as_ref()
+    }
+
     /// Term, vote and founding mark, as they will be on disk.
     #[must_use]
     pub fn hard_state(&self) -> &HardState {
@@ -326,8 +332,9 @@ impl Raft {
                 self.heartbeat_answered(from, round, sync_age_ms, synced_end, hash);
             }
             Message::Commit { commit } => {
-                self.follow(from);
-                self.learn_commit(commit);
+                if self.follow(from) {
+                    self.learn_commit(commit);
+                }
             }
             Message::Forward { ticket, commands } => self.forwarded(from, ticket, commands),
             Message::ForwardRefused { ticket, refusal } => self.out.refused.push((ticket, refusal)),

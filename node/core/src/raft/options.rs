@@ -43,7 +43,7 @@ impl Default for Limits {
             window_bytes: 4 << 20,
             append_bytes: 128 << 10,
             uncommitted_bytes: 32 << 20,
-            apply_bytes: 1 << 20,
+            apply_bytes: 32 << 10,
             log_tail_entries: 5_000,
         }
     }

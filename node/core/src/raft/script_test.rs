@@ -18,6 +18,7 @@ use std::path::PathBuf;
 mod cluster;
 mod commands;
 mod disk;
+mod inspect;
 mod node;
 mod show;
 
@@ -36,7 +37,40 @@ macro_rules! scripts {
 }
 
 scripts! {
+    a_commit_needs_three_of_five
+    a_conflicting_tail_is_cut_back_to_where_the_logs_agree
+    a_diverged_state_stops_the_minority
+    a_doubled_answer_starts_no_second_snapshot_stream
+    a_doubled_or_late_append_cuts_nothing
+    a_full_leader_refuses
+    a_group_of_one_waits_for_its_disk
+    a_hand_over_that_fails_is_given_up
+    a_hand_over_waits_until_the_successor_has_everything
+    a_lagging_follower_gets_the_snapshot
+    a_leader_counts_itself_only_when_synced
+    a_leader_that_hears_nobody_steps_down
+    a_leader_whose_disk_hangs_gives_up
+    a_lost_append_is_probed_again
+    a_lost_heartbeat_changes_nothing
+    a_new_leader_answers_no_read_before_its_first_entry_commits
+    a_read_needs_a_round_of_its_own
+    a_restored_disk_is_refused_by_the_sitting_leader
+    a_slow_follower_gets_no_more_than_the_window
+    a_snapshot_voids_a_conflicting_tail
+    a_split_vote_is_settled_in_the_next_term
+    a_stale_write_does_not_count_for_the_entry_that_replaced_it
+    a_vote_waits_for_the_disk
+    an_answer_to_an_earlier_term_confirms_no_read
+    an_earlier_term_is_committed_through_the_current_one
+    an_earlier_term_is_not_committed_by_counting
+    an_election_asks_first_and_then_for_real
+    an_empty_disk_does_not_vote
+    an_isolated_node_returns_without_raising_the_term
     founding_of_three_waits_for_all_three
+    reads_do_not_keep_a_lost_append_from_being_sent_again
+    the_others_start_although_the_proposer_is_gone
+    time_never_falls_from_one_leader_to_the_next
+    two_foundings_that_meet_stop_both
 }
 
 /// A file without a test would rot.
@@ -51,6 +85,42 @@ fn every_script_is_played() {
 
 fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/raft/scripts"))
+}
+
+/// The scripts can fail: each published bug, put back, is seen in the script that is about it.
+#[cfg(feature = "bugs")]
+#[test]
+fn every_bug_put_back_is_seen_in_its_script() {
+    for bug in crate::raft::Bug::ALL {
+        let name = script_about(bug);
+        let written = fs::read_to_string(folder().join(name).with_extension("txt")).unwrap();
+        let mut cluster = Cluster::new();
+        cluster.bug = Some(bug);
+        let with_bug = std::panic::AssertUnwindSafe(|| replay_in(cluster, &written));
+        let seen = std::panic::catch_unwind(with_bug).map_or(true, |played| played != written);
+        assert!(seen, "{bug:?} changes nothing in scripts/{name}.txt");
+    }
+}
+
+#[cfg(feature = "bugs")]
+fn script_about(bug: crate::raft::Bug) -> &'static str {
+    use crate::raft::Bug;
+    match bug {
+        Bug::UnsortedQuorum => "a_commit_needs_three_of_five",
+        Bug::EmptyDiskVotes => "an_empty_disk_does_not_vote",
+        Bug::PreVoteKeepsTerm => "an_earlier_term_is_committed_through_the_current_one",
+        Bug::NoCheckQuorum => "a_leader_that_hears_nobody_steps_down",
+        Bug::DiskHangIgnored => "a_leader_whose_disk_hangs_gives_up",
+        Bug::TransferToLagging => "a_hand_over_waits_until_the_successor_has_everything",
+        Bug::SnapshotKeepsTail => "a_snapshot_voids_a_conflicting_tail",
+        Bug::StaleWriteCounts => "a_stale_write_does_not_count_for_the_entry_that_replaced_it",
+        Bug::ReadWithoutRound => "a_read_needs_a_round_of_its_own",
+        Bug::NoSnapshotForPurged => "a_lagging_follower_gets_the_snapshot",
+        Bug::LeaderCountsUnsynced => "a_leader_counts_itself_only_when_synced",
+        Bug::CommitEarlierTerm => "an_earlier_term_is_not_committed_by_counting",
+        Bug::VoteBeforeSync => "a_vote_waits_for_the_disk",
+        Bug::StampFallsBack => "time_never_falls_from_one_leader_to_the_next",
+    }
 }
 
 /// Plays a script and compares, or rewrites it.
@@ -73,8 +143,11 @@ fn play(name: &str) {
 
 /// The script with its outputs as they are now.
 fn replay(script: &str) -> String {
+    replay_in(Cluster::new(), script)
+}
+
+fn replay_in(mut cluster: Cluster, script: &str) -> String {
     assert!(script.starts_with('#'), "a script begins by saying what it shows");
-    let mut cluster = Cluster::new();
     let mut played = String::new();
     for line in script.lines().filter(|line| is_written_by_hand(line)) {
         played += line;

@@ -16,7 +16,7 @@ use super::membership::MembershipLog;
 use super::message::{AppendOutcome, Message, Position};
 use super::progress::Pace;
 use super::ready::{SnapshotRead, SnapshotWrite};
-use super::{Bug, Raft};
+use super::{Bug, Raft, Role};
 use crate::types::{Index, NodeId};
 
 /// A snapshot being received.
@@ -137,7 +137,8 @@ impl Raft {
     /// Follower: the snapshot is whole, checked and synced.
     pub(super) fn install_snapshot(&mut self, meta: SnapshotMeta) {
         self.incoming = None;
-        if meta.index <= self.commit {
+        // A node that was elected meanwhile holds all that is committed: it needs no snapshot.
+        if meta.index <= self.commit || matches!(self.role, Role::Leader(_)) {
             return;
         }
         let keeps_log = match self.log.term_at(meta.index) {

@@ -5,13 +5,13 @@
 //!
 //! **The idea.** Segments, zero-filled and made ahead of need, so that a sync writes data and no
 //! metadata, and so that a disk runs full while a segment is made, where that can be tried again,
-//! and not in the middle of a promise. Records are appended as frames ([`frame`]). A record at index
+//! and not in the middle of a promise. Records are appended as frames (`frame.rs`). A record at index
 //! i replaces all earlier records at i and above; the hard state is a record too; so reading back is
 //! reading in order, and nothing is ever changed in place.
 //!
 //! **Which end counts.** `synced <= end`, both in the current segment. Each batch begins by stating
 //! `synced`; [`Log::write_end_mark`] states it when nothing follows. What recovery does with these
-//! statements, and why, stands in [`recovery`].
+//! statements, and why, stands in `recovery.rs`.
 //!
 //! **From one segment to the next.** The current segment is synced before the first byte goes into
 //! the next one. So unsynced bytes are in one segment only, and a segment's first frame can state the

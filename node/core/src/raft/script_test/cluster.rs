@@ -19,9 +19,14 @@ pub(super) struct Cluster {
     /// Directed links that lose everything.
     pub(super) cuts: BTreeSet<(NodeId, NodeId)>,
     pub(super) limits: Limits,
+    /// A published bug to put back.
+    #[cfg(feature = "bugs")]
+    pub(super) bug: Option<Bug>,
     pub(super) snapshot_piece_bytes: usize,
     /// Messages and disk writes are not shown.
     pub(super) quiet: bool,
+    /// Kinds of messages that are not shown.
+    pub(super) hidden: Vec<String>,
     output: Vec<String>,
 }
 
@@ -33,9 +38,12 @@ impl Cluster {
             network: Vec::new(),
             late: Vec::new(),
             cuts: BTreeSet::new(),
+            #[cfg(feature = "bugs")]
+            bug: None,
             limits: Limits { log_tail_entries: 0, ..Limits::default() },
             snapshot_piece_bytes: 8,
             quiet: false,
+            hidden: Vec::new(),
             output: Vec::new(),
         }
     }
@@ -59,6 +67,10 @@ impl Cluster {
     pub(super) fn start(&mut self, id: NodeId) {
         let mut options = RaftOptions::new(id, id.0);
         options.limits = self.limits;
+        #[cfg(feature = "bugs")]
+        {
+            options.bug = self.bug;
+        }
         let (now, node) = (self.now, self.nodes.entry(id).or_default());
         let recovered = node.disk.recover();
         node.machine.clear();
@@ -153,7 +165,9 @@ impl Cluster {
 
     fn post(&mut self, envelope: Envelope) {
         let cut = self.cuts.contains(&(envelope.from, envelope.to));
-        self.say_unless_quiet(show::envelope(&envelope, if cut { "-x" } else { "->" }));
+        if !self.hidden.contains(&show::kind(&envelope.message)) {
+            self.say_unless_quiet(show::envelope(&envelope, if cut { "-x" } else { "->" }));
+        }
         if !cut {
             self.network.push(envelope);
         }

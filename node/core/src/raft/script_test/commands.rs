@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::cluster::Cluster;
-use super::{node, show};
+use super::show;
 use crate::raft::*;
 use crate::types::NodeName;
 
@@ -17,11 +17,13 @@ impl Cluster {
         let (verb, args) = words.split_first().expect("a command has a verb");
         match *verb {
             "quiet" => self.quietly(&args.join(" ")),
+            "hide" => self.hidden = args.iter().map(|kind| (*kind).to_owned()).collect(),
             "limit" => self.limit(args[0], args[1].parse().unwrap()),
             "cluster" => self.found_quietly(args),
             "nodes" => (1..=args[0].parse().unwrap()).map(NodeId).for_each(|id| self.start(id)),
             "found" => self.found(id(args[0]), args[1], &args[2..]),
             "campaign" => self.tick(id(args[0]), true),
+            "elect" => self.elect(id(args[0])),
             "tick" => self.pass(args, false),
             "run" => self.pass(args, true),
             "deliver" => self.deliver_matching(args),
@@ -93,8 +95,7 @@ impl Cluster {
         self.quiet = true;
         self.command(&format!("nodes {size}"));
         self.command(&format!("found n1 c {}", names.join(" ")));
-        self.command("tick 10ms");
-        self.command("stabilize");
+        self.command("run 300ms");
         if let Some(leader) = args.get(2) {
             self.command(&format!("campaign {leader}"));
             self.command("stabilize");
@@ -102,7 +103,9 @@ impl Cluster {
         }
         self.quiet = false;
         self.take_output();
-        self.command("status");
+        if let Some(leader) = args.get(2) {
+            self.command(&format!("status {leader}"));
+        }
     }
 
     fn found(&mut self, at: NodeId, cluster: &str, names: &[&str]) {
@@ -141,6 +144,25 @@ impl Cluster {
         taken
     }
 
+    /// Lets a node stand until it leads; a second time if it had to learn the term first. What it sends
+    /// as a leader is left in the network.
+    fn elect(&mut self, candidate: NodeId) {
+        self.quiet = true;
+        for _ in 0..2 {
+            self.tick(candidate, true);
+            for _ in 0..4 {
+                self.deliver_matching(&["VoteRequest"]);
+                self.deliver_matching(&["VoteReply"]);
+            }
+            if self.raft(candidate).status().role == RoleKind::Leader {
+                break;
+            }
+        }
+        self.quiet = false;
+        self.take_output();
+        self.command(&format!("status {}", show::name(candidate)));
+    }
+
     fn deliver_matching(&mut self, args: &[&str]) {
         for envelope in self.matching(args) {
             self.deliver(envelope);
@@ -164,7 +186,7 @@ impl Cluster {
     }
 
     fn stabilize(&mut self) {
-        for _ in 0..10_000 {
+        for _ in 0..1_000 {
             if self.network.is_empty() {
                 return;
             }
@@ -224,59 +246,9 @@ impl Cluster {
             }
         }
     }
-
-    fn each(&mut self, args: &[&str], show: fn(&Self, NodeId) -> String) {
-        let named: Vec<NodeId> = args.iter().map(|name| id(name)).collect();
-        let all: Vec<NodeId> = self.nodes.keys().copied().collect();
-        for id in if named.is_empty() { all } else { named } {
-            let line = match self.nodes[&id].raft {
-                Some(_) => show(self, id),
-                None => String::from("down"),
-            };
-            self.say(format!("{}: {line}", show::name(id)));
-        }
-    }
-
-    fn show_status(&self, id: NodeId) -> String {
-        let status = self.raft(id).status();
-        let (part, commit) = (node::part(&status), status.commit);
-        format!("{part}, last {}, synced {}, commit {commit}", status.last, status.durable)
-    }
-
-    /// Committed entries stand before the bar.
-    fn show_log(&self, id: NodeId) -> String {
-        let raft = self.raft(id);
-        let all = raft.log.slice(raft.status().log_start, usize::MAX);
-        let (committed, rest): (Vec<_>, Vec<_>) = all.iter().partition(|e| e.index <= raft.commit);
-        format!("{} | {}", show::entries(committed), show::entries(rest))
-    }
-
-    fn show_stamps(&self, id: NodeId) -> String {
-        let all = self.raft(id).log.slice(self.raft(id).status().log_start, usize::MAX);
-        let one = |entry: &Entry| format!("{} at {}ms", show::entry(entry), entry.stamp);
-        all.iter().map(one).collect::<Vec<_>>().join(", ")
-    }
-
-    fn show_machine(&self, id: NodeId) -> String {
-        format!("[{}]", self.nodes[&id].machine.join(" "))
-    }
-
-    fn show_disk(&mut self, id: NodeId) {
-        let recovered = self.nodes[&id].disk.recover();
-        let hard = show::hard_state(&recovered.hard_state);
-        let snapshot = recovered
-            .snapshot
-            .map_or(String::new(), |meta| format!("snapshot {}; ", show::meta_text(&meta)));
-        let log = show::entries(&recovered.entries);
-        self.say(format!("{} disk holds: {hard}; {snapshot}{log}", show::name(id)));
-    }
-
-    fn raft(&self, id: NodeId) -> &Raft {
-        self.nodes[&id].raft.as_ref().expect("the node is up")
-    }
 }
 
-fn id(name: &str) -> NodeId {
+pub(super) fn id(name: &str) -> NodeId {
     NodeId(name.strip_prefix('n').and_then(|id| id.parse().ok()).expect("a node is called n1"))
 }
 

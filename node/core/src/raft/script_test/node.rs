@@ -22,9 +22,10 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Applies committed entries.
+    /// Applies committed entries. A stamp moves time: what is due by then has ended.
     pub(super) fn apply(&mut self, entries: &[Entry]) {
         for entry in entries {
+            self.next_due = self.next_due.filter(|due| *due > entry.stamp);
             if let Payload::Command(command) = &entry.payload {
                 self.machine.push(String::from_utf8_lossy(command).into_owned());
             }

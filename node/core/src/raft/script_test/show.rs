@@ -20,7 +20,7 @@ pub(super) fn entry(entry: &Entry) -> String {
         Payload::Empty => format!("{at} -"),
         Payload::Command(command) => format!("{at} {}", String::from_utf8_lossy(command)),
         Payload::Membership(membership) => format!("{at} voters {}", names(&membership.voters)),
-        Payload::Founding(founding) => format!("{at} founding {}", founding_text(founding)),
+        Payload::Founding(founding) => format!("{at} founding {:x}", founding.cluster_id.0),
     }
 }
 
@@ -69,6 +69,11 @@ pub(super) fn meta_text(meta: &SnapshotMeta) -> String {
 pub(super) fn envelope(envelope: &Envelope, arrow: &str) -> String {
     let (from, to) = (name(envelope.from), name(envelope.to));
     format!("{from} {arrow} {to} term {}: {}", envelope.term, message(&envelope.message))
+}
+
+/// The variant's name.
+pub(super) fn kind(of: &Message) -> String {
+    message(of).split(' ').next().unwrap_or_default().to_owned()
 }
 
 /// The variant's name first, so that `deliver` can name it and a reader can look it up.
