@@ -248,7 +248,11 @@ impl Driver {
         for expired in self.parts.proposer.expired(now) {
             self.waiters.give_up(expired.sequence, expired.sent, expired.refusal);
         }
-        self.reads.expire(Instant::now());
+        self.reads.tick(Instant::now());
+        if self.draining.is_some() {
+            // Repeated: a hand-over that did not come about is given up after a while.
+            self.step(Input::Transfer { to: None });
+        }
         self.parts.snapshotter.clean(self.parts.raft.status().durable);
         if let Some(founding) = self.parts.founder.proposal(&self.parts.raft) {
             self.step(Input::Found(founding));
@@ -357,12 +361,14 @@ impl Driver {
         self.publish_machine();
         self.parts.metrics.raft.applied_entries.inc_by(entries.len() as u64);
         self.parts.metrics.raft.apply_seconds.observe(began.elapsed().as_secs_f64());
-        for (sequence, applied) in answers {
-            self.waiters.answer(sequence, applied);
-        }
         if let Some(last) = entries.last() {
             let next_due = self.parts.machine.next_due();
             self.step(Input::Applied { index: last.index, next_due });
+        }
+        // Before anybody is answered: who looks next shall not see a status older than the locks.
+        self.publish_status();
+        for (sequence, applied) in answers {
+            self.waiters.answer(sequence, applied);
         }
     }
 

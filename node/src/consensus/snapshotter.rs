@@ -28,6 +28,9 @@ pub enum SnapshotterError {
     /// Its content.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// The system has no thread to give.
+    #[error("cannot start the snapshot worker: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
 /// A follower that has asked for a piece within this time still needs the file it comes from.
@@ -69,14 +72,14 @@ impl Snapshotter {
         events: UnboundedSender<SnapshotEvent>,
         every_entries: u64,
         newest: Option<&SnapshotMeta>,
-    ) -> Result<Self, SnapshotError> {
+    ) -> Result<Self, SnapshotterError> {
         let store = SnapshotStore::open(&folder)?;
         let known = newest.map(|meta| (meta.index, meta.clone())).into_iter().collect();
         let worker = Worker { store, events, known, last_read: None };
         Ok(Self {
             folder,
             #[cfg(not(feature = "simulated"))]
-            tasks: worker.spawn(),
+            tasks: worker.spawn()?,
             #[cfg(feature = "simulated")]
             worker: std::sync::Mutex::new(worker),
             every_entries,
@@ -134,9 +137,10 @@ impl Snapshotter {
     }
 
     fn give(&self, task: Task) {
-        // A worker that is gone has said so; the driver is about to stop.
         #[cfg(not(feature = "simulated"))]
-        let _ = self.tasks.send(task);
+        if self.tasks.send(task).is_err() {
+            tracing::error!("the snapshot worker has ended: no snapshots until this node restarts");
+        }
         #[cfg(feature = "simulated")]
         self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner).run(task);
     }
@@ -167,14 +171,14 @@ struct Worker {
 
 impl Worker {
     #[cfg(not(feature = "simulated"))]
-    fn spawn(mut self) -> std::sync::mpsc::Sender<Task> {
+    fn spawn(mut self) -> std::io::Result<std::sync::mpsc::Sender<Task>> {
         let (tasks, to_do) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
+        std::thread::Builder::new().name("snapshotter".into()).spawn(move || {
             while let Ok(task) = to_do.recv() {
                 self.run(task);
             }
-        });
-        tasks
+        })?;
+        Ok(tasks)
     }
 
     fn run(&mut self, task: Task) {
