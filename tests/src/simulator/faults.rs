@@ -272,9 +272,8 @@ impl World {
     }
 
     fn set_one_back(&mut self) {
-        let can_be_told = |slot: &usize| {
-            self.nodes[*slot].copy.is_some() && self.can_tell_a_copy(*slot)
-        };
+        let can_be_told =
+            |slot: &usize| self.nodes[*slot].copy.is_some() && self.can_tell_a_copy(*slot);
         if let Some(slot) = (0..self.nodes.len()).find(can_be_told) {
             self.set_back(slot);
         }
