@@ -208,12 +208,12 @@ impl Worker {
         }
     }
 
-    /// The piece asked for, or the first one of the newest snapshot if that file is gone. A piece
-    /// that cannot be read is asked for again by the core after a while.
+    /// The piece asked for; or the first one of the newest snapshot, if nothing has been sent yet or
+    /// that file is gone. A piece that cannot be read is asked for again by the core after a while.
     fn piece(&mut self, read: &SnapshotRead) -> Option<SnapshotEvent> {
         let (meta, offset) = match self.known.get(&read.index) {
-            Some(meta) => (meta.clone(), read.offset),
-            None => (self.known.values().next_back()?.clone(), 0),
+            Some(meta) if read.offset > 0 => (meta.clone(), read.offset),
+            _ => (self.known.values().next_back()?.clone(), 0),
         };
         self.last_read = Some((meta.index, Instant::now()));
         match self.store.read_piece(&meta, offset) {
@@ -239,17 +239,14 @@ impl Worker {
         }
     }
 
-    /// Not while a follower is being sent one of them: it would have to begin again, and on a busy
-    /// cluster never end. The next snapshot brings the next occasion.
+    /// Spares the one that a follower is being sent: it would have to begin again, and on a busy
+    /// cluster never end.
     fn delete_older(&mut self, than: &SnapshotMeta) -> Option<SnapshotEvent> {
-        let sending = self
-            .last_read
-            .is_some_and(|(index, at)| index < than.index && at.elapsed() < SENDING_FOR);
-        if !sending {
-            self.known.retain(|index, _| *index >= than.index);
-            if let Err(error) = self.store.delete_older(than) {
-                tracing::warn!(%error, "cannot delete old snapshots");
-            }
+        let sending = self.last_read.filter(|(_, at)| at.elapsed() < SENDING_FOR);
+        let spared = sending.map(|(index, _)| index);
+        self.known.retain(|index, _| *index >= than.index || Some(*index) == spared);
+        if let Err(error) = self.store.delete_older(than, spared) {
+            tracing::warn!(%error, "cannot delete old snapshots");
         }
         None
     }

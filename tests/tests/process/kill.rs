@@ -16,6 +16,7 @@ use dsync_tests::process::load::{Load, LoadPlan};
 use dsync_tests::process::locks::{Answer, LockClient, Mode, Trouble};
 use dsync_tests::process::percentiles::{Percentiles, measured};
 use dsync_tests::process::until::{PATIENCE, until};
+use rustix::process::Signal;
 
 use crate::turns;
 
@@ -63,11 +64,37 @@ fn ten_kills_of_all_three_at_once_lose_nothing() {
     measured(&format!("kill all three: kill to next grant {times}; {checked:?}"));
 }
 
-fn kill_the_leader(kills: usize) {
+#[test]
+fn a_leader_that_is_asked_to_stop_hands_over_first() {
+    let _turn = turns::alone();
     let mut cluster = Cluster::start();
     let load = load(&cluster);
     let mut ledger = Ledger::default();
     let mut times = Percentiles::default();
+    for stop in 0..10 {
+        ledger.turn(&cluster, stop);
+        let leader = cluster.leader();
+        let mut others = cluster.clients().to_vec();
+        others.remove(leader);
+        let began = Instant::now();
+        cluster.nodes[leader].signal(Signal::TERM);
+        times.add(next_grant(&format!("stop-{stop}"), &others, began));
+        let status = cluster.nodes[leader].wait();
+        assert!(status.success(), "{status}");
+        cluster.nodes[leader].start();
+        cluster.await_ready();
+        ledger.check(&cluster);
+        load.await_grants(GRANTS_BETWEEN);
+    }
+    let checked = load.finish();
+    measured(&format!("stop the leader: word to next grant {times}; {checked:?}"));
+}
+
+fn kill_the_leader(kills: usize) {
+    let mut cluster = Cluster::start();
+    let load = load(&cluster);
+    let mut ledger = Ledger::default();
+    let (mut times, mut returns) = (Percentiles::default(), Percentiles::default());
     for kill in 0..kills {
         ledger.turn(&cluster, kill);
         let leader = cluster.leader();
@@ -79,11 +106,14 @@ fn kill_the_leader(kills: usize) {
         cluster.nodes[leader].start();
         times.add(killer.join().unwrap());
         cluster.await_ready();
+        returns.add(began.elapsed());
         ledger.check(&cluster);
         load.await_grants(GRANTS_BETWEEN);
     }
     let checked = load.finish();
-    measured(&format!("kill the leader: kill to next grant {times}; {checked:?}"));
+    measured(&format!(
+        "kill the leader: kill to next grant {times}; kill to all ready {returns}; {checked:?}"
+    ));
 }
 
 fn load(cluster: &Cluster) -> Load {

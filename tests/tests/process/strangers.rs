@@ -110,3 +110,20 @@ fn a_node_with_another_secret_stays_outside_and_the_others_serve() {
     let status = stranger.status().unwrap();
     assert_eq!(status["locks"]["active_locks"].get("l"), None, "{status}");
 }
+
+#[test]
+fn silent_strangers_on_every_peer_port_do_not_keep_a_node_from_coming_back() {
+    /// More than a node keeps unproven at a time.
+    const STRANGERS: usize = 200;
+    let _turn = turns::together();
+    let mut cluster = Cluster::start();
+    let follower = cluster.follower();
+    cluster.nodes[follower].kill();
+    let peers = cluster.nodes.each_ref().map(|node| node.peer);
+    cluster.nodes[follower].start();
+    until("the node's peer port is open", || TcpStream::connect(peers[follower]).ok());
+    let connect = |at: usize| TcpStream::connect(peers[at % NODES]).unwrap();
+    let strangers: Vec<_> = (0..STRANGERS * NODES).map(connect).collect();
+    cluster.await_ready();
+    drop(strangers);
+}
