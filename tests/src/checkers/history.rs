@@ -185,3 +185,64 @@ impl History {
         self.records.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dsync_core::locks::Mode;
+
+    use super::*;
+
+    const X: Mode = Mode::Exclusive;
+
+    /// Calls and answers in this order; `None` for an answer leaves the call open.
+    fn history(calls: &[(u64, LockOp, Option<LockRet>)]) -> Histories {
+        let mut histories = Histories::default();
+        let at = histories.current(0);
+        for (number, (thread, op, ret)) in calls.iter().enumerate() {
+            let id = histories.invoked(at, *thread, op.clone());
+            match ret {
+                Some(ret) => histories.returned(id, ret.clone(), Index(number as u64)),
+                None => histories.timed_out(id),
+            }
+        }
+        histories
+    }
+
+    fn both_agree(histories: &Histories) -> bool {
+        let history = &histories.histories[0];
+        let found = is_linearizable(&history.records);
+        assert_eq!(found, history.passes_stateright());
+        assert_eq!(found, histories.check().1.is_ok());
+        found
+    }
+
+    fn granted(token: u64) -> Option<LockRet> {
+        Some(LockRet::Granted { token })
+    }
+
+    #[test]
+    fn a_stale_read_is_not_linearizable() {
+        let taken = (1, LockOp::Acquire(1, X), granted(5));
+        let read = |view: Vec<(u32, Mode, u64)>| (2, LockOp::Read, Some(LockRet::View(view)));
+        assert!(both_agree(&history(&[taken.clone(), read(vec![(1, X, 5)])])));
+        assert!(!both_agree(&history(&[taken, read(vec![])])));
+    }
+
+    #[test]
+    fn an_open_release_explains_the_next_grant_and_a_certain_failure_does_not() {
+        let taken = (1, LockOp::Acquire(1, X), granted(5));
+        let next = (3, LockOp::Acquire(2, X), granted(6));
+        let open = (2, LockOp::Release(1), None);
+        let failed = (2, LockOp::Release(1), Some(LockRet::Nothing));
+        assert!(both_agree(&history(&[taken.clone(), open, next.clone()])));
+        assert!(!both_agree(&history(&[taken, failed, next])));
+    }
+
+    #[test]
+    fn an_open_operation_takes_effect_at_most_once() {
+        let taken = |token| (1, LockOp::Acquire(1, X), granted(token));
+        let open = (2, LockOp::Release(1), None);
+        let other = |owner, token| (3, LockOp::Acquire(owner, X), granted(token));
+        assert!(!both_agree(&history(&[taken(5), open, other(2, 6), other(3, 7)])));
+    }
+}

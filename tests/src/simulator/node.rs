@@ -70,11 +70,6 @@ impl Node {
         self.standing == Standing::Member && self.is_up() && !self.paused
     }
 
-    /// True for one whose disk still counts.
-    pub(crate) fn may_live(&self) -> bool {
-        matches!(self.standing, Standing::Member | Standing::SetBack)
-    }
-
     /// Starts a process from what the disk holds.
     pub(crate) fn start(&mut self, shared: &mut Shared) {
         if self.is_up() || matches!(self.standing, Standing::Refused(_)) {
