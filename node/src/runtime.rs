@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::NodeConfig;
 use crate::consensus::Stopped;
+use crate::descriptors;
 use crate::health::Health;
 use crate::http::{RequestLimits, Server, ServerSettings, Site, admin_router, client_router};
 use crate::member::{Member, MemberConfig, random};
@@ -40,7 +41,7 @@ pub async fn run(config: NodeConfig) -> Result<()> {
     let (metrics, health) = (Metrics::new(), Health::new());
     let member = Member::start(member_config(&config)?, peer, &metrics, &health)?;
     let site = Site::new(member.handle.clone(), metrics, health.clone(), RequestLimits::default());
-    let servers = start_servers(client, admin, &site)?;
+    let servers = start_servers(client, admin, &site, descriptors::raise_limit())?;
     health.set_started();
     tracing::info!(client = %config.listen_client, peer = %config.listen_peer,
         admin = %config.listen_admin, "ports are open");
@@ -126,9 +127,16 @@ fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
     })
 }
 
-fn start_servers(client: TcpListener, admin: TcpListener, site: &Site) -> Result<Vec<Server>> {
+fn start_servers(
+    client: TcpListener,
+    admin: TcpListener,
+    site: &Site,
+    descriptors: u64,
+) -> Result<Vec<Server>> {
     let serve = |listener, router, port| {
-        let settings = ServerSettings { port, ..ServerSettings::default() };
+        let defaults = ServerSettings::default();
+        let connections_max = descriptors::connections(defaults.connections_max, descriptors);
+        let settings = ServerSettings { port, connections_max, ..defaults };
         Server::start(listener, router, settings, site.metrics.http.clone())
     };
     // The client port first: it closes first.
