@@ -21,6 +21,7 @@ use crate::member::{Member, MemberConfig, random};
 use crate::metrics::Metrics;
 use crate::peers::{PeerLimits, SecretSource, Secrets, SystemResolver};
 use crate::storage::LogOptions;
+use crate::telemetry;
 
 /// A node that is asked to stop gives its clients and its successor this long.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -40,6 +41,7 @@ pub async fn run(config: NodeConfig) -> Result<()> {
     let admin = listen("--listen-admin", config.listen_admin)?;
     let (metrics, health) = (Metrics::new(), Health::new());
     let member = Member::start(member_config(&config)?, peer, &metrics, &health)?;
+    telemetry::identify(member.handle.status().node_id);
     let site = Site::new(member.handle.clone(), metrics, health.clone(), RequestLimits::default());
     let servers = start_servers(client, admin, &site, descriptors::raise_limit())?;
     health.set_started();
