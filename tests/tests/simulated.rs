@@ -69,7 +69,6 @@ fn fresh_seeds() {
 
 /// The leader refilled the disk by a snapshot before the next heartbeat could ask for its end.
 #[test]
-#[ignore = "open: the conflict that gives the disk away is not acted on"]
 fn a_disk_that_was_set_back_is_refused_before_it_is_refilled() {
     assert_clean(1_000_798);
 }

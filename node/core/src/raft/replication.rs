@@ -134,12 +134,20 @@ impl Raft {
     /// to another probe, is known by its `prev` and ignored.
     fn conflicted(&mut self, from: NodeId, prev: Index, hint: Position) {
         let agree = self.log.last_possible_match(hint).index;
+        let now = self.now;
         let Some(progress) = self.progress_of(from) else { return };
         let stale = prev <= progress.matched
             || (matches!(progress.pace, Pace::Probe { .. }) && prev != progress.next.prev())
             || matches!(progress.pace, Pace::Snapshot { .. });
-        if !stale {
-            progress.probe_from(agree.min(prev.prev()).next());
+        if stale {
+            return;
+        }
+        progress.probe_from(agree.min(prev.prev()).next());
+        if hint.index < progress.matched {
+            // It acknowledged more than it says it has: a late answer, or a disk that was set back.
+            // Nothing is sent for a while, so that the next heartbeat can tell before an append or a
+            // snapshot has filled the gap and hidden it.
+            progress.pace = Pace::Probe { sent_at: Some(now) };
         }
     }
 
