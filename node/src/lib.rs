@@ -5,6 +5,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod consensus;
+#[cfg(not(feature = "simulated"))]
+mod descriptors;
 pub mod handle;
 pub mod health;
 pub mod http;

@@ -14,12 +14,14 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::NodeConfig;
 use crate::consensus::Stopped;
+use crate::descriptors;
 use crate::health::Health;
 use crate::http::{RequestLimits, Server, ServerSettings, Site, admin_router, client_router};
 use crate::member::{Member, MemberConfig, random};
 use crate::metrics::Metrics;
 use crate::peers::{PeerLimits, SecretSource, Secrets, SystemResolver};
 use crate::storage::LogOptions;
+use crate::telemetry;
 
 /// A node that is asked to stop gives its clients and its successor this long.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -39,8 +41,9 @@ pub async fn run(config: NodeConfig) -> Result<()> {
     let admin = listen("--listen-admin", config.listen_admin)?;
     let (metrics, health) = (Metrics::new(), Health::new());
     let member = Member::start(member_config(&config)?, peer, &metrics, &health)?;
+    telemetry::identify(member.handle.status().node_id);
     let site = Site::new(member.handle.clone(), metrics, health.clone(), RequestLimits::default());
-    let servers = start_servers(client, admin, &site)?;
+    let servers = start_servers(client, admin, &site, descriptors::raise_limit())?;
     health.set_started();
     tracing::info!(client = %config.listen_client, peer = %config.listen_peer,
         admin = %config.listen_admin, "ports are open");
@@ -126,9 +129,16 @@ fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
     })
 }
 
-fn start_servers(client: TcpListener, admin: TcpListener, site: &Site) -> Result<Vec<Server>> {
+fn start_servers(
+    client: TcpListener,
+    admin: TcpListener,
+    site: &Site,
+    descriptors: u64,
+) -> Result<Vec<Server>> {
     let serve = |listener, router, port| {
-        let settings = ServerSettings { port, ..ServerSettings::default() };
+        let defaults = ServerSettings::default();
+        let connections_max = descriptors::connections(defaults.connections_max, descriptors);
+        let settings = ServerSettings { port, connections_max, ..defaults };
         Server::start(listener, router, settings, site.metrics.http.clone())
     };
     // The client port first: it closes first.

@@ -36,7 +36,7 @@ pub fn start(config: &LogConfig, name: &NodeName) -> anyhow::Result<()> {
     };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(&config.filter)?)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Forgiving(std::io::stderr()))
         .with_ansi(colour)
         .event_format(line)
         .try_init()
@@ -53,6 +53,22 @@ fn is_json(format: LogFormat, terminal: bool) -> bool {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
+    }
+}
+
+/// Standard error, whose failures are nobody's business: a line that cannot be written (full disk,
+/// closed pipe) would otherwise be reported to the same place, by a macro that panics.
+struct Forgiving(std::io::Stderr);
+
+impl std::io::Write for Forgiving {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = self.0.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
     }
 }
 

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use dsync_tests::simulator::{Options, Run, simulate};
+use std::collections::BTreeSet;
+
+use dsync_tests::simulator::{Options, Report, Run, simulate};
 
 /// Fresh seeds for every run of the suite; the first is printed.
 const FRESH_BY_DEFAULT: u64 = 200;
@@ -40,12 +42,36 @@ fn different_seeds_are_different_runs() {
     assert_ne!(Run::new(1).run().hash, Run::new(2).run().hash);
 }
 
+/// A storm that never reaches the rare events would prove nothing about them.
+#[test]
+fn two_hundred_seeds_reach_every_rare_event() {
+    let reports: Vec<_> = (0..200).map(|seed| Run::new(seed).run()).collect();
+    let sum = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
+    assert!(sum(|report| report.events[0]) > 50, "snapshots are installed");
+    assert!(sum(|report| report.events[1]) > 10, "disks are wiped");
+    assert!(sum(|report| report.events[2]) > 0, "disks are set back");
+    assert!(sum(|report| report.events[3]) > 10, "the lead is handed over");
+    assert!(sum(|report| report.answers[1]) > 1_000, "locks are granted");
+    assert!(sum(|report| report.answers[2]) > 1_000, "operations fail or time out");
+    assert!(sum(|report| report.histories[2] as u64) > 50, "histories need a search");
+    assert!(sum(|report| report.histories[3] as u64) > 50, "histories are judged by stateright");
+    let sizes: BTreeSet<usize> = reports.iter().map(|report| report.nodes).collect();
+    assert_eq!(sizes, BTreeSet::from([1, 3, 5]));
+}
+
 #[test]
 fn fresh_seeds() {
     let count = number_from("DSYNC_SIM_SEEDS").unwrap_or(FRESH_BY_DEFAULT);
     let base = number_from("DSYNC_SIM_BASE");
     let failures = simulate(Options { seed: None, count, base });
     assert!(failures.is_empty(), "failing seeds: {failures:?}");
+}
+
+/// The leader refilled the disk by a snapshot before the next heartbeat could ask for its end.
+#[test]
+#[ignore = "open: the conflict that gives the disk away is not acted on"]
+fn a_disk_that_was_set_back_is_refused_before_it_is_refilled() {
+    assert_clean(1_000_798);
 }
 
 /// `cargo xtask sim SEED`.

@@ -7,6 +7,9 @@
 //! Reading order: [`types`], then [`raft`] (its essay first), [`locks`], [`machine`].
 
 pub mod contract;
+#[cfg(test)]
+#[path = "../testing/golden.rs"]
+mod golden;
 pub mod locks;
 pub mod machine;
 pub mod proposer;

@@ -8,9 +8,9 @@
 //! `UPDATE_GOLDEN=1` adds lines for *new* names only. A published name whose bytes have changed fails
 //! even then: make a new variant. (Before a first release, delete the line by hand and say why.)
 
+use crate::golden as fs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;

@@ -13,6 +13,8 @@ use crate::{runtime, telemetry};
 
 /// How long a node whose parent has gone may take to hand over and stop.
 const ORPHAN_GRACE: Duration = Duration::from_secs(5);
+/// How long a node that has stopped waits for blocking calls that have begun.
+const LEFTOVER_LIMIT: Duration = Duration::from_secs(1);
 /// Exit code of a node that did not stop within that time.
 const ORPHAN_EXIT_CODE: i32 = 1;
 
@@ -43,8 +45,11 @@ pub fn run(command: NodeCommand) -> anyhow::Result<ExitCode> {
     if config.exit_with_parent {
         thread::Builder::new().name("parent-watch".into()).spawn(end_with_parent)?;
     }
-    super::runtime()?.block_on(runtime::run(config))?;
-    Ok(ExitCode::SUCCESS)
+    let tasks = super::runtime()?;
+    let result = tasks.block_on(runtime::run(config));
+    // A look-up of a name that nobody answers may still be under way: it is not waited for.
+    tasks.shutdown_timeout(LEFTOVER_LIMIT);
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 /// The parent holds the other end of standard input and never writes: the kernel closes it when the

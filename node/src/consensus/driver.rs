@@ -13,6 +13,7 @@
 //! is published, then the waiting request is answered. So a client that reads on the same node
 //! afterwards sees what it did.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +56,9 @@ pub enum Stopped {
     /// The log could not be written or synced; what is in memory must not be acted upon any more.
     #[error("the log failed: {0}")]
     Disk(String),
+    /// A part of the node has ended without a word (a panic, most likely).
+    #[error("{0} has ended unexpectedly")]
+    Lost(&'static str),
     /// A snapshot that the core relies on cannot be read.
     #[error("the snapshot failed: {0}")]
     Snapshot(#[from] SnapshotterError),
@@ -97,6 +101,8 @@ pub struct Driver {
     parts: DriverParts,
     waiters: Waiters,
     reads: Reads,
+    /// Committed, handed out by the core, not applied yet.
+    to_apply: VecDeque<Entry>,
     draining: Option<Draining>,
     ticked_at: Instant,
     last_leader: Option<NodeId>,
@@ -119,6 +125,7 @@ impl Driver {
             parts,
             waiters: Waiters::default(),
             reads: Reads::new(boot),
+            to_apply: VecDeque::new(),
             draining: None,
             ticked_at: Instant::now(),
             last_leader: None,
@@ -163,7 +170,7 @@ impl Driver {
             Event::Peer(event) => self.peer_event(event),
             Event::Request(request) => self.request(request),
             Event::Tick => self.tick(),
-            Event::Closed => self.stop(Stopped::Drained),
+            Event::Lost(part) => self.stop(Stopped::Lost(part)),
         }
     }
 
@@ -248,7 +255,11 @@ impl Driver {
         for expired in self.parts.proposer.expired(now) {
             self.waiters.give_up(expired.sequence, expired.sent, expired.refusal);
         }
-        self.reads.expire(Instant::now());
+        self.reads.tick(Instant::now());
+        if self.draining.is_some() {
+            // Repeated: a hand-over that did not come about is given up after a while.
+            self.step(Input::Transfer { to: None });
+        }
         self.parts.snapshotter.clean(self.parts.raft.status().durable);
         if let Some(founding) = self.parts.founder.proposal(&self.parts.raft) {
             self.step(Input::Found(founding));
@@ -282,8 +293,9 @@ impl Driver {
     fn work(&mut self) -> bool {
         let began = Instant::now();
         while self.stopped.is_none() {
+            self.apply(began);
             let ready = self.parts.raft.ready();
-            if ready.is_empty() {
+            if ready.is_empty() && self.to_apply.is_empty() {
                 return false;
             }
             self.carry_out(ready);
@@ -307,9 +319,7 @@ impl Driver {
                 Err(error) => return self.stop(error.into()),
             }
         }
-        if !ready.apply.is_empty() {
-            self.apply(&ready.apply);
-        }
+        self.to_apply.extend(ready.apply);
         for (id, fresh) in ready.reads {
             self.reads.answered(id, fresh);
         }
@@ -329,41 +339,54 @@ impl Driver {
         }
     }
 
-    /// The machine is another one now: the leader's snapshot.
+    /// The machine is another one now: the leader's snapshot. It contains whatever was still to be
+    /// applied.
     fn restored(&mut self, machine: Machine, index: Index) {
+        self.to_apply.clear();
         self.parts.machine = machine;
         self.publish_machine();
         let next_due = self.parts.machine.next_due();
         self.step(Input::Applied { index, next_due });
     }
 
-    /// Applies committed entries, shows the result, then answers whoever waited for one of them.
-    fn apply(&mut self, entries: &[Entry]) {
-        let began = Instant::now();
+    /// Applies committed entries, at least one and as many as there is time for; shows the result,
+    /// then answers whoever waited for one of them.
+    fn apply(&mut self, began: Instant) {
+        let first = Instant::now();
         let mut answers = Vec::new();
-        for entry in entries {
-            let applied = self.parts.machine.apply(entry);
-            if let Some((origin, outcome)) = applied.answer
-                && let Some((sequence, outcome)) = self.parts.proposer.applied(&origin, outcome)
-            {
-                if outcome == Outcome::DiskRefused {
-                    return self.stop(Fatal::DiskRefused.into());
-                }
-                answers
-                    .push((sequence, Applied { outcome, index: entry.index, stamp: entry.stamp }));
+        let mut applied = 0;
+        let mut last = None;
+        while let Some(entry) = self.to_apply.pop_front() {
+            answers.extend(self.apply_one(&entry));
+            (applied, last) = (applied + 1, Some(entry.index));
+            if self.stopped.is_some() || began.elapsed() >= TICK_AT_LEAST {
+                break;
             }
-            self.parts.snapshotter.checkpoint(entry.index, &self.parts.machine, &self.parts.raft);
         }
+        let Some(index) = last else { return };
         self.publish_machine();
-        self.parts.metrics.raft.applied_entries.inc_by(entries.len() as u64);
-        self.parts.metrics.raft.apply_seconds.observe(began.elapsed().as_secs_f64());
+        self.parts.metrics.raft.applied_entries.inc_by(applied);
+        self.parts.metrics.raft.apply_seconds.observe(first.elapsed().as_secs_f64());
+        let next_due = self.parts.machine.next_due();
+        self.step(Input::Applied { index, next_due });
+        // Before anybody is answered: who looks next shall not see a status older than the locks.
+        self.publish_status();
         for (sequence, applied) in answers {
             self.waiters.answer(sequence, applied);
         }
-        if let Some(last) = entries.last() {
-            let next_due = self.parts.machine.next_due();
-            self.step(Input::Applied { index: last.index, next_due });
+    }
+
+    /// Applies one entry; gives back the answer if it carries an operation of this process.
+    fn apply_one(&mut self, entry: &Entry) -> Option<(u64, Applied)> {
+        let applied = self.parts.machine.apply(entry);
+        self.parts.snapshotter.checkpoint(entry.index, &self.parts.machine, &self.parts.raft);
+        let (origin, outcome) = applied.answer?;
+        let (sequence, outcome) = self.parts.proposer.applied(&origin, outcome)?;
+        if outcome == Outcome::DiskRefused {
+            self.stop(Fatal::DiskRefused.into());
+            return None;
         }
+        Some((sequence, Applied { outcome, index: entry.index, stamp: entry.stamp }))
     }
 
     fn publish_machine(&self) {

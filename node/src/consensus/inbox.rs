@@ -55,8 +55,8 @@ pub(super) enum Event {
     Peer(PeerEvent),
     Request(DriverRequest),
     Tick,
-    /// Nobody can ask for anything any more.
-    Closed,
+    /// A part of the node has ended without a word.
+    Lost(&'static str),
 }
 
 /// The receiving ends.
@@ -79,11 +79,15 @@ impl Inbox {
     pub(super) async fn next(&mut self) -> Event {
         tokio::select! {
             biased;
-            Some(event) = self.disk.recv() => Event::Disk(event),
+            event = self.disk.recv() => event.map_or(Event::Lost("the log writer"), Event::Disk),
             _ = self.ticks.tick() => Event::Tick,
-            Some(event) = self.snapshots.recv() => Event::Snapshot(event),
-            Some(event) = self.peers.recv() => Event::Peer(event),
-            request = self.requests.recv() => request.map_or(Event::Closed, Event::Request),
+            event = self.snapshots.recv() => {
+                event.map_or(Event::Lost("the snapshot worker"), Event::Snapshot)
+            }
+            event = self.peers.recv() => event.map_or(Event::Lost("the peer side"), Event::Peer),
+            request = self.requests.recv() => {
+                request.map_or(Event::Lost("the servers"), Event::Request)
+            }
         }
     }
 

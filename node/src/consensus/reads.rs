@@ -25,14 +25,22 @@ pub(super) struct Reads {
     next_id: u64,
     /// Asked of the core under this number.
     asked: BTreeMap<u64, Waiting>,
-    /// To be asked (again).
+    /// To be asked.
     to_ask: Vec<Waiting>,
+    /// To be asked again at the next tick: the leader that this node believes in may say "not me" as
+    /// fast as it is asked.
+    to_repeat: Vec<Waiting>,
 }
 
 impl Reads {
     /// No reads yet.
     pub(super) fn new(boot: BootId) -> Self {
-        Self { next_id: boot.0 & !0xffff_ffff, asked: BTreeMap::new(), to_ask: Vec::new() }
+        Self {
+            next_id: boot.0 & !0xffff_ffff,
+            asked: BTreeMap::new(),
+            to_ask: Vec::new(),
+            to_repeat: Vec::new(),
+        }
     }
 
     /// A client's read came in.
@@ -66,12 +74,13 @@ impl Reads {
         if fresh {
             let _ = waiting.reply.send(Ok(()));
         } else {
-            self.to_ask.push(waiting);
+            self.to_repeat.push(waiting);
         }
     }
 
-    /// Gives up what is past its deadline.
-    pub(super) fn expire(&mut self, now: Instant) {
+    /// Time passes: gives up what is past its deadline, and repeats what has to be.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.to_ask.append(&mut self.to_repeat);
         let gone: Vec<u64> =
             self.asked.iter().filter(|(_, w)| w.deadline <= now).map(|(id, _)| *id).collect();
         let asked = gone.into_iter().filter_map(|id| self.asked.remove(&id));
@@ -83,6 +92,6 @@ impl Reads {
 
     /// True if nobody waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.asked.is_empty() && self.to_ask.is_empty()
+        self.asked.is_empty() && self.to_ask.is_empty() && self.to_repeat.is_empty()
     }
 }

@@ -28,6 +28,9 @@ pub enum SnapshotterError {
     /// Its content.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// The system has no thread to give.
+    #[error("cannot start the snapshot worker: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
 /// A follower that has asked for a piece within this time still needs the file it comes from.
@@ -69,14 +72,14 @@ impl Snapshotter {
         events: UnboundedSender<SnapshotEvent>,
         every_entries: u64,
         newest: Option<&SnapshotMeta>,
-    ) -> Result<Self, SnapshotError> {
+    ) -> Result<Self, SnapshotterError> {
         let store = SnapshotStore::open(&folder)?;
         let known = newest.map(|meta| (meta.index, meta.clone())).into_iter().collect();
         let worker = Worker { store, events, known, last_read: None };
         Ok(Self {
             folder,
             #[cfg(not(feature = "simulated"))]
-            tasks: worker.spawn(),
+            tasks: worker.spawn()?,
             #[cfg(feature = "simulated")]
             worker: std::sync::Mutex::new(worker),
             every_entries,
@@ -134,9 +137,10 @@ impl Snapshotter {
     }
 
     fn give(&self, task: Task) {
-        // A worker that is gone has said so; the driver is about to stop.
         #[cfg(not(feature = "simulated"))]
-        let _ = self.tasks.send(task);
+        if self.tasks.send(task).is_err() {
+            tracing::error!("the snapshot worker has ended: no snapshots until this node restarts");
+        }
         #[cfg(feature = "simulated")]
         self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner).run(task);
     }
@@ -167,14 +171,14 @@ struct Worker {
 
 impl Worker {
     #[cfg(not(feature = "simulated"))]
-    fn spawn(mut self) -> std::sync::mpsc::Sender<Task> {
+    fn spawn(mut self) -> std::io::Result<std::sync::mpsc::Sender<Task>> {
         let (tasks, to_do) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
+        std::thread::Builder::new().name("snapshotter".into()).spawn(move || {
             while let Ok(task) = to_do.recv() {
                 self.run(task);
             }
-        });
-        tasks
+        })?;
+        Ok(tasks)
     }
 
     fn run(&mut self, task: Task) {
@@ -208,12 +212,12 @@ impl Worker {
         }
     }
 
-    /// The piece asked for, or the first one of the newest snapshot if that file is gone. A piece
-    /// that cannot be read is asked for again by the core after a while.
+    /// The piece asked for; or the first one of the newest snapshot, if nothing has been sent yet or
+    /// that file is gone. A piece that cannot be read is asked for again by the core after a while.
     fn piece(&mut self, read: &SnapshotRead) -> Option<SnapshotEvent> {
         let (meta, offset) = match self.known.get(&read.index) {
-            Some(meta) => (meta.clone(), read.offset),
-            None => (self.known.values().next_back()?.clone(), 0),
+            Some(meta) if read.offset > 0 => (meta.clone(), read.offset),
+            _ => (self.known.values().next_back()?.clone(), 0),
         };
         self.last_read = Some((meta.index, Instant::now()));
         match self.store.read_piece(&meta, offset) {
@@ -239,17 +243,14 @@ impl Worker {
         }
     }
 
-    /// Not while a follower is being sent one of them: it would have to begin again, and on a busy
-    /// cluster never end. The next snapshot brings the next occasion.
+    /// Spares the one that a follower is being sent: it would have to begin again, and on a busy
+    /// cluster never end.
     fn delete_older(&mut self, than: &SnapshotMeta) -> Option<SnapshotEvent> {
-        let sending = self
-            .last_read
-            .is_some_and(|(index, at)| index < than.index && at.elapsed() < SENDING_FOR);
-        if !sending {
-            self.known.retain(|index, _| *index >= than.index);
-            if let Err(error) = self.store.delete_older(than) {
-                tracing::warn!(%error, "cannot delete old snapshots");
-            }
+        let sending = self.last_read.filter(|(_, at)| at.elapsed() < SENDING_FOR);
+        let spared = sending.map(|(index, _)| index);
+        self.known.retain(|index, _| *index >= than.index || Some(*index) == spared);
+        if let Err(error) = self.store.delete_older(than, spared) {
+            tracing::warn!(%error, "cannot delete old snapshots");
         }
         None
     }

@@ -255,7 +255,7 @@ mod tests {
             ),
             (Frame::Introduction(introduction), [&[3], said].concat()),
             (Frame::Farewell(Refusal::NodeIdInUse { node_id: NodeId(5) }), vec![4, 1, 5]),
-            (message(), vec![5, 0, 1, 2, 3, 12]),
+            (message(), vec![5, 0, 1, 2, 3, 13]),
         ];
         for (frame, bytes) in golden {
             assert_eq!(wire::encode(&frame), bytes, "{frame:?}");

@@ -220,13 +220,18 @@ impl SnapshotStore {
         result
     }
 
-    /// Deletes every snapshot older than this one.
+    /// Deletes every snapshot older than this one, but for the one of `spared`.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
-    pub fn delete_older(&self, than: &SnapshotMeta) -> Result<(), SnapshotError> {
+    pub fn delete_older(
+        &self,
+        than: &SnapshotMeta,
+        spared: Option<Index>,
+    ) -> Result<(), SnapshotError> {
         let mut deleted = false;
-        for (index, term) in self.list()?.into_iter().filter(|(index, _)| *index < than.index) {
+        let old = |index: Index| index < than.index && Some(index) != spared;
+        for (index, term) in self.list()?.into_iter().filter(|(index, _)| old(*index)) {
             let path = self.path(index, term);
             fs::remove(&path).map_err(|source| io_error(&path, source))?;
             deleted = true;

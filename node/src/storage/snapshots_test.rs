@@ -118,7 +118,7 @@ fn older_snapshots_and_remains_of_interrupted_writes_are_deleted() {
     for index in [3, 5, 9] {
         store.write(&meta(index), pieces()).unwrap();
     }
-    store.delete_older(&meta(5)).unwrap();
+    store.delete_older(&meta(5), None).unwrap();
     assert!(matches!(store.load(&meta(3)), Err(SnapshotError::Absent { .. })));
     assert_eq!(store.load(&meta(5)).unwrap(), pieces());
     std::fs::write(folder.path().join(TAKEN), "half").unwrap();

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::DSyncCluster;
 
+#[allow(clippy::needless_pass_by_value)] // every caller has just made it
 fn cluster(spec: Value) -> DSyncCluster {
     named("locks", &spec)
 }
@@ -18,6 +19,7 @@ fn named(name: &str, spec: &Value) -> DSyncCluster {
     .unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value)]
 fn accept(spec: Value) {
     let cluster = cluster(spec);
     assert!(cluster.validate_cel().is_ok(), "{:?}: {:?}", cluster.spec, cluster.validate_cel());

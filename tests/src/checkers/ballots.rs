@@ -80,3 +80,33 @@ impl Ballots {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vote(from: u64, to: u64) -> Envelope {
+        let message = Message::VoteReply { ballot: Ballot::Vote, granted: true };
+        Envelope { from: NodeId(from), to: NodeId(to), term: Term(3), message }
+    }
+
+    #[test]
+    fn a_second_vote_and_a_vote_that_is_not_on_disk_are_refused() {
+        let mut disk = Image::empty(NodeId(1));
+        let mut ballots = Ballots::default();
+        assert_eq!(
+            ballots.sent(&vote(1, 2), &disk).unwrap_err().rule,
+            "a vote is on disk before it leaves"
+        );
+        disk.hard_state.term = Term(4);
+        assert_eq!(ballots.sent(&vote(1, 7), &disk).unwrap_err().rule, "one vote a term");
+    }
+
+    #[test]
+    fn a_second_leader_of_a_term_is_refused() {
+        let mut ballots = Ballots::default();
+        assert!(ballots.leads(Term(3), NodeId(1)).is_ok());
+        assert!(ballots.leads(Term(4), NodeId(2)).is_ok());
+        assert!(ballots.leads(Term(3), NodeId(2)).is_err());
+    }
+}

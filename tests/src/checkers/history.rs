@@ -9,10 +9,12 @@
 //! Most histories are settled by a witness: the order of the log positions at which the operations
 //! were answered. If that order respects real time and the model accepts it, it *is* a linearization,
 //! whoever proposed it. All others are searched (`search.rs`). A sample also goes through stateright's
-//! tester: an independent judge of both. Not all of them: it remembers nothing while it searches, and a
-//! history with three open operations can take it longer than the universe has.
+//! tester: an independent judge of both. It remembers nothing while it searches and can take longer than
+//! the universe has, so it gets a budget of steps, and its word counts if it comes to an end within it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use dsync_core::types::Index;
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
@@ -27,6 +29,30 @@ const OPERATIONS_MAX: usize = 24;
 const OPEN_MAX: usize = 3;
 /// Every so many-th history with at most one open operation goes through stateright's tester.
 const SAMPLE: usize = 16;
+
+/// Steps that stateright's tester may try for one history.
+const STEPS_MAX: u32 = 20_000;
+
+/// The model, refusing every further step once the budget is spent: then the search ends by itself.
+#[derive(Clone, Debug)]
+struct Budgeted {
+    model: LockModel,
+    spent: Rc<Cell<u32>>,
+}
+
+impl SequentialSpec for Budgeted {
+    type Op = LockOp;
+    type Ret = LockRet;
+
+    fn invoke(&mut self, op: &LockOp) -> LockRet {
+        self.model.invoke(op)
+    }
+
+    fn is_valid_step(&mut self, op: &LockOp, ret: &LockRet) -> bool {
+        self.spent.set(self.spent.get() + 1);
+        self.spent.get() < STEPS_MAX && self.model.is_valid_step(op, ret)
+    }
+}
 
 /// One operation.
 #[derive(Clone, Debug)]
@@ -110,7 +136,9 @@ impl Histories {
             stats.witnessed += usize::from(witnessed);
             let linearizable = witnessed || is_linearizable(&history.records);
             let judged = number.is_multiple_of(SAMPLE) && history.open <= 1;
-            let agrees = !judged || history.passes_stateright() == linearizable;
+            let judgement = if judged { history.judged_by_stateright() } else { None };
+            let judged = judgement.is_some();
+            let agrees = judgement.is_none_or(|passes| passes == linearizable);
             stats.searched += usize::from(!witnessed);
             stats.judged += usize::from(judged);
             let verdict = demand(linearizable && agrees, "histories are linearizable", || {
@@ -152,8 +180,13 @@ impl History {
         })
     }
 
-    fn passes_stateright(&self) -> bool {
-        let mut tester = LinearizabilityTester::new(LockModel::default());
+    /// What stateright's tester says; `None` if its budget was not enough.
+    fn judged_by_stateright(&self) -> Option<bool> {
+        let spent = Rc::new(Cell::new(0));
+        let mut tester = LinearizabilityTester::new(Budgeted {
+            model: LockModel::default(),
+            spent: spent.clone(),
+        });
         let mut events: Vec<(u64, &Record, bool)> = Vec::new();
         for record in &self.records {
             events.push((record.invoked, record, true));
@@ -171,10 +204,11 @@ impl History {
                 Ok(())
             };
             if fed.is_err() {
-                return false;
+                return Some(false);
             }
         }
-        tester.is_consistent()
+        let passes = tester.is_consistent();
+        (spent.get() < STEPS_MAX).then_some(passes)
     }
 
     fn describe(&self) -> String {
@@ -183,5 +217,66 @@ impl History {
             format!("  {invoked:>5} thread {thread}: {op:?} -> {returned:?}")
         };
         self.records.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dsync_core::locks::Mode;
+
+    use super::*;
+
+    const X: Mode = Mode::Exclusive;
+
+    /// Calls and answers in this order; `None` for an answer leaves the call open.
+    fn history(calls: &[(u64, LockOp, Option<LockRet>)]) -> Histories {
+        let mut histories = Histories::default();
+        let at = histories.current(0);
+        for (number, (thread, op, ret)) in calls.iter().enumerate() {
+            let id = histories.invoked(at, *thread, op.clone());
+            match ret {
+                Some(ret) => histories.returned(id, ret.clone(), Index(number as u64)),
+                None => histories.timed_out(id),
+            }
+        }
+        histories
+    }
+
+    fn both_agree(histories: &Histories) -> bool {
+        let history = &histories.histories[0];
+        let found = is_linearizable(&history.records);
+        assert_eq!(Some(found), history.judged_by_stateright());
+        assert_eq!(found, histories.check().1.is_ok());
+        found
+    }
+
+    fn granted(token: u64) -> Option<LockRet> {
+        Some(LockRet::Granted { token })
+    }
+
+    #[test]
+    fn a_stale_read_is_not_linearizable() {
+        let taken = (1, LockOp::Acquire(1, X), granted(5));
+        let read = |view: Vec<(u32, Mode, u64)>| (2, LockOp::Read, Some(LockRet::View(view)));
+        assert!(both_agree(&history(&[taken.clone(), read(vec![(1, X, 5)])])));
+        assert!(!both_agree(&history(&[taken, read(vec![])])));
+    }
+
+    #[test]
+    fn an_open_release_explains_the_next_grant_and_a_certain_failure_does_not() {
+        let taken = (1, LockOp::Acquire(1, X), granted(5));
+        let next = (3, LockOp::Acquire(2, X), granted(6));
+        let open = (2, LockOp::Release(1), None);
+        let failed = (2, LockOp::Release(1), Some(LockRet::Nothing));
+        assert!(both_agree(&history(&[taken.clone(), open, next.clone()])));
+        assert!(!both_agree(&history(&[taken, failed, next])));
+    }
+
+    #[test]
+    fn an_open_operation_takes_effect_at_most_once() {
+        let taken = |token| (1, LockOp::Acquire(1, X), granted(token));
+        let open = (2, LockOp::Release(1), None);
+        let other = |owner, token| (3, LockOp::Acquire(owner, X), granted(token));
+        assert!(!both_agree(&history(&[taken(5), open, other(2, 6), other(3, 7)])));
     }
 }

@@ -62,3 +62,32 @@ impl Leases {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant(0).plus_ms(ms)
+    }
+
+    #[test]
+    fn two_exclusive_beliefs_that_overlap_are_refused() {
+        let mut leases = Leases::default();
+        assert!(leases.believes(at(0), "x", "a", Mode::Exclusive, at(100)).is_ok());
+        assert!(leases.believes(at(99), "x", "b", Mode::Exclusive, at(200)).is_err());
+        assert!(leases.believes(at(99), "y", "b", Mode::Exclusive, at(200)).is_ok());
+        assert!(leases.believes(at(100), "x", "b", Mode::Exclusive, at(200)).is_ok());
+    }
+
+    #[test]
+    fn readers_may_believe_together_and_a_release_ends_a_belief() {
+        let mut leases = Leases::default();
+        assert!(leases.believes(at(0), "x", "a", Mode::Shared, at(100)).is_ok());
+        assert!(leases.believes(at(1), "x", "b", Mode::Shared, at(100)).is_ok());
+        assert!(leases.believes(at(2), "x", "c", Mode::Exclusive, at(100)).is_err());
+        leases.gives_up("x", "a");
+        leases.gives_up("x", "b");
+        assert!(leases.believes(at(3), "x", "c", Mode::Exclusive, at(100)).is_ok());
+    }
+}

@@ -107,7 +107,8 @@ impl Logs {
         })
     }
 
-    fn term_committed(&self, index: Index) -> Option<Term> {
+    /// Term of a committed entry.
+    pub(crate) fn term_committed(&self, index: Index) -> Option<Term> {
         let at = usize::try_from(index.0.checked_sub(1)?).ok()?;
         self.committed.get(at).copied()
     }

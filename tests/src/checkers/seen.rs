@@ -35,11 +35,11 @@ impl Seen {
             && status.commit <= status.last
             && status.durable <= status.last
             && status.log_start <= status.commit.next();
-        demand(in_order, "cursors stand in order", || format!("{status:?}"))?;
+        let in_order = demand(in_order, "cursors stand in order", || format!("{status:?}"));
         self.term = status.term;
         self.commit = status.commit;
         self.applied = status.applied;
         self.leads = status.role == RoleKind::Leader;
-        Ok(())
+        in_order
     }
 }

@@ -39,7 +39,6 @@ struct Call {
 /// One client.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    number: usize,
     clock: Clock,
     /// 0: recorded, without leases.
     ttl_ms: u64,
@@ -73,7 +72,6 @@ impl Clients {
         let number = self.all.len();
         let clock = Clock::new(shared.rng.below(1 << 40), shared.rng.below(1_001));
         self.all.push(Client {
-            number,
             clock,
             ttl_ms,
             goal: Goal::Rest,
@@ -97,11 +95,6 @@ impl Clients {
         for client in &mut self.all {
             client.stopping = true;
         }
-    }
-
-    /// True if every client has finished.
-    pub(crate) fn are_done(&self) -> bool {
-        self.all.iter().all(|client| client.stopping && client.goal == Goal::Rest)
     }
 
     fn new_thread(&mut self, number: usize) {
@@ -182,7 +175,7 @@ impl Clients {
         }
         client.call = Some(Call { op, sent_at: shared.now, record });
         let slot = client.only_at.unwrap_or_else(|| shared.rng.index(shared.plan.nodes));
-        let ask = client.ask();
+        let ask = Box::new(client.ask());
         let arrives = shared.now.plus_us(shared.client_latency_us());
         let event = ProcessEvent::Asked { client: number, op, ask };
         shared.ask_node(arrives, slot, event);
@@ -222,7 +215,7 @@ impl Clients {
             }
             Answer::View(_) => self.finish_look(number, shared),
             Answer::Outcome(Outcome::Acquire(outcome)) => {
-                self.asked(number, &call, outcome, shared);
+                self.asked(number, &call, &outcome, shared);
             }
             Answer::Outcome(Outcome::Release(outcome)) => self.left(number, outcome, shared),
             Answer::Outcome(other) => {
@@ -248,10 +241,10 @@ impl Clients {
     }
 
     /// The answer to an acquire.
-    fn asked(&mut self, number: usize, call: &Call, outcome: AcquireOutcome, shared: &mut Shared) {
+    fn asked(&mut self, number: usize, call: &Call, outcome: &AcquireOutcome, shared: &mut Shared) {
         match outcome {
             AcquireOutcome::Granted { remaining_ms, .. } => {
-                self.granted(number, call, remaining_ms, shared);
+                self.granted(number, call, *remaining_ms, shared);
             }
             AcquireOutcome::Waiting { .. } => {
                 let client = &mut self.all[number];

@@ -74,11 +74,6 @@ impl Image {
         self.entry(index).map(|entry| entry.term)
     }
 
-    /// True if `newer` holds everything that this copy does.
-    pub(crate) fn is_prefix_of(&self, newer: &Self) -> bool {
-        self.entries.back().is_none_or(|last| newer.holds(last.index, last.term))
-    }
-
     /// The newest snapshot that a record names.
     pub(crate) fn newest_file(&self) -> Option<&SnapshotFile> {
         let meta = self.snapshot.as_ref()?;

@@ -172,11 +172,12 @@ impl World {
             }
             FaultKind::Wipe => self.wipe(slot, length_us),
             FaultKind::CopyDisk => {
-                if self.nodes[slot].standing == Standing::Member {
-                    self.nodes[slot].copy = Some(self.nodes[slot].disk.image.clone());
+                for node in &mut self.nodes {
+                    let member = node.standing == Standing::Member;
+                    node.copy = member.then(|| node.disk.image.clone()).or(node.copy.take());
                 }
             }
-            FaultKind::SetBack => self.set_back(slot),
+            FaultKind::SetBack => self.set_one_back(),
         }
     }
 
@@ -270,15 +271,23 @@ impl World {
         self.shared.queue.push(at, Event::Start { slot });
     }
 
+    fn set_one_back(&mut self) {
+        let can_be_told =
+            |slot: &usize| self.nodes[*slot].copy.is_some() && self.can_tell_a_copy(*slot);
+        if let Some(slot) = (0..self.nodes.len()).find(can_be_told) {
+            self.set_back(slot);
+        }
+    }
+
     /// An old copy of a disk comes back, while a leader sits that knows better, and stays for a while:
     /// nothing else goes wrong until it has had time to say so.
     fn set_back(&mut self, slot: usize) {
-        if self.disks_to_spare() == 0 || !self.can_tell_a_copy(slot) {
+        if self.disks_to_spare() == 0 {
             return;
         }
         let Some(mut copy) = self.nodes[slot].copy.take() else { return };
         let disk = &self.nodes[slot].disk.image;
-        if copy.node_id != disk.node_id || copy.last().0 == 0 || !copy.is_prefix_of(disk) {
+        if copy.node_id != disk.node_id || !self.is_true_prefix(&copy) {
             return;
         }
         let acknowledged = self.nodes[slot].process.as_ref().map(|p| p.raft.status().commit);
@@ -297,6 +306,13 @@ impl World {
         }
         self.quiet_until = self.shared.now.plus_ms(4_000);
         self.shared.queue.push(self.shared.now.plus_ms(5), Event::Start { slot });
+    }
+
+    /// True if the copy's log has not been overwritten since: it only ends early. (One with a tail that
+    /// was replaced can be told by nobody if it is long enough.)
+    fn is_true_prefix(&self, copy: &Image) -> bool {
+        let committed = |index| self.shared.checkers.logs.term_committed(index);
+        copy.entries.back().is_some_and(|last| committed(last.index) == Some(last.term))
     }
 
     /// True while one leader sits that every other node follows, nothing is cut or stopped, and the

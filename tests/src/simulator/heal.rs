@@ -23,12 +23,13 @@ const LEAVES_WITHIN_MS: u64 = 2_000;
 impl World {
     pub(crate) fn heal_and_serve(&mut self) {
         if let Some(slot) = self.impair() {
-            let others = self.members().into_iter().filter(|other| *other != slot).collect();
-            self.serve(others, "the others serve although one node is broken");
+            let mut others = self.members();
+            others.retain(|other| *other != slot);
+            self.serve(&others, "the others serve although one node is broken");
             self.leaves_office(slot);
         }
         self.heal(None);
-        self.serve(self.members(), "a healed cluster serves on every node");
+        self.serve(&self.members(), "a healed cluster serves on every node");
         self.settle();
         self.outsiders_stay_outside();
         self.check_histories();
@@ -128,18 +129,18 @@ impl World {
     }
 
     /// On each of these nodes a client gets a lock and gives it back, in time.
-    fn serve(&mut self, slots: Vec<usize>, rule: &'static str) {
+    fn serve(&mut self, slots: &[usize], rule: &'static str) {
         if self.shared.failure.is_some() {
             return;
         }
         let first = self.clients.all.len();
-        for slot in &slots {
+        for slot in slots {
             self.clients.add(&mut self.shared, 0, Some(*slot));
         }
         let served = |world: &Self| world.clients.all[first..].iter().all(|probe| probe.rounds > 0);
         let in_time = self.wait_for(SERVES_WITHIN_MS, served);
         let what = || {
-            let probes = self.clients.all[first..].iter().zip(&slots);
+            let probes = self.clients.all[first..].iter().zip(slots);
             let silent: Vec<usize> =
                 probes.filter(|(probe, _)| probe.rounds == 0).map(|(_, slot)| *slot).collect();
             format!("no round at nodes {silent:?} of {slots:?}: {}", self.describe())

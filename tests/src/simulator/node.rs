@@ -34,7 +34,7 @@ pub(crate) struct Node {
     pub(crate) name: NodeName,
     pub(crate) clock: Clock,
     pub(crate) disk: Disk,
-    pub(crate) process: Option<Process>,
+    pub(crate) process: Option<Box<Process>>,
     /// Counts processes, so that what belongs to a dead one is dropped.
     pub(crate) generation: u64,
     pub(crate) paused: bool,
@@ -70,11 +70,6 @@ impl Node {
         self.standing == Standing::Member && self.is_up() && !self.paused
     }
 
-    /// True for one whose disk still counts.
-    pub(crate) fn may_live(&self) -> bool {
-        matches!(self.standing, Standing::Member | Standing::SetBack)
-    }
-
     /// Starts a process from what the disk holds.
     pub(crate) fn start(&mut self, shared: &mut Shared) {
         if self.is_up() || matches!(self.standing, Standing::Refused(_)) {
@@ -98,7 +93,8 @@ impl Node {
         };
         let bootstrap = raft.is_empty().then(|| Bootstrap::new(introduction, shared.plan.nodes));
         let count = BootCount(self.disk.image.boots);
-        self.process = Process::start(raft, boot, count, bootstrap, &self.disk.image, shared);
+        let process = Process::start(raft, boot, count, bootstrap, &self.disk.image, shared);
+        self.process = process.map(Box::new);
         let tick_us = shared.rng.below(shared.plan.tick_us);
         self.schedule(shared, tick_us, ProcessEvent::Tick);
     }

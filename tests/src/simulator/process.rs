@@ -141,10 +141,10 @@ impl Process {
                 self.work_one(node, now, shared)?;
             }
             ProcessEvent::FileStored { file, received } => {
-                self.file_stored(node, now, file, received);
+                self.file_stored(node, now, *file, received);
             }
             ProcessEvent::Asked { client, op, ask } => {
-                self.asked(now, Waiting { client, op }, ask, shared);
+                self.asked(now, Waiting { client, op }, *ask, shared);
             }
             ProcessEvent::Unreachable(id) => self.raft.step(now, Input::Unreachable(id)),
             ProcessEvent::Flood { commands, bytes } => self.flood(now, commands, bytes),
@@ -293,6 +293,7 @@ impl Process {
         let us = shared.client_latency_us();
         let at = shared.now.plus_us(us);
         let (Waiting { client, op }, applied) = (waiting, self.machine.applied());
+        let answer = Box::new(answer);
         shared.queue.push(at, Event::Answered { client, op, answer, at: applied });
     }
 
@@ -571,7 +572,7 @@ impl Process {
 fn store_later(node: &Node, file: SnapshotFile, received: bool, shared: &mut Shared) {
     let at = node.sync_end(shared);
     let (slot, generation) = (node.slot, node.generation);
-    let event = ProcessEvent::FileStored { file, received };
+    let event = ProcessEvent::FileStored { file: Box::new(file), received };
     shared.queue.push(at, Event::Process { slot, generation, event });
 }
 

@@ -32,7 +32,7 @@ pub(crate) enum Event {
     /// A client has waited long enough for this operation.
     GiveUp { client: usize, op: u64 },
     /// An answer reaches a client.
-    Answered { client: usize, op: u64, answer: Answer, at: Index },
+    Answered { client: usize, op: u64, answer: Box<Answer>, at: Index },
 }
 
 /// What travels between machines.
@@ -65,14 +65,14 @@ pub(crate) enum ProcessEvent {
     Worked,
     /// A file is synced under its final name: the own machine's, or one that was received.
     FileStored {
-        file: SnapshotFile,
+        file: Box<SnapshotFile>,
         received: bool,
     },
     /// A client's request.
     Asked {
         client: usize,
         op: u64,
-        ask: Ask,
+        ask: Box<Ask>,
     },
     /// A connection broke.
     Unreachable(NodeId),

@@ -18,6 +18,8 @@ pub struct Run {
     pub bug: Option<(Bug, bool)>,
     /// Print every event.
     pub verbose: bool,
+    /// Overlook rules of how the core works; only what it promises counts.
+    pub blind: bool,
 }
 
 /// What came of it.
@@ -76,7 +78,7 @@ impl Run {
     /// A plain run of this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, bug: None, verbose: false }
+        Self { seed, bug: None, verbose: false, blind: false }
     }
 
     /// Runs it. An assertion of the core that fails is a violation like any other.
@@ -84,6 +86,7 @@ impl Run {
     pub fn run(&self) -> Report {
         let (bug, buggy) = self.bug.map_or((None, false), |(bug, buggy)| (Some(bug), buggy));
         let mut world = World::new(self.seed, bug, buggy, self.verbose);
+        world.shared.blind = self.blind;
         if let Err(message) = caught(|| world.run()) {
             world.shared.violation("the core's own assertions hold", 0, message);
         }

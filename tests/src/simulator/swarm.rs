@@ -106,8 +106,8 @@ impl Plan {
     pub(crate) fn draw(rng: &mut Rng, bug: Option<Bug>) -> Self {
         let mut plan = Self {
             nodes: rng.pick(&[1, 3, 3, 3, 3, 5, 5]),
-            chaos_ms: rng.pick(&[4_000, 8_000, 12_000, 20_000, 30_000]),
-            tick_us: rng.between(10, 25) * 1_000,
+            chaos_ms: rng.pick(&[3_000, 6_000, 10_000, 15_000, 25_000]),
+            tick_us: rng.between(12, 30) * 1_000,
             limits: limits(rng),
             settings: settings(rng),
             snapshot_every: rng.pick(&[10, 25, 60, 200, 1_000]),
@@ -239,7 +239,7 @@ fn clients(rng: &mut Rng) -> ClientPlan {
     ClientPlan {
         recorded: rng.pick(&[1, 2, 3, 4]),
         leased: rng.pick(&[0, 1, 2, 3]),
-        think_ms: rng.pick(&[5, 20, 80]),
+        think_ms: rng.pick(&[5, 25, 100]),
         timeout_ms: rng.pick(&[300, 1_000, 3_000]),
         names: rng.pick(&[1, 2]),
         shared_percent: rng.pick(&[0, 30, 60]),

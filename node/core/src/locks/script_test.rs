@@ -13,8 +13,8 @@
 //! > rules lock_waiters_max=2
 //! ```
 
+use crate::golden as fs;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;

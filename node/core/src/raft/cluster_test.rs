@@ -238,3 +238,31 @@ fn a_follower_that_needs_purged_entries_gets_the_snapshot() {
     assert_eq!(cluster.nodes[&follower].status().applied, cluster.nodes[&leader].status().applied);
     assert_eq!(cluster.applied[&follower].last().unwrap(), "y");
 }
+
+#[test]
+fn a_follower_whose_snapshot_is_outdated_on_arrival_gets_the_newest() {
+    let mut cluster = Cluster::found(3);
+    cluster.run(2_000);
+    let (leader, follower) = (cluster.leader(), cluster.other());
+    let grow = |cluster: &mut Cluster| {
+        for _ in 0..10 {
+            cluster.propose(leader, "x");
+            cluster.run(20);
+        }
+        let applied = cluster.nodes[&leader].status().applied;
+        let meta = cluster.nodes[&leader].snapshot_meta(applied).unwrap();
+        // What the leader's shell sends first is the old one, whatever is taken later.
+        cluster.snapshot.get_or_insert(meta.clone());
+        cluster.step(leader, Input::SnapshotTaken(meta.clone()));
+        meta
+    };
+    cluster.cut_off.insert(follower);
+    let old = grow(&mut cluster);
+    let new = grow(&mut cluster);
+    assert!(cluster.nodes[&leader].status().log_start > old.index.next());
+    cluster.cut_off.clear();
+    cluster.run(100);
+    cluster.snapshot = Some(new);
+    cluster.run(1_000);
+    assert_eq!(cluster.nodes[&follower].status().applied, cluster.nodes[&leader].status().applied);
+}

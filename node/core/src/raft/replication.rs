@@ -110,14 +110,22 @@ impl Raft {
         let round = leader.round;
         let log_first = self.log.first();
         progress.match_to(index, round);
-        let caught_up = match &progress.pace {
+        let meets = match progress.pace {
             Pace::Probe { .. } => true,
             Pace::Snapshot { .. } => progress.matched.next() >= log_first,
             Pace::Replicate => false,
         };
-        if caught_up {
-            progress.next = progress.matched.next();
-            progress.pace = Pace::Replicate;
+        match progress.pace {
+            _ if meets => {
+                progress.next = progress.matched.next();
+                progress.pace = Pace::Replicate;
+            }
+            // It has this snapshot, and the log has moved on meanwhile: probing finds that out and
+            // begins the newest one.
+            Pace::Snapshot { index: sent, .. } if progress.matched >= sent => {
+                progress.probe_from(progress.matched.next());
+            }
+            Pace::Probe { .. } | Pace::Snapshot { .. } | Pace::Replicate => {}
         }
         self.advance_commit();
     }
@@ -147,6 +155,7 @@ impl Raft {
     pub(super) fn resend_lost(&mut self) {
         let now = self.now;
         let lost_after_ms = self.options.timing.heartbeat_ms * LOST_AFTER_HEARTBEATS;
+        let election_max_ms = self.options.timing.election_max_ms;
         let Role::Leader(leader) = &mut self.role else { return };
         let mut chunks = Vec::new();
         for (id, progress) in &mut leader.members {
@@ -161,8 +170,10 @@ impl Raft {
                         progress.probe_from(progress.matched.next());
                     }
                 }
+                // Not to a member that is not there: it would only keep an old snapshot alive.
                 Pace::Snapshot { sent_at, .. } => {
-                    if now.since(*sent_at) >= lost_after_ms {
+                    let there = now.since(progress.heard_at) < election_max_ms;
+                    if there && now.since(*sent_at) >= lost_after_ms {
                         *sent_at = now;
                         chunks.push(*id);
                     }

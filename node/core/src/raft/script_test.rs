@@ -12,7 +12,7 @@
 //! The outputs are compared word by word. `UPDATE_GOLDEN=1 cargo test -p dsync-core script` writes them
 //! anew; read the difference before it is committed, it is the review of a change of the protocol.
 
-use std::fs;
+use crate::golden as fs;
 use std::path::PathBuf;
 
 mod cluster;

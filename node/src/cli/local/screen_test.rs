@@ -1,5 +1,7 @@
 //! What a person reads.
 
+#![allow(clippy::cast_possible_truncation)]
+
 use std::path::PathBuf;
 
 use super::super::NodePorts;

@@ -1,0 +1,54 @@
+//! File descriptors: the one resource that strangers can use up by connecting.
+//!
+//! A node that has none left can make no log segment and no snapshot and accept no peer. So the limit
+//! is raised as far as the system lets it, and connections together get at most half of it.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Assumed where the system names no limit.
+const UNLIMITED: u64 = 1 << 20;
+
+/// Raises the soft limit to the hard one; gives back what is in force now.
+pub(crate) fn raise_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum.unwrap_or(UNLIMITED),
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files cannot be raised");
+            limit.current.unwrap_or(UNLIMITED)
+        }
+    }
+}
+
+/// How many connections one of the two HTTP ports may hold.
+pub(crate) fn connections(wanted: u32, limit: u64) -> u32 {
+    let share = u32::try_from(limit / 4).unwrap_or(u32::MAX);
+    let allowed = wanted.min(share);
+    if allowed < wanted {
+        tracing::warn!(
+            allowed,
+            wanted,
+            "fewer connections than usual: the limit of open files is low"
+        );
+    }
+    allowed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ports_together_leave_half_of_the_descriptors_to_the_log_and_the_peers() {
+        assert_eq!(connections(10_000, 1_024), 256);
+        assert_eq!(connections(10_000, 1 << 20), 10_000);
+    }
+
+    #[test]
+    fn the_limit_is_raised_as_far_as_the_system_lets_it() {
+        let limit = raise_limit();
+        assert_eq!(getrlimit(Resource::Nofile).current, getrlimit(Resource::Nofile).maximum);
+        assert!(limit >= 256);
+    }
+}
