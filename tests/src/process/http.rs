@@ -103,7 +103,7 @@ impl HttpClient {
         body: &[u8],
     ) -> Result<Response, Failure> {
         let deadline = Instant::now() + self.timeout;
-        let mut connection = match self.connection.take() {
+        let mut connection = match self.connection.take().filter(is_open) {
             Some(connection) => connection,
             None => BufReader::new(self.connect().map_err(Failure::NotSent)?),
         };
@@ -134,6 +134,19 @@ impl HttpClient {
         head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
         [head.as_bytes(), body].concat()
     }
+}
+
+/// False if the node has closed the connection since the last answer, as one that stops does. (It may
+/// do so a moment after this look too.)
+fn is_open(connection: &BufReader<TcpStream>) -> bool {
+    let stream = connection.get_ref();
+    let look = || {
+        stream.set_nonblocking(true)?;
+        let seen = stream.peek(&mut [0]);
+        stream.set_nonblocking(false)?;
+        seen
+    };
+    matches!(look(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// One whole answer, for those who write their request by hand.

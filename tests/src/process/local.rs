@@ -11,6 +11,9 @@ use rustix::process::Signal;
 use super::until::until;
 use super::{ports, process_table, program};
 
+/// `dsync local` prefers peer and admin ports that are 10 and 20 above the client's.
+const OTHER_PORTS: u16 = 25;
+
 /// A `dsync local` and its three nodes. They end with it.
 #[derive(Debug)]
 pub struct Local {
@@ -43,10 +46,13 @@ impl Local {
         Self { client_ports, screen, child: Some(child) }
     }
 
-    /// Three ports that nobody listens on.
+    /// Three ports that nobody listens on, with room behind them for the nodes' other ports: a port
+    /// that another test took while its node is down would keep that from coming back.
     #[must_use]
     pub fn free_ports() -> [u16; 3] {
-        [(); 3].map(|()| ports::free().port())
+        let ports = [(); 3].map(|()| ports::free().port());
+        while ports::free().port().abs_diff(ports[2]) < OTHER_PORTS {}
+        ports
     }
 
     /// What it has shown so far.

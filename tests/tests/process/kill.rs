@@ -70,7 +70,7 @@ fn a_leader_that_is_asked_to_stop_hands_over_first() {
     let mut cluster = Cluster::start();
     let load = load(&cluster);
     let mut ledger = Ledger::default();
-    let mut times = Percentiles::default();
+    let (mut times, mut ends) = (Percentiles::default(), Percentiles::default());
     for stop in 0..10 {
         ledger.turn(&cluster, stop);
         let leader = cluster.leader();
@@ -78,16 +78,22 @@ fn a_leader_that_is_asked_to_stop_hands_over_first() {
         others.remove(leader);
         let began = Instant::now();
         cluster.nodes[leader].signal(Signal::TERM);
-        times.add(next_grant(&format!("stop-{stop}"), &others, began));
         let status = cluster.nodes[leader].wait();
         assert!(status.success(), "{status}");
+        ends.add(began.elapsed());
+        let began = Instant::now();
+        times.add(next_grant(&format!("stop-{stop}"), &others, began));
         cluster.nodes[leader].start();
         cluster.await_ready();
         ledger.check(&cluster);
         load.await_grants(GRANTS_BETWEEN);
     }
     let checked = load.finish();
-    measured(&format!("stop the leader: word to next grant {times}; {checked:?}"));
+    // A request may be on its way into a connection while that is being closed; no others are lost.
+    assert!(checked.open <= 2, "requests were left without an answer: {checked:?}");
+    measured(&format!(
+        "stop the leader: word to its end {ends}; its end to next grant {times}; {checked:?}"
+    ));
 }
 
 fn kill_the_leader(kills: usize) {
