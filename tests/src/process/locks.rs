@@ -93,6 +93,10 @@ pub enum Trouble {
 #[derive(Debug)]
 pub struct LockClient(HttpClient);
 
+fn is_other_mode(answer: &Value) -> bool {
+    matches!(answer["code"].as_str(), Some("upgrade_not_supported" | "waits_in_other_mode"))
+}
+
 impl LockClient {
     /// A client that waits for an answer for `timeout`.
     #[must_use]
@@ -113,6 +117,9 @@ impl LockClient {
         match (&answer["success"], answer["token"].as_u64()) {
             (Value::Bool(true), Some(token)) => Ok(Answer::Granted { token }),
             (Value::Bool(false), None) if said(&answer, "wait list") => Ok(Answer::Waiting),
+            // An earlier request of this owner, given up by its client, took effect after all, in the
+            // other mode. This one changed nothing.
+            (Value::Bool(false), None) if is_other_mode(&answer) => Err(Trouble::Nothing),
             _ => panic!("not an answer to an acquire of {lock} by {owner}: {answer}"),
         }
     }
