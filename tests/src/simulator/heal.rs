@@ -48,13 +48,13 @@ impl World {
         self.shared.plan.disk.jitter_us = self.shared.plan.disk.jitter_us.min(1_000);
         self.topple_us = None;
         for slot in (0..self.nodes.len()).filter(|slot| Some(*slot) != off) {
+            // What waits for a disk that hung until just now would wait on: the machine is restarted.
+            let stalled = self.nodes[slot].disk.stalled_until > self.shared.now;
             self.nodes[slot].disk.stalled_until = Instant(0);
             if self.nodes[slot].paused {
                 self.nodes[slot].resume(&mut self.shared);
             }
-            // A sync that hung until just now is over: the machine is replaced.
-            let hung = self.nodes[slot].disk.hangs();
-            if hung {
+            if stalled || self.nodes[slot].disk.hangs() {
                 self.crash(slot, 0);
             }
             self.nodes[slot].start(&mut self.shared);
