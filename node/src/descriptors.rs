@@ -5,6 +5,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+/// Far above what probes and scrapers need.
+const ADMIN_CONNECTIONS_MAX: u32 = 256;
 /// Assumed where the system names no limit.
 const UNLIMITED: u64 = 1 << 20;
 
@@ -41,8 +43,9 @@ mod tests {
 
     #[test]
     fn both_ports_together_leave_half_of_the_descriptors_to_the_log_and_the_peers() {
-        assert_eq!(connections(10_000, 1_024), 256);
-        assert_eq!(connections(10_000, 1 << 20), 10_000);
+        assert_eq!((client_connections(10_000, 1_024), admin_connections(1_024)), (384, 128));
+        assert_eq!((client_connections(10_000, 20_000), admin_connections(20_000)), (9_744, 256));
+        assert_eq!(client_connections(10_000, 1 << 20), 10_000);
     }
 
     #[test]

@@ -135,16 +135,17 @@ fn start_servers(
     site: &Site,
     descriptors: u64,
 ) -> Result<Vec<Server>> {
-    let serve = |listener, router, port| {
-        let defaults = ServerSettings::default();
-        let connections_max = descriptors::connections(defaults.connections_max, descriptors);
-        let settings = ServerSettings { port, connections_max, ..defaults };
+    let client_max =
+        descriptors::client_connections(ServerSettings::default().connections_max, descriptors);
+    let admin_max = descriptors::admin_connections(descriptors);
+    let serve = |listener, router, port, connections_max| {
+        let settings = ServerSettings { port, connections_max, ..ServerSettings::default() };
         Server::start(listener, router, settings, site.metrics.http.clone())
     };
     // The client port first: it closes first.
     Ok(vec![
-        serve(client, client_router(site.clone()), "client")?,
-        serve(admin, admin_router(site.clone()), "admin")?,
+        serve(client, client_router(site.clone()), "client", client_max)?,
+        serve(admin, admin_router(site.clone()), "admin", admin_max)?,
     ])
 }
 
