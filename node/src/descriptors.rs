@@ -23,18 +23,19 @@ pub(crate) fn raise_limit() -> u64 {
     }
 }
 
-/// How many connections one of the two HTTP ports may hold.
-pub(crate) fn connections(wanted: u32, limit: u64) -> u32 {
-    let share = u32::try_from(limit / 4).unwrap_or(u32::MAX);
-    let allowed = wanted.min(share);
+/// How many connections the client port may hold: nearly half of the descriptors at most.
+pub(crate) fn client_connections(wanted: u32, limit: u64) -> u32 {
+    let share = limit / 2 - u64::from(admin_connections(limit));
+    let allowed = wanted.min(u32::try_from(share).unwrap_or(u32::MAX));
     if allowed < wanted {
-        tracing::warn!(
-            allowed,
-            wanted,
-            "fewer connections than usual: the limit of open files is low"
-        );
+        tracing::warn!(allowed, wanted, "few connections: the limit of open files is low");
     }
     allowed
+}
+
+/// How many the admin port may hold: it is for probes and scrapers.
+pub(crate) fn admin_connections(limit: u64) -> u32 {
+    u32::try_from(limit / 8).unwrap_or(u32::MAX).min(ADMIN_CONNECTIONS_MAX)
 }
 
 #[cfg(test)]
