@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 /// True while the process runs; one that has ended and was not waited for does not.
 #[must_use]
@@ -26,16 +26,25 @@ pub fn resident_bytes(pid: u32) -> u64 {
     kib.parse::<u64>().expect("a number of KiB") * 1024
 }
 
-/// How many files, sockets included, this process and those that it starts may have open.
+/// How many files, sockets included, a process may have open.
 ///
 /// # Panics
-/// If the system does not say.
+/// If there is no such process.
 #[must_use]
-pub fn open_files_max() -> usize {
-    let limits = fs::read_to_string("/proc/self/limits").expect("this process has limits");
+pub fn open_files_max(pid: u32) -> usize {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("the process runs");
     let line = limits.lines().find(|line| line.starts_with("Max open files"));
     let soft = line.and_then(|line| line.split_whitespace().nth(3)).expect("a soft limit");
     soft.parse().unwrap_or(usize::MAX)
+}
+
+/// Lets this process have as many files open as the system allows it, and says how many those are.
+#[must_use]
+pub fn raise_open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    // If it cannot be raised, the limit in force is the answer all the same.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    open_files_max(std::process::id())
 }
 
 /// Sends a signal to a process that this test has started.

@@ -11,7 +11,8 @@ use dsync_tests::process::http::{HttpClient, Response, read_response};
 use dsync_tests::process::locks::{Answer, LockClient, Mode};
 use dsync_tests::process::node::Node;
 use dsync_tests::process::percentiles::measured;
-use dsync_tests::process::process_table::open_files_max;
+use dsync_tests::process::process_table::{open_files_max, raise_open_files};
+use dsync_tests::process::until::until;
 
 use crate::turns;
 
@@ -24,6 +25,10 @@ const MEMORY_MAX: u64 = 400 * MIB;
 /// As many idle connections as are asked for; as many more files as this test needs for itself.
 const IDLE: usize = 5_000;
 const FILES_SPARE: usize = 300;
+/// For those who are served beside the idle ones.
+const SEATS_FREE: usize = 50;
+/// Connections that a node has seats for where files are plenty.
+const SEATS_MAX: usize = 10_000;
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
@@ -142,21 +147,13 @@ fn send_body(address: SocketAddr, header: &str, bytes: usize) -> Response {
 fn thousands_of_idle_connections_are_carried_and_the_node_serves_on() {
     // Alone: it takes nearly all the files that this process may open.
     let _turn = turns::alone();
+    let files = raise_open_files() - FILES_SPARE;
     let cluster = Cluster::start();
     let node = &cluster.nodes[cluster.leader()];
-    let count = IDLE.min(open_files_max().saturating_sub(FILES_SPARE));
+    let count = IDLE.min(files).min(seats(node) - SEATS_FREE);
     let before = node.resident_bytes();
     let began = Instant::now();
-    // Most have been served once and stay idle, which may last; the rest have never said a word.
-    let idle: Vec<_> = (0..count)
-        .map(|number| {
-            let mut stream = connect(node.client);
-            if number % 10 != 0 {
-                stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-            }
-            stream
-        })
-        .collect();
+    let mut idle: Vec<_> = (0..count).map(|number| idle_connection(node, number)).collect();
     let opened = began.elapsed();
     others_are_served(node, "beside-idlers");
     let carried = connections(node);
@@ -164,13 +161,50 @@ fn thousands_of_idle_connections_are_carried_and_the_node_serves_on() {
     assert!(node.is_ready(), "{:?}", node.readiness());
     let during = node.resident_bytes();
     assert!(during < MEMORY_MAX, "{} MiB", during / MIB);
+
+    let refused_from = fill(node, &mut idle, files);
+    assert!(node.is_ready(), "the admin port has seats of its own: {:?}", node.readiness());
+    assert!(node.resident_bytes() < MEMORY_MAX);
     drop(idle);
+    until("there are seats again", || {
+        let answer = HttpClient::new(node.client, TIMEOUT).get("/status").ok()?;
+        (answer.status == 200).then_some(())
+    });
     others_are_served(node, "after-idlers");
     measured(&format!(
-        "hostile: {carried} of {count} connections opened in {opened:.1?}: {} MiB before, {} MiB with them",
+        "hostile: {carried} of {count} connections opened in {opened:.1?}: {} MiB before, {} MiB \
+         with them; newcomers were refused from {refused_from:?} on",
         before / MIB,
         during / MIB
     ));
+}
+
+/// Takes the seats that are left, if this process may open so many files. How many were taken when a
+/// newcomer was told so.
+fn fill(node: &Node, idle: &mut Vec<TcpStream>, files: usize) -> Option<usize> {
+    while idle.len() + SEATS_FREE < files.min(SEATS_MAX + 2 * SEATS_FREE) {
+        idle.extend((0..SEATS_FREE).map(|number| idle_connection(node, number)));
+        let answer = HttpClient::new(node.client, TIMEOUT).get("/status").unwrap();
+        if answer.status == 503 {
+            assert_eq!(answer.json()["code"], "too_many_connections");
+            return Some(idle.len());
+        }
+    }
+    None
+}
+
+/// Most have been served once and stay idle, which may last; the rest never say a word.
+fn idle_connection(node: &Node, number: usize) -> TcpStream {
+    let mut stream = connect(node.client);
+    if !number.is_multiple_of(10) {
+        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n");
+    }
+    stream
+}
+
+/// How many clients the node takes at least: all seats, or a quarter of the files it may open.
+fn seats(node: &Node) -> usize {
+    SEATS_MAX.min(open_files_max(node.pid()) / 4)
 }
 
 /// How many connections the node says it has from clients.
