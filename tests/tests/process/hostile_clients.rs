@@ -202,9 +202,9 @@ fn idle_connection(node: &Node, number: usize) -> TcpStream {
     stream
 }
 
-/// How many clients the node takes at least: all seats, or a quarter of the files it may open.
+/// How many clients the node takes at least: all seats, or a third of the files it may open.
 fn seats(node: &Node) -> usize {
-    SEATS_MAX.min(open_files_max(node.pid()) / 4)
+    SEATS_MAX.min(open_files_max(node.pid()) / 3)
 }
 
 /// How many connections the node says it has from clients.
