@@ -244,7 +244,7 @@ impl Witness {
         self.unproven.clear();
         self.proven = state;
         if let Some(meta) = &self.proven.snapshot {
-            store.delete_older(meta).map_err(text)?;
+            store.delete_older(meta, None).map_err(text)?;
         }
         if self.random.below(5) == 0 {
             writer.idle().map_err(text)?;
