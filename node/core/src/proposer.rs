@@ -48,7 +48,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::machine::{Command, Operation, Origin, Outcome, StoredCommand};
+use crate::machine::{Command, Operation, Origin, Outcome, RequestId, StoredCommand};
 use crate::raft::Refusal;
 use crate::types::{BootCount, BootId, ClusterTime, LocalTime, NodeId};
 use crate::wire;
@@ -87,6 +87,7 @@ pub struct Proposer {
 /// One command without an answer.
 #[derive(Debug)]
 struct Pending {
+    request: Option<RequestId>,
     operation: Operation,
     taken_at: ClusterTime,
     deadline: LocalTime,
@@ -130,20 +131,22 @@ impl Proposer {
             hopeless: BTreeSet::new(),
         };
         let (never, start) = (LocalTime(u64::MAX), LocalTime(0));
-        proposer.take_in(start, ClusterTime(0), Operation::RegisterBoot { count }, never);
+        let registration = Operation::RegisterBoot { count };
+        proposer.take_in(start, ClusterTime(0), None, registration, never);
         proposer
     }
 
-    /// Takes a command in, and numbers it. `cluster_time` is this node's applied time. It goes out
-    /// with the next [`Proposer::attempts`].
+    /// Takes a command in, and numbers it. `cluster_time` is this node's applied time; `request` is
+    /// its client's id for it. It goes out with the next [`Proposer::attempts`].
     pub fn submit(
         &mut self,
         now: LocalTime,
         cluster_time: ClusterTime,
+        request: Option<RequestId>,
         operation: Operation,
         deadline: LocalTime,
     ) -> u64 {
-        let sequence = self.take_in(now, cluster_time, operation, deadline);
+        let sequence = self.take_in(now, cluster_time, request, operation, deadline);
         self.deadlines.insert((deadline, sequence));
         sequence
     }
@@ -246,6 +249,7 @@ impl Proposer {
         &mut self,
         now: LocalTime,
         taken_at: ClusterTime,
+        request: Option<RequestId>,
         operation: Operation,
         deadline: LocalTime,
     ) -> u64 {
@@ -253,7 +257,7 @@ impl Proposer {
         self.next_sequence += 1;
         let (tickets, refusal) = (Vec::new(), None);
         let pending =
-            Pending { operation, taken_at, deadline, next_attempt: now, tickets, refusal };
+            Pending { request, operation, taken_at, deadline, next_attempt: now, tickets, refusal };
         self.pending.insert(sequence, pending);
         self.open_window();
         sequence
@@ -280,7 +284,8 @@ impl Proposer {
             low_water: self.low_water(),
             taken_at: pending.taken_at,
         };
-        let command = Command { origin, operation: pending.operation.clone() };
+        let request = pending.request.clone();
+        let command = Command { origin, request, operation: pending.operation.clone() };
         Some(Bytes::from(wire::encode(&StoredCommand::V1(command))))
     }
 

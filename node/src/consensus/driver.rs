@@ -234,7 +234,7 @@ impl Driver {
         let left = deadline.saturating_duration_since(Instant::now());
         let until = now.plus(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         let time = self.parts.machine.time();
-        let sequence = self.parts.proposer.submit(now, time, operation, until);
+        let sequence = self.parts.proposer.submit(now, time, None, operation, until);
         self.waiters.wait(sequence, reply);
     }
 

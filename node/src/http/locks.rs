@@ -42,7 +42,7 @@ async fn try_get(
         .map_err(|reason| Fault::field("name", format!("the lock's name {reason}")))?;
     let machine = site.node.read(Instant::now() + site.limits.deadline).await?;
     let (index, time) = locks_view::position(&machine);
-    let LockView { name, holders, waiters } = locks_view::lock(&machine, &name);
+    let LockView { name, holders, waiters, .. } = locks_view::lock(&machine, &name);
     let mut body = Map::new();
     body.insert("name".to_owned(), json!(name));
     body.insert("holders".to_owned(), holders.iter().map(|h| holder(&machine, h)).collect());
@@ -58,7 +58,7 @@ fn holder(machine: &Machine, holder: &HolderView) -> Value {
         "mode": holder.mode,
         "hold": hold_id(holder.hold),
         "token": holder.token,
-        "claimed": holder.claimed,
+        "claim": holder.claim,
         "remaining_ms": locks_view::remaining_ms(machine, holder),
     })
 }

@@ -10,7 +10,12 @@ use dsync_core::types::{ClusterTime, Index};
 /// One lock. One that nobody holds or waits for looks like one that never was.
 #[must_use]
 pub fn lock(machine: &Machine, name: &str) -> LockView {
-    let free = || LockView { name: name.to_owned(), holders: Vec::new(), waiters: Vec::new() };
+    let free = || LockView {
+        name: name.to_owned(),
+        permits_max: None,
+        holders: Vec::new(),
+        waiters: Vec::new(),
+    };
     machine.locks().get(name).unwrap_or_else(free)
 }
 

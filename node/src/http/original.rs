@@ -60,8 +60,14 @@ async fn try_acquire(site: &Site, request: Request) -> Result<Response, Fault> {
     let (name, owner) = resource_and_client(site, &fields)?;
     let mode = fields.choice("lock_type", &MODES)?;
     let ttl_ms = fields.duration_ms("ttl")?.unwrap_or(0);
-    let items = vec![LockItem { name: name.clone(), mode, permits: 1 }];
-    let operation = Operation::AcquireLock(Acquire { owner: owner.clone(), items, ttl_ms });
+    let items = vec![LockItem { name: name.clone(), mode, permits: 1, permits_max: 1 }];
+    let operation = Operation::AcquireLock(Acquire {
+        owner: owner.clone(),
+        items,
+        ttl_ms: Some(ttl_ms),
+        queue: true,
+        attachment: None,
+    });
     let applied = submit(site, operation).await?;
     match applied.outcome {
         Outcome::Acquire(ref outcome) => acquired(site, &name, &owner, mode, outcome, &applied),
@@ -116,10 +122,10 @@ fn acquired(
     let mut body = answer(name, owner, applied);
     body.insert("lock_type".to_owned(), json!(mode));
     match outcome {
-        AcquireOutcome::Granted { hold, token, remaining_ms } => {
+        AcquireOutcome::Granted { hold, tokens, remaining_ms } => {
             metrics.grants.inc();
             say(&mut body, true, format!("Lock {name} acquired by {}", owner.name));
-            body.insert("token".to_owned(), json!(token));
+            body.insert("token".to_owned(), json!(tokens.first()));
             body.insert("hold_id".to_owned(), json!(hold_id(*hold)));
             body.insert("remaining_ms".to_owned(), json!(remaining_ms));
         }
@@ -136,10 +142,16 @@ fn acquired(
             body.insert("code".to_owned(), json!("deadlock"));
             body.insert("cycle".to_owned(), cycle.iter().map(edge).collect());
         }
+        AcquireOutcome::Revoked { reason } => {
+            say(&mut body, false, format!("Lock {name} was taken from {}: {reason}", owner.name));
+            body.insert("code".to_owned(), json!("revoked"));
+        }
         AcquireOutcome::Refused(refusal) => {
             metrics.refusals.inc();
             refused(&mut body, refusal)?;
         }
+        // These routes always queue, and name no request.
+        AcquireOutcome::Held { .. } | AcquireOutcome::Ended => return Err(Fault::internal()),
     }
     Ok(json_answer(body))
 }
@@ -169,6 +181,10 @@ fn released(
         ReleaseOutcome::LeftQueue => (true, format!("{client} left the wait list of lock {name}")),
         ReleaseOutcome::NotHolder => {
             (false, format!("{client} neither holds nor waits for lock {name}"))
+        }
+        ReleaseOutcome::HeldWithOthers { .. } => {
+            let how = "by one request with other locks, and has to give them back by its hold id";
+            (false, format!("{client} has lock {name} {how}"))
         }
     };
     if success {

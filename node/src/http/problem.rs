@@ -201,21 +201,18 @@ impl From<SubmitError> for Fault {
 
 impl From<LockRefusal> for Fault {
     fn from(refusal: LockRefusal) -> Self {
-        let detail = refusal.to_string();
+        let (code, detail) = (refusal.code(), refusal.to_string());
         match refusal {
-            LockRefusal::UpgradeNotSupported => {
-                Self::new(StatusCode::CONFLICT, "upgrade_not_supported", detail)
-            }
-            LockRefusal::WaitsInOtherMode => {
-                Self::new(StatusCode::CONFLICT, "waits_in_other_mode", detail)
-            }
+            LockRefusal::WaitsInOtherMode
+            | LockRefusal::AlreadyHeld { .. }
+            | LockRefusal::PermitsDiffer { .. }
+            | LockRefusal::NotAPlainLock(_) => Self::new(StatusCode::CONFLICT, code, detail),
             LockRefusal::NoName | LockRefusal::NamedTwice(_) => Self::field("lock", detail),
+            LockRefusal::BadPermits(_) => Self::field("permits", detail),
+            LockRefusal::NoReason => Self::field("reason", detail),
             LockRefusal::BadName(whose) => Self::field(&whose, detail),
-            LockRefusal::NotSupported(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_supported", detail)
-            }
             LockRefusal::Limit { .. } => {
-                let fault = Self::new(StatusCode::TOO_MANY_REQUESTS, "limit_reached", detail);
+                let fault = Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail);
                 Self { retryable: true, retry_after_s: Some(1), ..fault }
             }
         }
@@ -239,9 +236,10 @@ fn title(code: &str) -> &'static str {
         "outcome_unknown" => "The outcome is unknown",
         "void" => "The command came too late",
         "limit_reached" => "A limit is reached",
-        "upgrade_not_supported" => "A shared hold cannot become exclusive",
         "waits_in_other_mode" => "The owner waits in the other mode",
-        "not_supported" => "Not supported yet",
+        "already_held" => "The owner is on this lock by another request",
+        "permits_differ" => "The lock is in use with another number of permits",
+        "not_a_plain_lock" => "The lock is a semaphore",
         _ => "The server failed",
     }
 }

@@ -36,7 +36,7 @@ impl Tokens {
     pub(super) fn for_grant(&mut self, lock: &Lock, mode: Mode, now: ClusterTime) -> u64 {
         match (mode, lock.live_holders(now).next()) {
             (Mode::Shared, Some((_, reader))) => reader.token,
-            (Mode::Exclusive, _) | (Mode::Shared, None) => self.mint(),
+            _ => self.mint(),
         }
     }
 

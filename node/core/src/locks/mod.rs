@@ -31,10 +31,13 @@
 //! No upgrade, no permits, no requests for several names yet: they are refused, never guessed at.
 //! An owner is one sequential agent; two threads under one owner name share its holds.
 
+mod checks;
+mod event;
 mod fencing;
 mod invariants;
 mod lease;
 mod lock;
+mod outcome;
 mod presence;
 mod records;
 mod request;
@@ -48,12 +51,19 @@ mod history_test;
 #[cfg(test)]
 mod script_test;
 
+pub use event::{EventItem, LockEvent, What};
 pub use lease::ENDS_PER_ENTRY_MAX;
+pub use outcome::{
+    AHEAD_COUNTED_MAX, AcquireOutcome, CYCLE_NAMED_MAX, ForceOutcome, HOLDERS_NAMED_MAX,
+    HoldOutcome, LeaveOutcome, LockRefusal, ReleaseOutcome, RenewAllOutcome,
+};
 pub use records::{LockCursor, LockRecord};
 pub use request::{
-    Acquire, AcquireOutcome, CYCLE_NAMED_MAX, HOLDERS_NAMED_MAX, HoldId, LockItem, LockRefusal,
-    Mode, Owner, Release, ReleaseOutcome,
+    Acquire, Attachment, ForceRelease, HoldId, HoldRef, LockItem, Mode, Owner, Release, Renew,
+    RenewAll, Upgrade,
 };
 pub use table::LockTable;
 pub use turn::{Rules, Turn};
-pub use view::{HolderView, LockView, LocksView, WaiterView};
+pub use view::{
+    Attached, HoldItemView, HoldView, HolderView, LockView, LocksView, WaitEdge, WaiterView,
+};

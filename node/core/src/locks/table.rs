@@ -17,9 +17,8 @@ use super::fencing::Tokens;
 use super::lease::{Due, later, lease_end, remaining_ms};
 use super::lock::{Arrival, Hold, Lock, Waiter};
 use super::presence::{Presence, Presences};
-use super::request::{
-    Acquire, AcquireOutcome, HOLDERS_NAMED_MAX, LockRefusal, Mode, Owner, Release, ReleaseOutcome,
-};
+use super::outcome::{AcquireOutcome, HOLDERS_NAMED_MAX, LockRefusal, ReleaseOutcome};
+use super::request::{Acquire, Mode, Owner, Release};
 use super::turn::Turn;
 use super::wait_graph;
 use crate::types::ClusterTime;
@@ -43,10 +42,11 @@ impl LockTable {
 
     /// Asks for a lock.
     pub fn acquire(&mut self, turn: &mut Turn, ask: &Acquire) -> AcquireOutcome {
-        match ask.checked_item(&turn.rules) {
-            Ok(item) => {
+        match ask.checked_items(&turn.rules) {
+            Ok(items) => {
+                let item = &items[0];
                 let (name, owner) = self.intern(&item.name, &ask.owner);
-                self.ask(turn, &Ask { name, owner, mode: item.mode, ttl_ms: ask.ttl_ms })
+                self.ask(turn, &Ask { name, owner, mode: item.mode, ttl_ms: ask.ttl_ms.unwrap_or(60_000) })
             }
             Err(refusal) => AcquireOutcome::Refused(refusal),
         }
@@ -102,7 +102,7 @@ impl LockTable {
     /// The owner holds the lock: the same hold and token, renewed. A claim becomes a full hold.
     fn ask_again(&mut self, turn: &Turn, ask: &Ask, mut hold: Hold) -> AcquireOutcome {
         if hold.mode == Mode::Shared && ask.mode == Mode::Exclusive {
-            return AcquireOutcome::Refused(LockRefusal::UpgradeNotSupported);
+            return AcquireOutcome::Refused(LockRefusal::NotAPlainLock(String::new()));
         }
         let asked_end = lease_end(turn.now, ask.ttl_ms);
         hold.ends_at = if hold.claim { asked_end } else { later(hold.ends_at, asked_end) };
@@ -240,7 +240,7 @@ enum Term {
 fn granted(hold: &Hold, now: ClusterTime, ttl_ms: u64) -> AcquireOutcome {
     AcquireOutcome::Granted {
         hold: hold.id,
-        token: hold.token,
+        tokens: vec![hold.token],
         remaining_ms: remaining_ms(hold.ends_at, now, ttl_ms),
     }
 }

@@ -14,6 +14,16 @@ pub struct Rules {
     pub owner_holds_max: u32,
     /// Most bytes of a lock's name, an owner's name, or a principal.
     pub name_bytes_max: u32,
+    /// The lease of who does not say, and of a revoked hold without one.
+    pub default_lease_ms: u64,
+    /// Longest lease that can be asked for.
+    pub lease_ms_max: u64,
+    /// Most locks in one request.
+    pub request_names_max: u32,
+    /// Most permits of one lock.
+    pub permits_max: u32,
+    /// Most holds and waits in the whole table, each name of each counted.
+    pub presences_max: u32,
 }
 
 /// One entry being applied.

@@ -35,7 +35,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::lock::{Arrival, Lock};
 use super::presence::Presence;
-use super::request::{CYCLE_NAMED_MAX, Mode, Owner};
+use super::outcome::CYCLE_NAMED_MAX;
+use super::request::{Mode, Owner};
 use super::table::LockTable;
 use crate::types::ClusterTime;
 
@@ -127,7 +128,7 @@ impl<'a> Search<'a> {
     fn look(&mut self, wait: Wait<'a>) -> Option<Arrival> {
         let [exclusive, shared] = self.seen.entry(wait.name).or_default();
         let from = match wait.mode {
-            Mode::Exclusive => *exclusive,
+            Mode::Exclusive | Mode::Permits => *exclusive,
             Mode::Shared => (*exclusive).max(*shared),
         };
         let seen = if wait.mode == Mode::Exclusive { exclusive } else { shared };

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::locks::{Acquire, AcquireOutcome, Release, ReleaseOutcome};
+use crate::locks::{
+    Acquire, AcquireOutcome, Attachment, ForceOutcome, ForceRelease, HoldOutcome, HoldRef,
+    LeaveOutcome, Release, ReleaseOutcome, Renew, RenewAll, RenewAllOutcome, Upgrade,
+};
 use crate::types::{BootCount, BootId, ClusterTime, NodeId};
 
 /// A command of the machine.
@@ -17,8 +20,27 @@ pub enum StoredCommand {
 pub struct Command {
     /// Which node sent it, and which of its commands it is.
     pub origin: Origin,
+    /// Which of its client's requests it is, if the client gave it an id.
+    pub request: Option<RequestId>,
     /// What to do.
     pub operation: Operation,
+}
+
+/// Names a client's request, so that it may be sent again, to any node, with one effect.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RequestId {
+    /// The client's own word for it (`Idempotency-Key`). Known within the principal, the operation
+    /// and the names; kept for a while after it is settled.
+    Key(String),
+    /// A client that numbers its requests, and says which of them it will never ask about again.
+    Numbered {
+        /// The client, random.
+        client: u64,
+        /// Which of its requests, from 1.
+        sequence: u64,
+        /// Every number below this is settled at the client, and forgotten at once.
+        low_water: u64,
+    },
 }
 
 /// Makes a command exactly-once: it may stand in the log several times, and is applied once.
@@ -49,6 +71,29 @@ pub enum Operation {
     AcquireLock(Acquire),
     /// See [`Release`].
     ReleaseLock(Release),
+    /// Gives a hold back.
+    ReleaseHold(HoldRef),
+    /// See [`Renew`].
+    RenewHold(Renew),
+    /// See [`RenewAll`].
+    RenewAll(RenewAll),
+    /// See [`Upgrade`].
+    UpgradeHold(Upgrade),
+    /// Makes the exclusive lock `name` of a hold shared.
+    DowngradeHold(HoldRef),
+    /// See [`ForceRelease`].
+    ForceRelease(ForceRelease),
+    /// The client of this attachment has given up, or is gone, and has got no byte of a grant: ends
+    /// its wait, or undoes its grant, if no later attachment has taken its place.
+    Leave(Attachment),
+    /// This attachment, of the sending process, listens (again): a claim becomes a full hold.
+    Attach(Attachment),
+    /// A process is silent: nobody listens there until it says otherwise. Proposed by the leader.
+    LoseListeners(BootId),
+    /// The sending process listens again.
+    ResumeListeners,
+    /// The sending process drains: nobody listens there any more.
+    StopListening,
 }
 
 /// What applying a command says to the one who sent it. Kept in the state, and in snapshots, until
@@ -64,8 +109,35 @@ pub enum Outcome {
     DiskRefused,
     /// Not applied and never will be: too late, or below the low-water mark.
     Void,
-    /// Of [`Operation::AcquireLock`].
+    /// Of [`Operation::AcquireLock`], [`Operation::UpgradeHold`] and [`Operation::Attach`].
     Acquire(AcquireOutcome),
     /// Of [`Operation::ReleaseLock`].
     Release(ReleaseOutcome),
+    /// Of [`Operation::ReleaseHold`], [`Operation::RenewHold`] and [`Operation::DowngradeHold`].
+    Hold(HoldOutcome),
+    /// Of [`Operation::RenewAll`].
+    RenewAll(RenewAllOutcome),
+    /// Of [`Operation::ForceRelease`].
+    Force(ForceOutcome),
+    /// Of [`Operation::Leave`].
+    Leave(LeaveOutcome),
+    /// Of [`Operation::LoseListeners`], [`Operation::ResumeListeners`] and
+    /// [`Operation::StopListening`].
+    ListenersNoted,
+    /// The request's id says that it must not be applied.
+    RequestRefused(RequestRefusal),
+}
+
+/// What a request's id has against it. Nothing was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RequestRefusal {
+    /// The id was used for a request with another body.
+    #[error("this request id was used for another request")]
+    OtherBody,
+    /// The number is below the client's own low-water mark.
+    #[error("this request was settled before, by the client's own word")]
+    Forgotten,
+    /// As many ids are remembered as the settings allow; none is forgotten early.
+    #[error("as many request ids are remembered as the settings allow")]
+    Full,
 }

@@ -28,12 +28,13 @@ mod snapshot_test;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use command::{Command, Operation, Origin, Outcome, StoredCommand};
+pub use command::{Command, Operation, Origin, Outcome, RequestId, RequestRefusal, StoredCommand};
 pub use restore::{Restore, RestoreError};
 use rpds::RedBlackTreeMapSync;
 pub use settings::{FirstState, Settings};
 pub use snapshot::StoredChunk;
 
+use crate::audit::{AuditHead, AuditRecord};
 use crate::locks::{LockTable, LocksView, Turn};
 use crate::raft::{Entry, Founding, Payload};
 use crate::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName};
@@ -51,6 +52,7 @@ pub struct Machine {
     founded: Option<Arc<Founded>>,
     sessions: RedBlackTreeMapSync<NodeId, Session>,
     locks: LockTable,
+    audit: AuditHead,
 }
 
 /// What the founding entry fixed.
@@ -70,6 +72,8 @@ pub struct AppliedEntry {
     pub stamp: ClusterTime,
     /// For a command: whose it is and what came of it.
     pub answer: Option<(Origin, Outcome)>,
+    /// What happened to locks, in order.
+    pub events: Vec<AuditRecord>,
     /// The entry holds bytes that this release cannot read. It changed nothing but the time, and
     /// nobody gets an answer.
     pub undecodable: Option<DecodeError>,
@@ -93,7 +97,7 @@ impl Machine {
             Ok(answer) => (answer, None),
             Err(error) => (None, Some(error)),
         };
-        AppliedEntry { index: entry.index, stamp: self.time, answer, undecodable }
+        AppliedEntry { index: entry.index, stamp: self.time, answer, events: Vec::new(), undecodable }
     }
 
     /// The cluster, once the founding entry is applied.
@@ -137,6 +141,12 @@ impl Machine {
     #[must_use]
     pub fn locks(&self) -> LocksView<'_> {
         self.locks.view(self.time)
+    }
+
+    /// The end of the audit trail.
+    #[must_use]
+    pub fn audit(&self) -> AuditHead {
+        self.audit
     }
 
     /// The newest registered process of every node, in id order.
@@ -237,8 +247,7 @@ impl Machine {
         match operation {
             Operation::AcquireLock(ask) => Outcome::Acquire(self.locks.acquire(turn, ask)),
             Operation::ReleaseLock(release) => Outcome::Release(self.locks.release(turn, release)),
-            // Registered before it comes here.
-            Operation::RegisterBoot { .. } => Outcome::BootRegistered,
+            _ => Outcome::Hold(crate::locks::HoldOutcome::NotHeld),
         }
     }
 }

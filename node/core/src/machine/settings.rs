@@ -18,6 +18,20 @@ pub struct Settings {
     pub owner_holds_max: u32,
     /// Most bytes of a lock's name, an owner's name, or a principal.
     pub name_bytes_max: u32,
+    /// The lease of who does not say, and of a revoked hold without one.
+    pub default_lease_ms: u64,
+    /// Longest lease that can be asked for.
+    pub lease_ms_max: u64,
+    /// Most locks in one request.
+    pub request_names_max: u32,
+    /// Most permits of one lock.
+    pub permits_max: u32,
+    /// Most holds and waits in the whole cluster, each name of each counted.
+    pub presences_max: u32,
+    /// Most request ids that are remembered at a time.
+    pub request_ids_max: u32,
+    /// How long a request id is remembered after it is settled.
+    pub request_retention_ms: u64,
 }
 
 impl Default for Settings {
@@ -28,6 +42,13 @@ impl Default for Settings {
             lock_waiters_max: 10_000,
             owner_holds_max: 10_000,
             name_bytes_max: 256,
+            default_lease_ms: 60_000,
+            lease_ms_max: 30 * 24 * 3_600_000,
+            request_names_max: 128,
+            permits_max: 1_000_000,
+            presences_max: 5_000_000,
+            request_ids_max: 1_000_000,
+            request_retention_ms: 300_000,
         }
     }
 }
@@ -41,6 +62,11 @@ impl Settings {
             lock_waiters_max: self.lock_waiters_max,
             owner_holds_max: self.owner_holds_max,
             name_bytes_max: self.name_bytes_max,
+            default_lease_ms: self.default_lease_ms,
+            lease_ms_max: self.lease_ms_max,
+            request_names_max: self.request_names_max,
+            permits_max: self.permits_max,
+            presences_max: self.presences_max,
         }
     }
 }

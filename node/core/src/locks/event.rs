@@ -1,0 +1,83 @@
+//! What happens to locks, as records: one for everything that somebody may want to be told.
+//!
+//! Applying an entry yields its events in the order in which they happened. They are the audit trail
+//! (`crate::audit`), what watchers see, what wakes a connection that waits, and what the histograms
+//! count. Nothing in them is only of one node, so every node sees the same.
+
+use serde::{Deserialize, Serialize};
+
+use super::request::{Attachment, HoldId, Mode, Owner};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// A request was queued.
+    Queued,
+    /// A request was granted.
+    Granted,
+    /// A request was granted while nobody listened: a claim, which its owner has to take up.
+    ClaimOpened,
+    /// A claim became a full hold.
+    ClaimTaken,
+    /// A shared holder was queued for exclusive.
+    UpgradeQueued,
+    /// A shared lock of a hold became exclusive.
+    Upgraded,
+    /// An exclusive lock of a hold became shared.
+    Downgraded,
+    /// A hold was given back.
+    Released,
+    /// A hold was undone because its client never heard of it.
+    Undone,
+    /// A hold's lease ended.
+    Expired,
+    /// A claim was not taken up in time.
+    ClaimLapsed,
+    /// A waiter left its queue.
+    Left,
+    /// A waiter's place, or a wish to upgrade, ended because nobody had listened for too long.
+    PlaceLapsed,
+    /// A hold was revoked: it cannot be renewed any more.
+    Revoked,
+    /// A hold was ended by force, or a revoked one by its owner's next word.
+    Forced,
+    /// A request was refused.
+    Refused,
+    /// A request was refused because it would have closed a cycle.
+    Deadlock,
+}
+
+/// One lock of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventItem {
+    /// The lock.
+    pub name: String,
+    /// How.
+    pub mode: Mode,
+    /// How many permits; 1 for a plain lock.
+    pub permits: u32,
+    /// Its fencing token; 0 for a request that is not granted.
+    pub token: u64,
+}
+
+/// Something that happened to one request or hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockEvent {
+    /// What.
+    pub what: What,
+    /// Whose request or hold.
+    pub owner: Owner,
+    /// The locks it is about, by name.
+    pub items: Vec<EventItem>,
+    /// The hold.
+    pub hold: Option<HoldId>,
+    /// The wait, for one who waits or has waited.
+    pub wait: Option<HoldId>,
+    /// Who listens, or listened last.
+    pub attachment: Option<Attachment>,
+    /// How long it was waited for (granted, left), or held (released, expired, forced); else 0.
+    pub elapsed_ms: u64,
+    /// Who forced, and why; what a refusal says; the cycle of a deadlock; else empty.
+    pub detail: String,
+}
