@@ -6,7 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::lock::{Hold, Item, Share, Wait, Wish};
 use super::request::{Attachment, HoldId, Mode, Owner};
+use crate::types::ClusterTime;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -80,4 +82,79 @@ pub struct LockEvent {
     pub elapsed_ms: u64,
     /// Who forced, and why; what a refusal says; the cycle of a deadlock; else empty.
     pub detail: String,
+}
+
+impl Hold {
+    /// What happens to this hold now. `shares` go with its names.
+    pub(super) fn event(
+        &self,
+        id: HoldId,
+        shares: &[Share],
+        what: What,
+        now: ClusterTime,
+        detail: String,
+    ) -> LockEvent {
+        let names = self.names.iter().zip(shares);
+        let items = names.map(|(name, share)| share.item(name)).collect();
+        LockEvent {
+            what,
+            owner: Owner::clone(&self.owner),
+            items,
+            hold: Some(id),
+            wait: None,
+            attachment: self.attachment,
+            elapsed_ms: now.since(self.since),
+            detail,
+        }
+    }
+}
+
+impl Wait {
+    /// What happens to this wait now.
+    pub(super) fn event(&self, id: HoldId, what: What, now: ClusterTime) -> LockEvent {
+        LockEvent {
+            what,
+            owner: Owner::clone(&self.owner),
+            items: self.items.iter().map(Item::wanted).collect(),
+            hold: None,
+            wait: Some(id),
+            attachment: self.listener.attachment,
+            elapsed_ms: now.since(self.since),
+            detail: String::new(),
+        }
+    }
+}
+
+impl Wish {
+    /// What happens to this wish of a hold now.
+    pub(super) fn event(&self, id: HoldId, hold: &Hold, what: What, now: ClusterTime) -> LockEvent {
+        let (mode, permits, token) = (Mode::Exclusive, 1, 0);
+        let item = EventItem { name: (*self.name).to_owned(), mode, permits, token };
+        LockEvent {
+            what,
+            owner: Owner::clone(&hold.owner),
+            items: vec![item],
+            hold: Some(id),
+            wait: Some(id),
+            attachment: self.listener.attachment,
+            elapsed_ms: now.since(self.since),
+            detail: String::new(),
+        }
+    }
+}
+
+impl Share {
+    /// As an event shows it.
+    pub(super) fn item(&self, name: &str) -> EventItem {
+        let (mode, permits, token) = (self.mode, self.permits, self.token);
+        EventItem { name: name.to_owned(), mode, permits, token }
+    }
+}
+
+impl Item {
+    /// As an event shows it before it is granted.
+    pub(super) fn wanted(&self) -> EventItem {
+        let (mode, permits, token) = (self.mode, self.permits, 0);
+        EventItem { name: (*self.name).to_owned(), mode, permits, token }
+    }
 }

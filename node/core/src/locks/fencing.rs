@@ -11,8 +11,14 @@
 //! since 2025), so a cluster founded anew starts above everything the old one can have minted. It
 //! stays below 2^53, which JavaScript can still count, until the year 2093.
 
-use super::lock::Lock;
+//!
+//! A hold of several locks mints at most one number, for all that need a new one. Permits of a
+//! semaphore get a number for each hold; they exclude nobody, so it says only that the hold was live
+//! at some time, which the check endpoint can tell.
+
+use super::lock::Item;
 use super::request::Mode;
+use super::table::LockTable;
 use crate::types::ClusterTime;
 
 /// The counter.
@@ -31,18 +37,22 @@ impl Tokens {
         self.next
     }
 
-    /// The token of a grant in `mode` that `lock` is about to get: the group's if it joins readers,
-    /// else a new one.
-    pub(super) fn for_grant(&mut self, lock: &Lock, mode: Mode, now: ClusterTime) -> u64 {
-        match (mode, lock.live_holders(now).next()) {
-            (Mode::Shared, Some((_, reader))) => reader.token,
-            _ => self.mint(),
-        }
-    }
-
-    fn mint(&mut self) -> u64 {
+    pub(super) fn mint(&mut self) -> u64 {
         let token = self.next;
         self.next += 1;
         token
+    }
+}
+
+impl LockTable {
+    /// The token of a grant that a lock is about to get: the group's if it joins readers, else the
+    /// one that this grant has minted.
+    pub(super) fn token(&mut self, item: &Item, minted: &mut Option<u64>, now: ClusterTime) -> u64 {
+        let lock = self.locks.get(&item.name).filter(|_| item.mode == Mode::Shared);
+        let reader = lock.and_then(|lock| self.live_holders(lock, now).next());
+        match reader {
+            Some((_, share)) => share.token,
+            None => *minted.get_or_insert_with(|| self.tokens.mint()),
+        }
     }
 }

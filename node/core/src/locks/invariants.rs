@@ -1,13 +1,15 @@
 //! What must hold between any two entries. For tests and the simulator; serving never runs it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::lease::Due;
+use super::listeners::{Listens, Told};
 use super::lock::Lock;
 use super::presence::{Presence, Presences};
-use super::request::{Mode, Owner};
+use super::reduction;
+use super::request::{Attachment, HoldId, Mode, Owner};
 use super::table::LockTable;
-use super::wait_graph;
 use crate::types::ClusterTime;
 
 impl LockTable {
@@ -16,92 +18,138 @@ impl LockTable {
     /// # Errors
     /// A sentence that names the broken rule, and where it is broken.
     pub fn check_invariants(&self, now: ClusterTime) -> Result<(), String> {
-        let mut ids = BTreeSet::new();
         for (name, lock) in &self.locks {
             self.check_holders(lock, now).map_err(|rule| format!("lock {name}: {rule}"))?;
             self.check_queue(lock, now).map_err(|rule| format!("lock {name}: {rule}"))?;
-            for hold in lock.holders.values() {
-                require(ids.insert(hold.id), "two holds have one id")?;
-            }
         }
-        self.check_waits(now)?;
+        for (id, hold) in &self.holds {
+            require(!hold.claim || hold.ends_at.is_some(), "a claim has no end")?;
+            require(hold.revoked.is_none() || hold.ends_at.is_some(), "a revoked hold has no end")?;
+            require(!self.waits.contains_key(id), "a hold and a wait have one id")?;
+        }
+        self.check_nobody_is_stuck(now)?;
         self.check_indexes()
     }
 
     fn check_holders(&self, lock: &Lock, now: ClusterTime) -> Result<(), String> {
         require(!lock.is_idle(), "an idle lock is kept")?;
-        let live: Vec<_> = lock.live_holders(now).map(|(_, hold)| hold).collect();
-        let exclusive = live.iter().any(|hold| hold.mode == Mode::Exclusive);
+        let live: Vec<_> = self.live_holders(lock, now).map(|(_, share)| *share).collect();
+        let exclusive = live.iter().any(|share| share.mode == Mode::Exclusive);
         require(!exclusive || live.len() == 1, "an exclusive holder is not alone")?;
+        let semaphore = lock.permits_max > 0;
+        let fits = live.iter().all(|share| (share.mode == Mode::Permits) == semaphore);
+        require(fits, "permits of a plain lock, or a plain hold of a semaphore")?;
+        let held: u64 = live.iter().map(|share| u64::from(share.permits)).sum();
+        require(!semaphore || held <= u64::from(lock.permits_max), "more permits than there are")?;
         let one_token = live.windows(2).all(|pair| pair[0].token == pair[1].token);
-        require(one_token, "overlapping readers have different tokens")?;
-        for hold in lock.holders.values() {
-            require(hold.token < self.tokens.next(), "a token was not minted here")?;
-            require(!hold.claim || hold.ends_at.is_some(), "a claim has no end")?;
-        }
-        Ok(())
+        require(semaphore || one_token, "overlapping readers have different tokens")?;
+        let minted = lock.holders.values().all(|share| share.token < self.tokens.next());
+        require(minted, "a token was not minted here")?;
+        let all: u64 = lock.holders.values().map(|share| u64::from(share.permits)).sum();
+        require(all == lock.permits_held, "the permits that are held are miscounted")
     }
 
+    /// Nobody waits without a reason. While ends wait to be cleared, so may the grants that follow.
     fn check_queue(&self, lock: &Lock, now: ClusterTime) -> Result<(), String> {
-        // While ends wait to be cleared, so may the grants that follow from them.
-        let cleared = self.next_due().is_none_or(|due| due > now);
-        if let Some((_, first)) = lock.live_waiters(0, now).next() {
-            let reason = lock.held_against(first.mode, now);
-            require(reason || !cleared, "the first waiter waits without a reason")?;
+        if !self.is_cleared(now) {
+            return Ok(());
         }
-        Ok(())
+        for (id, _) in self.live_earlier(lock, HoldId::LAST, now) {
+            let wait = self.waits.get(&id).ok_or("a place has no wait")?;
+            require(!self.fits(&wait.items, id, now), "a waiter waits without a reason")?;
+        }
+        let upgrader = self.live_upgrader(lock, now);
+        let alone = |id| self.live_others(lock, id, now).next().is_none();
+        require(!upgrader.is_some_and(alone), "a holder that is alone waits to be")
     }
 
-    /// Walks the wait graph depth first: nobody is met twice on one path.
-    fn check_waits(&self, now: ClusterTime) -> Result<(), String> {
-        let waited_for = |owner| -> Vec<&Owner> {
-            let waits = wait_graph::waits(self, owner, now);
-            waits.flat_map(|(lock, wait)| wait_graph::reasons(lock, wait, None, now)).collect()
-        };
-        let mut done = BTreeSet::new();
-        for root in self.owners.keys() {
-            let mut path: Vec<(&Owner, Vec<&Owner>)> = vec![(root, waited_for(root))];
-            let mut on_path = BTreeSet::from([&**root]);
-            while let Some((owner, rest)) = path.last_mut() {
-                let Some(next) = rest.pop() else {
-                    on_path.remove(*owner);
-                    done.insert(*owner);
-                    path.pop();
-                    continue;
-                };
-                require(!on_path.contains(next), "the wait graph has a cycle")?;
-                if !done.contains(next) {
-                    on_path.insert(next);
-                    path.push((next, waited_for(next)));
-                }
-            }
+    /// The wait graph has no knot: everybody ends, if everybody does who can.
+    fn check_nobody_is_stuck(&self, now: ClusterTime) -> Result<(), String> {
+        let owners: Vec<&Owner> = self.owners.keys().map(|owner| &**owner).collect();
+        let stuck = reduction::stuck(self, &owners, now);
+        match stuck.first() {
+            Some(owner) => Err(format!("{} owners are stuck: {}", stuck.len(), owner.name)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// The indexes say what the locks say, and nothing more.
+    /// The indexes say what holds and waits say, and nothing more.
     fn check_indexes(&self) -> Result<(), String> {
-        let (mut presences, mut timed) = (0, 0);
-        for (name, lock) in &self.locks {
-            let holders = lock.holders.iter().map(|(o, hold)| (o, Presence::Holds, hold.ends_at));
-            let waiters = lock.queue.iter().map(|(arrival, waiter)| {
-                (&waiter.owner, Presence::Waits(*arrival), Some(waiter.place_ends_at))
-            });
-            for (owner, presence, ends_at) in holders.chain(waiters) {
-                let noted = self.presence(name, owner) == Some(presence);
-                require(noted, "an owner's index misses a lock")?;
-                let due = ends_at.map(|at| Due { at, name: name.clone(), owner: owner.clone() });
-                let planned = due.as_ref().is_none_or(|due| self.dues.contains(due));
-                require(planned, "an end is not planned")?;
-                presences += 1;
-                timed += usize::from(due.is_some());
+        let mut expected = Expected::default();
+        for (id, hold) in &self.holds {
+            for name in hold.names.iter() {
+                let share = self.share(hold, name);
+                require(share.is_some_and(|it| it.hold == *id), "a hold has no share of its lock")?;
+                expected.presence(&hold.owner, name, Presence::Holds(*id));
+            }
+            expected.due(hold.ends_at, Due::hold(*id));
+            expected.told(hold.attachment, Told::Grant(*id));
+            expected.told(hold.upgraded.as_ref().map(|it| it.0), Told::Upgrade(*id));
+            if let Some(wish) = &hold.wish {
+                let lock = self.locks.get(&wish.name);
+                let known = lock.is_some_and(|lock| lock.wishes.contains(id));
+                require(known, "a wish is not known to its lock")?;
+                expected.due(wish.listener.place_ends_at, Due::wish(*id));
+                expected.listens(wish.listener.attachment, Listens::Wish(*id));
             }
         }
-        let noted: usize = self.owners.values().map(Presences::size).sum();
-        require(noted == presences, "an owner's index names a lock that it is not on")?;
-        let idle = self.owners.values().any(Presences::is_empty);
+        for (id, wait) in &self.waits {
+            for item in wait.items.iter() {
+                let lock = self.locks.get(&item.name).ok_or("a wait's lock is gone")?;
+                require(lock.queue.contains_key(id), "a wait has no place")?;
+                let writer = lock.writers.contains(id) == (item.mode == Mode::Exclusive);
+                require(writer, "the writers of a queue are miscounted")?;
+                expected.presence(&wait.owner, &item.name, Presence::Waits(*id));
+            }
+            expected.due(wait.listener.place_ends_at, Due::wait(*id));
+            expected.listens(wait.listener.attachment, Listens::Wait(*id));
+        }
+        expected.check(self)
+    }
+}
+
+/// What the indexes have to say.
+#[derive(Default)]
+struct Expected {
+    presences: BTreeMap<(Arc<Owner>, Arc<str>), Presence>,
+    dues: BTreeSet<Due>,
+    told: BTreeMap<Attachment, Told>,
+    listening: BTreeMap<Attachment, Listens>,
+}
+
+impl Expected {
+    fn presence(&mut self, owner: &Arc<Owner>, name: &Arc<str>, presence: Presence) {
+        self.presences.insert((owner.clone(), name.clone()), presence);
+    }
+
+    fn due(&mut self, at: Option<ClusterTime>, due: impl Fn(ClusterTime) -> Due) {
+        self.dues.extend(at.map(due));
+    }
+
+    fn told(&mut self, attachment: Option<Attachment>, told: Told) {
+        self.told.extend(attachment.map(|it| (it, told)));
+    }
+
+    fn listens(&mut self, attachment: Option<Attachment>, listens: Listens) {
+        self.listening.extend(attachment.map(|it| (it, listens)));
+    }
+
+    fn check(self, table: &LockTable) -> Result<(), String> {
+        let noted: usize = table.owners.values().map(Presences::size).sum();
+        require(noted == self.presences.len(), "an owner's index names too many locks")?;
+        require(table.presences == noted as u64, "the presences are miscounted")?;
+        for ((owner, name), presence) in &self.presences {
+            let noted = table.presence(name, owner) == Some(*presence);
+            require(noted, "an owner's index misses a lock")?;
+        }
+        let idle = table.owners.values().any(Presences::is_empty);
         require(!idle, "an idle owner is kept")?;
-        require(self.dues.size() == timed, "an end is planned for nothing")
+        let dues = table.dues.iter().filter(|due| !due.is_of_boot());
+        require(dues.eq(self.dues.iter()), "the ends to come are not those of holds and waits")?;
+        let listening = table.listening.iter().map(|(at, it)| (*at, *it));
+        require(listening.eq(self.listening), "who listens is not who waits")?;
+        let told = table.told.iter().map(|(at, it)| (*at, *it));
+        require(told.eq(self.told), "who was told is not who holds")
     }
 }
 

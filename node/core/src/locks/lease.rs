@@ -34,20 +34,56 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::request::Owner;
+use super::event::What;
+use super::lock::{Hold, Wait};
+use super::request::HoldId;
 use super::table::LockTable;
 use super::turn::Turn;
-use crate::types::ClusterTime;
+use crate::types::{BootId, ClusterTime};
 
 /// Most ends that one entry clears away: 10,000 ends at once are spread over 40 entries.
 pub const ENDS_PER_ENTRY_MAX: usize = 256;
 
-/// An end to come. Ordered by time, then by name and owner: every node clears in the same order.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// An end to come. Ordered by time, then by what ends: every node clears in the same order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due {
     pub(super) at: ClusterTime,
-    pub(super) name: Arc<str>,
-    pub(super) owner: Arc<Owner>,
+    pub(super) end: End,
+}
+
+/// What ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum End {
+    /// A lease, or a claim.
+    Hold(HoldId),
+    /// The place of a wait to which nobody listens.
+    Wait(HoldId),
+    /// The wish of this hold, to which nobody listens.
+    Wish(HoldId),
+    /// The places and wishes to which a lost process should listen.
+    Boot(BootId),
+}
+
+impl Due {
+    pub(super) fn hold(id: HoldId) -> impl Fn(ClusterTime) -> Self + Copy {
+        move |at| Self { at, end: End::Hold(id) }
+    }
+
+    pub(super) fn wait(id: HoldId) -> impl Fn(ClusterTime) -> Self + Copy {
+        move |at| Self { at, end: End::Wait(id) }
+    }
+
+    pub(super) fn wish(id: HoldId) -> impl Fn(ClusterTime) -> Self + Copy {
+        move |at| Self { at, end: End::Wish(id) }
+    }
+
+    pub(super) fn is_of_boot(&self) -> bool {
+        matches!(self.end, End::Boot(_))
+    }
+
+    pub(super) fn boot(boot: BootId) -> impl Fn(ClusterTime) -> Self + Copy {
+        move |at| Self { at, end: End::Boot(boot) }
+    }
 }
 
 /// True from the very stamp that is the end.
@@ -81,16 +117,13 @@ impl LockTable {
     pub fn advance(&mut self, turn: &mut Turn) {
         let mut freed = BTreeSet::new();
         for _ in 0..ENDS_PER_ENTRY_MAX {
-            let Some(due) = self.dues.first().filter(|due| due.at <= turn.now).cloned() else {
+            let Some(due) = self.dues.first().filter(|due| due.at <= turn.now).copied() else {
                 break;
             };
-            self.remove(&due.name, &due.owner);
-            freed.insert(due.name);
+            self.clear(turn, due, &mut freed);
         }
         // Once per lock, not once per end: a lock may lose hundreds of readers in one entry.
-        for name in freed {
-            self.grant_next(turn, &name);
-        }
+        self.grant_next(turn, freed);
     }
 
     /// When the next lease, claim or place ends; a time that has passed while ends are still to be
@@ -99,6 +132,76 @@ impl LockTable {
     pub fn next_due(&self) -> Option<ClusterTime> {
         self.dues.first().map(|due| due.at)
     }
+
+    /// Nothing has ended that still stands in the table.
+    pub(super) fn is_cleared(&self, now: ClusterTime) -> bool {
+        self.next_due().is_none_or(|due| due > now)
+    }
+
+    pub(super) fn is_live_hold(&self, id: HoldId, now: ClusterTime) -> bool {
+        self.holds.get(&id).is_some_and(|hold| !ended(hold.ends_at, now))
+    }
+
+    pub(super) fn is_live_wait(&self, id: HoldId, now: ClusterTime) -> bool {
+        let end = self.waits.get(&id).map(|wait| self.listener_end(wait.listener));
+        end.is_some_and(|end| !ended(end, now))
+    }
+
+    /// The hold is live, and its wish is.
+    pub(super) fn is_live_wish(&self, id: HoldId, now: ClusterTime) -> bool {
+        let hold = self.holds.get(&id).filter(|hold| !ended(hold.ends_at, now));
+        let wish = hold.and_then(|hold| hold.wish.as_ref());
+        wish.is_some_and(|wish| !ended(self.listener_end(wish.listener), now))
+    }
+
+    fn clear(&mut self, turn: &mut Turn, due: Due, freed: &mut BTreeSet<Arc<str>>) {
+        match due.end {
+            End::Hold(id) => {
+                let claim = self.holds.get(&id).is_some_and(|hold| hold.claim);
+                let what = if claim { What::ClaimLapsed } else { What::Expired };
+                freed.extend(self.end_hold(turn, id, what, String::new()));
+            }
+            End::Wait(id) => freed.extend(self.end_wait(turn, id, What::PlaceLapsed)),
+            End::Wish(id) => freed.extend(self.end_wish(turn, id, What::PlaceLapsed)),
+            End::Boot(boot) => freed.extend(self.clear_lost(turn, boot, due.at)),
+        }
+    }
+
+    /// Ends a hold for good; gives back the names that it frees. Does not grant to anybody.
+    pub(super) fn end_hold(
+        &mut self,
+        turn: &mut Turn,
+        id: HoldId,
+        what: What,
+        detail: String,
+    ) -> Vec<Arc<str>> {
+        let Some((hold, shares)) = self.take_hold(id) else { return Vec::new() };
+        turn.note(hold.event(id, &shares, what, turn.now, detail));
+        names(&hold)
+    }
+
+    /// Ends a wait; gives back its names. Does not grant to anybody.
+    pub(super) fn end_wait(&mut self, turn: &mut Turn, id: HoldId, what: What) -> Vec<Arc<str>> {
+        let Some(wait) = self.take_wait(id) else { return Vec::new() };
+        turn.note(wait.event(id, what, turn.now));
+        waited_names(&wait)
+    }
+
+    /// Ends a wish; the hold stays. Gives back the name. Does not grant to anybody.
+    pub(super) fn end_wish(&mut self, turn: &mut Turn, id: HoldId, what: What) -> Vec<Arc<str>> {
+        let Some(hold) = self.holds.get(&id).cloned() else { return Vec::new() };
+        let Some(wish) = self.take_wish(id) else { return Vec::new() };
+        turn.note(wish.event(id, &hold, what, turn.now));
+        vec![wish.name]
+    }
+}
+
+fn names(hold: &Hold) -> Vec<Arc<str>> {
+    hold.names.to_vec()
+}
+
+pub(super) fn waited_names(wait: &Wait) -> Vec<Arc<str>> {
+    wait.items.iter().map(|item| item.name.clone()).collect()
 }
 
 #[cfg(test)]

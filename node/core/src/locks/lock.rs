@@ -1,65 +1,122 @@
-//! One lock: its holders and its queue.
+//! The state behind the table: locks, holds and waits.
+//!
+//! A *hold* is a granted request, a *wait* one that is queued; each is for one owner and for all the
+//! names it asked for, and lives or ends as a whole. A *lock* knows who is on it.
+//!
+//! What has ended by `now` may still stand in here for a few entries (see `lease.rs`), so everything
+//! that decides asks the table for the *live* ones.
 
 use std::sync::Arc;
 
-use rpds::RedBlackTreeMapSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
-use super::lease::ended;
-use super::request::{HoldId, Mode, Owner};
+use super::request::{Attachment, HoldId, Mode, Owner};
 use crate::types::ClusterTime;
-
-/// A place in a lock's queue. Rises along the queue; means nothing outside it, and starts again
-/// when the queue has been empty, so it is not part of a snapshot.
-pub(super) type Arrival = u64;
 
 /// A lock that somebody holds or waits for.
 ///
-/// What has ended by `now` may still stand in here for a few entries (see `lease.rs`), so everything
-/// that decides asks for the *live* ones. All live holders have one mode, and one token.
+/// All live holders of a plain lock have one mode; readers have one token.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lock {
-    pub(super) holders: RedBlackTreeMapSync<Arc<Owner>, Hold>,
-    pub(super) queue: RedBlackTreeMapSync<Arrival, Waiter>,
+    /// How many permits it has; 0: it is a plain lock. Fixed while anybody is on it.
+    pub(super) permits_max: u32,
+    pub(super) holders: RedBlackTreeMapSync<Arc<Owner>, Share>,
+    /// Permits of all `holders`, those included whose hold has ended.
+    pub(super) permits_held: u64,
+    /// First come first: a wait's id rises with its arrival.
+    pub(super) queue: RedBlackTreeMapSync<HoldId, Place>,
+    /// The exclusive ones of `queue`: whom a reader must not pass.
+    pub(super) writers: RedBlackTreeSetSync<HoldId>,
+    /// Holders that wait to be alone. They stand before the queue. A second one would wait for the
+    /// first and the first for it, so between entries at most one is live.
+    pub(super) wishes: RedBlackTreeSetSync<HoldId>,
 }
 
-/// A grant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Hold {
+/// What a hold has of one lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) hold: HoldId,
     pub(super) mode: Mode,
-    pub(super) id: HoldId,
+    pub(super) permits: u32,
     pub(super) token: u64,
-    /// Granted to a waiter that has not asked since. `ends_at` is then the end of the claim window,
-    /// and always set.
-    pub(super) claim: bool,
-    /// `None`: never.
-    pub(super) ends_at: Option<ClusterTime>,
 }
 
-/// One who waits.
+/// What a wait wants of one lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Waiter {
+pub(super) struct Place {
     pub(super) owner: Arc<Owner>,
     pub(super) mode: Mode,
-    pub(super) place_ends_at: ClusterTime,
+    pub(super) permits: u32,
+}
+
+/// A granted request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub(super) owner: Arc<Owner>,
+    /// Its locks, in order. What it has of each stands there.
+    pub(super) names: Arc<[Arc<str>]>,
+    /// The lease that was asked for last; 0: none.
+    pub(super) ttl_ms: u64,
+    /// `None`: never.
+    pub(super) ends_at: Option<ClusterTime>,
+    /// Granted while nobody listened, and not taken up since. `ends_at` is then the end of the claim
+    /// window, and always set.
+    pub(super) claim: bool,
+    pub(super) since: ClusterTime,
+    /// Who is told of the grant: whoever asked last.
+    pub(super) attachment: Option<Attachment>,
+    /// Taken away, and why; `ends_at` is then set.
+    pub(super) revoked: Option<Arc<str>>,
+    /// It waits to have one of its shared locks alone.
+    pub(super) wish: Option<Wish>,
+    /// Who is told of the upgrade that was granted last, and of which lock it was.
+    pub(super) upgraded: Option<(Attachment, Arc<str>)>,
+}
+
+/// A shared holder's wish to be alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wish {
+    pub(super) name: Arc<str>,
+    /// The lease from the upgrade on.
+    pub(super) ttl_ms: u64,
+    pub(super) listener: Listener,
+    pub(super) since: ClusterTime,
+}
+
+/// A queued request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    pub(super) owner: Arc<Owner>,
+    /// In the order of names.
+    pub(super) items: Arc<[Item]>,
+    pub(super) ttl_ms: u64,
+    pub(super) listener: Listener,
+    pub(super) since: ClusterTime,
+}
+
+/// One name of a request, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) name: Arc<str>,
+    pub(super) mode: Mode,
+    pub(super) permits: u32,
+    /// As [`Lock::permits_max`].
+    pub(super) permits_max: u32,
+}
+
+/// Who is told when a wait ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listener {
+    pub(super) attachment: Option<Attachment>,
+    /// How long the place is kept though nobody listens. `None`: somebody does, as long as the
+    /// attachment's process is not lost.
+    pub(super) place_ends_at: Option<ClusterTime>,
 }
 
 impl Mode {
-    /// The two cannot hold one lock at the same time.
-    #[must_use]
+    /// The two cannot have one plain lock at the same time.
     pub(super) fn excludes(self, other: Self) -> bool {
         self == Self::Exclusive || other == Self::Exclusive
-    }
-}
-
-impl Hold {
-    pub(super) fn live(&self, now: ClusterTime) -> bool {
-        !ended(self.ends_at, now)
-    }
-}
-
-impl Waiter {
-    pub(super) fn live(&self, now: ClusterTime) -> bool {
-        !ended(Some(self.place_ends_at), now)
     }
 }
 
@@ -68,30 +125,15 @@ impl Lock {
         self.holders.is_empty() && self.queue.is_empty()
     }
 
-    pub(super) fn live_holders(
-        &self,
-        now: ClusterTime,
-    ) -> impl Iterator<Item = (&Arc<Owner>, &Hold)> {
-        self.holders.iter().filter(move |(_, hold)| hold.live(now))
+    /// Waits before `before`, first come first, ended or not.
+    pub(super) fn earlier(&self, before: HoldId) -> impl Iterator<Item = (HoldId, &Place)> {
+        self.queue.range::<HoldId, _>(..before).map(|(wait, place)| (*wait, place))
     }
+}
 
-    /// Live waiters from place `from` on, first come first.
-    pub(super) fn live_waiters(
-        &self,
-        from: Arrival,
-        now: ClusterTime,
-    ) -> impl Iterator<Item = (Arrival, &Waiter)> {
-        let queue = self.queue.range::<Arrival, _>(from..);
-        queue.map(|(arrival, waiter)| (*arrival, waiter)).filter(move |(_, w)| w.live(now))
-    }
-
-    /// Some live holder excludes `mode`. One is enough to look at: they all have the same mode.
-    pub(super) fn held_against(&self, mode: Mode, now: ClusterTime) -> bool {
-        self.live_holders(now).next().is_some_and(|(_, hold)| hold.mode.excludes(mode))
-    }
-
-    /// The place behind everybody.
-    pub(super) fn next_arrival(&self) -> Arrival {
-        self.queue.last().map_or(0, |(last, _)| last + 1)
-    }
+impl HoldId {
+    /// Not later than any wait.
+    pub(super) const FIRST: Self = Self { index: crate::types::Index(0), position: 0 };
+    /// Later than every wait.
+    pub(super) const LAST: Self = Self { index: crate::types::Index(u64::MAX), position: u32::MAX };
 }

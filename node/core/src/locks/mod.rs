@@ -11,43 +11,44 @@
 //! One table, changed only by applied log entries, so every node computes the same grants without
 //! asking anybody. Time is the stamp of the entry that is applied. Read in this order:
 //!
-//! 1. `table.rs`: the grant rule. Compatible with every holder and every earlier waiter.
-//! 2. `lease.rs`: what ends by itself, and why only so much per entry.
-//! 3. `wait_graph.rs`: the edges are exactly the reasons for not being granted; a request that would
-//!    close a cycle is not queued.
-//! 4. `fencing.rs`: when a token is minted, when it is shared.
-//! 5. `presence.rs`: the only code that writes holders and queues, so that the indexes stay true.
+//! 1. `table.rs`: what becomes of an ask, from top to bottom.
+//! 2. `grant.rs`: the grant rule. Compatible with every holder and every earlier waiter.
+//! 3. `lease.rs`: what ends by itself, and why only so much per entry.
+//! 4. `wait_graph.rs`, `reduction.rs`: the edges are exactly the reasons for not being granted; a
+//!    request that would close a cycle is not queued.
+//! 5. `fencing.rs`: when a token is minted, when it is shared.
+//! 6. `listeners.rs`: who waits for an answer, and what becomes of a grant that nobody hears.
+//! 7. `holds.rs`, `upgrade.rs`: what can be done with a hold, also by force.
+//! 8. `presence.rs`: the only code that puts holds and waits in, so that the indexes stay true.
 //!
-//! # Asks that do not stay connected
-//!
-//! The original routes answer at once, also when the lock is taken. So a waiter's *place* is kept
-//! for a window after each of its asks, and a grant that it has not heard of yet is a *claim*: it
-//! excludes others and has its token, but becomes a full hold, with its lease, only when its owner
-//! asks again by an entry. Rejected: granting such a waiter a full hold at once, since a client that
-//! went away would then hold a lock it never heard of, without a lease for ever.
+//! `request.rs`, `outcome.rs`, `event.rs` and `view.rs` are the words in which the rest of the world
+//! speaks with this module.
 //!
 //! # Caveats
 //!
-//! No upgrade, no permits, no requests for several names yet: they are refused, never guessed at.
 //! An owner is one sequential agent; two threads under one owner name share its holds.
 
 mod checks;
 mod event;
 mod fencing;
+mod grant;
+mod holds;
 mod invariants;
 mod lease;
+mod listeners;
 mod lock;
 mod outcome;
 mod presence;
 mod records;
+mod reduction;
 mod request;
+mod room;
 mod table;
 mod turn;
+mod upgrade;
 mod view;
 mod wait_graph;
 
-#[cfg(test)]
-mod history_test;
 #[cfg(test)]
 mod script_test;
 
@@ -57,7 +58,7 @@ pub use outcome::{
     AHEAD_COUNTED_MAX, AcquireOutcome, CYCLE_NAMED_MAX, ForceOutcome, HOLDERS_NAMED_MAX,
     HoldOutcome, LeaveOutcome, LockRefusal, ReleaseOutcome, RenewAllOutcome,
 };
-pub use records::{LockCursor, LockRecord};
+pub use records::{LockCursor, LockRecord, WishRecord};
 pub use request::{
     Acquire, Attachment, ForceRelease, HoldId, HoldRef, LockItem, Mode, Owner, Release, Renew,
     RenewAll, Upgrade,

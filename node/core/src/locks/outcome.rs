@@ -93,6 +93,8 @@ pub struct RenewAllOutcome {
     pub lost: Vec<HoldId>,
     /// Those that were revoked; they have ended now.
     pub revoked: Vec<HoldId>,
+    /// The request was not taken; nothing changed.
+    pub refusal: Option<LockRefusal>,
 }
 
 /// What became of a [`Release`](super::Release).

@@ -1,22 +1,24 @@
-//! Who is where: the only code that writes holders and queues.
+//! Who is where: the only code that puts holds and waits in, and takes them out.
 //!
-//! Three structures say the same thing from three sides, and must be changed together:
+//! The state is `holds` and `waits`; a snapshot holds these. The rest says the same from other sides,
+//! and is changed together with it, here and nowhere else:
 //!
-//! - `locks`: lock -> its holders and its queue. The state; a snapshot holds this one.
-//! - `owners`: owner -> the locks it holds or waits for. For limits and the wait graph.
+//! - `locks`: lock -> who is on it. For the grant rule.
+//! - `owners`: owner -> the locks it is on, and how. For limits, repeats and the wait graph.
 //! - `dues`: end -> what ends. For the stamps.
+//! - `listening`, `told`: attachment -> what it waits for, or was granted. For Leave and Attach.
 //!
-//! An owner is on a lock at most once, as holder or as waiter. A lock or an owner with nothing left
-//! vanishes from the maps, so names used once cost nothing for ever. Names are shared between the
-//! three, not copied.
+//! An owner is on a lock at most once. A lock or an owner with nothing left vanishes from the maps,
+//! so names used once cost nothing for ever. Names are shared between the maps, not copied.
 
 use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
 
 use super::lease::Due;
-use super::lock::{Arrival, Hold, Lock, Waiter};
-use super::request::Owner;
+use super::listeners::{Listens, Told};
+use super::lock::{Hold, Item, Lock, Place, Share, Wait, Wish};
+use super::request::{Attachment, HoldId, Mode, Owner};
 use super::table::LockTable;
 use crate::types::ClusterTime;
 
@@ -26,10 +28,10 @@ pub(super) type Presences = RedBlackTreeMapSync<Arc<str>, Presence>;
 /// How an owner is on a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// As a holder.
-    Holds,
-    /// As a waiter, at this place.
-    Waits(Arrival),
+    /// By this hold.
+    Holds(HoldId),
+    /// By this wait.
+    Waits(HoldId),
 }
 
 impl LockTable {
@@ -38,91 +40,211 @@ impl LockTable {
         self.owners.get(owner)?.get(name).copied()
     }
 
-    /// The owner's hold of `name`, ended or not.
-    pub(super) fn hold_of(&self, name: &str, owner: &Owner) -> Option<&Hold> {
-        self.locks.get(name)?.holders.get(owner)
+    /// What a hold has of one of its locks.
+    pub(super) fn share(&self, hold: &Hold, name: &str) -> Option<&Share> {
+        self.locks.get(name)?.holders.get(&hold.owner)
     }
 
-    /// The owner's place in the queue of `name`, ended or not.
-    pub(super) fn waiter_of(&self, name: &str, owner: &Owner) -> Option<(Arrival, &Waiter)> {
-        let Presence::Waits(arrival) = self.presence(name, owner)? else { return None };
-        self.locks.get(name)?.queue.get(&arrival).map(|waiter| (arrival, waiter))
-    }
-
-    /// Adds or replaces a hold. The owner must not wait for this lock.
-    pub(super) fn put_hold(&mut self, name: &Arc<str>, owner: &Arc<Owner>, hold: Hold) {
-        let ends_at = hold.ends_at;
-        let lock = self.lock_mut(name);
-        let before = lock.holders.get(owner).and_then(|hold| hold.ends_at);
-        lock.holders.insert_mut(owner.clone(), hold);
-        self.reschedule(name, owner, before, ends_at);
-        self.note(name, owner, Presence::Holds);
-    }
-
-    /// Adds or replaces a waiter at its place. The owner must not hold this lock.
-    pub(super) fn put_waiter(&mut self, name: &Arc<str>, arrival: Arrival, waiter: Waiter) {
-        let owner = waiter.owner.clone();
-        let ends_at = waiter.place_ends_at;
-        let lock = self.lock_mut(name);
-        let before = lock.queue.get(&arrival).map(|waiter| waiter.place_ends_at);
-        lock.queue.insert_mut(arrival, waiter);
-        self.reschedule(name, &owner, before, Some(ends_at));
-        self.note(name, &owner, Presence::Waits(arrival));
-    }
-
-    /// Takes an owner off a lock, whatever it was there. Does not grant to anybody.
-    pub(super) fn remove(&mut self, name: &Arc<str>, owner: &Arc<Owner>) {
-        let Some(presence) = self.presence(name, owner) else { return };
-        let lock = self.lock_mut(name);
-        let ends_at = match presence {
-            Presence::Holds => lock.take_hold(owner),
-            Presence::Waits(arrival) => lock.take_waiter(arrival),
-        };
-        if lock.is_idle() {
-            self.locks.remove_mut(name);
+    /// Puts a new hold in; `shares` go with its names.
+    pub(super) fn put_hold(&mut self, id: HoldId, hold: Hold, shares: &[(Share, u32)]) {
+        for (name, (share, permits_max)) in hold.names.iter().zip(shares) {
+            let lock = self.lock_mut(name, *permits_max);
+            lock.permits_held += u64::from(share.permits);
+            lock.holders.insert_mut(hold.owner.clone(), *share);
+            self.note_presence(name, &hold.owner, Presence::Holds(id));
         }
-        self.reschedule(name, owner, ends_at, None);
-        self.forget(name, owner);
+        self.plan(hold.ends_at, Due::hold(id));
+        self.tell(hold.attachment, Told::Grant(id));
+        if let Some(wish) = &hold.wish {
+            self.link_wish(id, wish);
+        }
+        if let Some((attachment, _)) = hold.upgraded {
+            self.tell(Some(attachment), Told::Upgrade(id));
+        }
+        self.holds.insert_mut(id, hold);
+    }
+
+    /// Takes a hold out. Does not grant to anybody.
+    pub(super) fn take_hold(&mut self, id: HoldId) -> Option<(Hold, Vec<Share>)> {
+        self.take_wish(id);
+        let hold = self.holds.get(&id)?.clone();
+        self.holds.remove_mut(&id);
+        let mut shares = Vec::with_capacity(hold.names.len());
+        for name in hold.names.iter() {
+            let Some(lock) = self.locks.get_mut(name) else { continue };
+            if let Some(share) = lock.holders.get(&hold.owner).copied() {
+                lock.permits_held -= u64::from(share.permits);
+                lock.holders.remove_mut(&hold.owner);
+                shares.push(share);
+            }
+            self.forget_presence(name, &hold.owner);
+        }
+        self.unplan(hold.ends_at, &Due::hold(id));
+        self.untell(hold.attachment, Told::Grant(id));
+        self.untell(hold.upgraded.as_ref().map(|(attachment, _)| *attachment), Told::Upgrade(id));
+        Some((hold, shares))
+    }
+
+    /// Puts a new wait in, behind everybody.
+    pub(super) fn put_wait(&mut self, id: HoldId, wait: Wait) {
+        for item in wait.items.iter() {
+            let lock = self.lock_mut(&item.name, item.permits_max);
+            let place = Place { owner: wait.owner.clone(), mode: item.mode, permits: item.permits };
+            lock.queue.insert_mut(id, place);
+            if item.mode == Mode::Exclusive {
+                lock.writers.insert_mut(id);
+            }
+            self.note_presence(&item.name, &wait.owner, Presence::Waits(id));
+        }
+        self.plan(wait.listener.place_ends_at, Due::wait(id));
+        self.listen(wait.listener.attachment, Listens::Wait(id));
+        self.waits.insert_mut(id, wait);
+    }
+
+    /// Takes a wait out. Does not grant to anybody.
+    pub(super) fn take_wait(&mut self, id: HoldId) -> Option<Wait> {
+        let wait = self.waits.get(&id)?.clone();
+        self.waits.remove_mut(&id);
+        for Item { name, .. } in wait.items.iter() {
+            if let Some(lock) = self.locks.get_mut(name) {
+                lock.queue.remove_mut(&id);
+                lock.writers.remove_mut(&id);
+            }
+            self.forget_presence(name, &wait.owner);
+        }
+        self.unplan(wait.listener.place_ends_at, &Due::wait(id));
+        self.unlisten(wait.listener.attachment);
+        Some(wait)
+    }
+
+    /// Changes what is not a lock's: everything but the names and the wish.
+    pub(super) fn change_hold(&mut self, id: HoldId, change: impl FnOnce(&mut Hold)) {
+        let Some(hold) = self.holds.get_mut(&id) else { return };
+        let before = (hold.ends_at, hold.attachment, hold.upgraded.clone());
+        change(hold);
+        let after = (hold.ends_at, hold.attachment, hold.upgraded.clone());
+        if before.0 != after.0 {
+            self.unplan(before.0, &Due::hold(id));
+            self.plan(after.0, Due::hold(id));
+        }
+        if before.1 != after.1 {
+            self.untell(before.1, Told::Grant(id));
+            self.tell(after.1, Told::Grant(id));
+        }
+        if before.2 != after.2 {
+            self.untell(before.2.map(|(attachment, _)| attachment), Told::Upgrade(id));
+            self.tell(after.2.map(|(attachment, _)| attachment), Told::Upgrade(id));
+        }
+    }
+
+    /// Changes who listens to a wait.
+    pub(super) fn change_listener(&mut self, id: HoldId, listener: super::lock::Listener) {
+        let Some(wait) = self.waits.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut wait.listener, listener);
+        self.unplan(before.place_ends_at, &Due::wait(id));
+        self.plan(listener.place_ends_at, Due::wait(id));
+        self.unlisten(before.attachment);
+        self.listen(listener.attachment, Listens::Wait(id));
+    }
+
+    /// Changes mode and token of one lock of a hold.
+    pub(super) fn change_share(&mut self, id: HoldId, name: &str, mode: Mode, token: u64) {
+        let Some(owner) = self.holds.get(&id).map(|hold| hold.owner.clone()) else { return };
+        let lock = self.locks.get_mut(name);
+        if let Some(share) = lock.and_then(|lock| lock.holders.get_mut(&owner)) {
+            (share.mode, share.token) = (mode, token);
+        }
+    }
+
+    /// Gives a hold a wish, or another one.
+    pub(super) fn put_wish(&mut self, id: HoldId, wish: Wish) {
+        self.take_wish(id);
+        self.link_wish(id, &wish);
+        if let Some(hold) = self.holds.get_mut(&id) {
+            hold.wish = Some(wish);
+        }
+    }
+
+    /// Takes a hold's wish away. Does not grant to anybody.
+    pub(super) fn take_wish(&mut self, id: HoldId) -> Option<Wish> {
+        let wish = self.holds.get(&id)?.wish.clone()?;
+        if let Some(hold) = self.holds.get_mut(&id) {
+            hold.wish = None;
+        }
+        if let Some(lock) = self.locks.get_mut(&wish.name) {
+            lock.wishes.remove_mut(&id);
+        }
+        self.unplan(wish.listener.place_ends_at, &Due::wish(id));
+        self.unlisten(wish.listener.attachment);
+        Some(wish)
     }
 
     /// The shared copies of these names: those in the table, or new ones.
-    pub(super) fn intern(&self, name: &str, owner: &Owner) -> (Arc<str>, Arc<Owner>) {
-        let known_name = self.locks.get_key_value(name).map(|(key, _)| key.clone());
-        let known_owner = self.owners.get_key_value(owner).map(|(key, _)| key.clone());
-        (
-            known_name.unwrap_or_else(|| Arc::from(name)),
-            known_owner.unwrap_or_else(|| Arc::new(owner.clone())),
-        )
+    pub(super) fn intern_name(&self, name: &str) -> Arc<str> {
+        let known = self.locks.get_key_value(name).map(|(key, _)| key.clone());
+        known.unwrap_or_else(|| Arc::from(name))
     }
 
-    fn lock_mut(&mut self, name: &Arc<str>) -> &mut Lock {
+    /// See [`LockTable::intern_name`].
+    pub(super) fn intern_owner(&self, owner: &Owner) -> Arc<Owner> {
+        let known = self.owners.get_key_value(owner).map(|(key, _)| key.clone());
+        known.unwrap_or_else(|| Arc::new(owner.clone()))
+    }
+
+    fn link_wish(&mut self, id: HoldId, wish: &Wish) {
+        if let Some(lock) = self.locks.get_mut(&wish.name) {
+            lock.wishes.insert_mut(id);
+        }
+        self.plan(wish.listener.place_ends_at, Due::wish(id));
+        self.listen(wish.listener.attachment, Listens::Wish(id));
+    }
+
+    fn lock_mut(&mut self, name: &Arc<str>, permits_max: u32) -> &mut Lock {
         if !self.locks.contains_key(name) {
-            self.locks.insert_mut(name.clone(), Lock::default());
+            self.locks.insert_mut(name.clone(), Lock { permits_max, ..Lock::default() });
         }
         #[allow(clippy::expect_used)]
         self.locks.get_mut(name).expect("was inserted above")
     }
 
-    fn reschedule(
-        &mut self,
-        name: &Arc<str>,
-        owner: &Arc<Owner>,
-        before: Option<ClusterTime>,
-        after: Option<ClusterTime>,
-    ) {
-        if before == after {
-            return;
-        }
-        let due = |at| Due { at, name: name.clone(), owner: owner.clone() };
-        if let Some(at) = before {
-            self.dues.remove_mut(&due(at));
-        }
-        if let Some(at) = after {
+    fn plan(&mut self, at: Option<ClusterTime>, due: impl FnOnce(ClusterTime) -> Due) {
+        if let Some(at) = at {
             self.dues.insert_mut(due(at));
         }
     }
 
-    fn note(&mut self, name: &Arc<str>, owner: &Arc<Owner>, presence: Presence) {
+    fn unplan(&mut self, at: Option<ClusterTime>, due: &impl Fn(ClusterTime) -> Due) {
+        if let Some(at) = at {
+            self.dues.remove_mut(&due(at));
+        }
+    }
+
+    fn tell(&mut self, attachment: Option<Attachment>, told: Told) {
+        if let Some(attachment) = attachment {
+            self.told.insert_mut(attachment, told);
+        }
+    }
+
+    fn untell(&mut self, attachment: Option<Attachment>, told: Told) {
+        if let Some(attachment) = attachment.filter(|it| self.told.get(it) == Some(&told)) {
+            self.told.remove_mut(&attachment);
+        }
+    }
+
+    fn listen(&mut self, attachment: Option<Attachment>, listens: Listens) {
+        if let Some(attachment) = attachment {
+            self.listening.insert_mut(attachment, listens);
+        }
+    }
+
+    fn unlisten(&mut self, attachment: Option<Attachment>) {
+        if let Some(attachment) = attachment {
+            self.listening.remove_mut(&attachment);
+        }
+    }
+
+    fn note_presence(&mut self, name: &Arc<str>, owner: &Arc<Owner>, presence: Presence) {
+        self.presences += 1;
         if let Some(presences) = self.owners.get_mut(owner) {
             presences.insert_mut(name.clone(), presence);
         } else {
@@ -131,27 +253,16 @@ impl LockTable {
         }
     }
 
-    fn forget(&mut self, name: &Arc<str>, owner: &Arc<Owner>) {
+    /// Called last of all: a lock with nobody on it goes.
+    fn forget_presence(&mut self, name: &Arc<str>, owner: &Arc<Owner>) {
+        self.presences -= 1;
+        if self.locks.get(name).is_some_and(Lock::is_idle) {
+            self.locks.remove_mut(name);
+        }
         let Some(presences) = self.owners.get_mut(owner) else { return };
         presences.remove_mut(name);
         if presences.is_empty() {
             self.owners.remove_mut(owner);
         }
-    }
-}
-
-impl Lock {
-    /// Removes a hold and tells its end.
-    fn take_hold(&mut self, owner: &Owner) -> Option<ClusterTime> {
-        let ends_at = self.holders.get(owner).and_then(|hold| hold.ends_at);
-        self.holders.remove_mut(owner);
-        ends_at
-    }
-
-    /// Removes a waiter and tells its end.
-    fn take_waiter(&mut self, arrival: Arrival) -> Option<ClusterTime> {
-        let ends_at = self.queue.get(&arrival).map(|waiter| waiter.place_ends_at);
-        self.queue.remove_mut(&arrival);
-        ends_at
     }
 }

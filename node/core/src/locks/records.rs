@@ -1,8 +1,8 @@
 //! The table as a sequence of records, for snapshots and hashes.
 //!
-//! Only the state, in one order: by name, then holders by owner, then waiters first come first. The
-//! indexes and the places' numbers are made anew when the records are read back, so two tables that
-//! behave alike have equal records, however they came about.
+//! Only the state, in one order: lost processes, then holds, then waits, each by id. The indexes are
+//! made anew when the records are read back, so two tables that behave alike have equal records,
+//! however they came about.
 //!
 //! A record is part of the snapshot's format: see the checklist in `machine/snapshot.rs`.
 
@@ -11,96 +11,155 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::lock::{Arrival, Hold, Lock, Waiter};
-use super::request::{HoldId, Mode, Owner};
+use super::lease::Due;
+use super::listeners::Lost;
+use super::lock::{Hold, Item, Listener, Share, Wait, Wish};
+use super::request::{Attachment, HoldId, LockItem, Owner};
 use super::table::LockTable;
-use crate::types::ClusterTime;
+use crate::types::{BootId, ClusterTime};
 
-/// One hold or one waiter.
+/// One thing of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LockRecord {
-    /// A hold.
+    /// A process that does not listen.
+    Lost {
+        /// Which.
+        boot: BootId,
+        /// When its places end.
+        places_end_at: ClusterTime,
+        /// Its node has another one.
+        replaced: bool,
+    },
+    /// A granted request.
     Hold {
-        /// Of which lock.
-        name: String,
-        /// Whose.
-        owner: Owner,
-        /// How.
-        mode: Mode,
         /// Its id.
         id: HoldId,
-        /// Its fencing token.
-        token: u64,
+        /// Whose.
+        owner: Owner,
+        /// Its locks, each with its token.
+        items: Vec<(LockItem, u64)>,
+        /// The lease that was asked for last, in milliseconds; 0: none.
+        ttl_ms: u64,
+        /// Its end.
+        ends_at: Option<ClusterTime>,
         /// It is a claim.
         claim: bool,
-        /// When it ends, if ever.
-        ends_at: Option<ClusterTime>,
+        /// The stamp of its grant.
+        since: ClusterTime,
+        /// Who was told of it.
+        attachment: Option<Attachment>,
+        /// Why it was revoked.
+        revoked: Option<String>,
+        /// It waits to have one lock alone.
+        wish: Option<WishRecord>,
+        /// Who was told of its last upgrade, and of which lock.
+        upgraded: Option<(Attachment, String)>,
     },
-    /// A waiter, behind those of the same lock before it.
-    Waiter {
-        /// Of which lock.
-        name: String,
-        /// Who.
+    /// A queued request.
+    Wait {
+        /// Its id.
+        id: HoldId,
+        /// Whose.
         owner: Owner,
-        /// What for.
-        mode: Mode,
+        /// Its locks.
+        items: Vec<LockItem>,
+        /// The lease that it asks for, in milliseconds; 0: none.
+        ttl_ms: u64,
+        /// Who listens.
+        attachment: Option<Attachment>,
         /// How long its place is kept.
-        place_ends_at: ClusterTime,
+        place_ends_at: Option<ClusterTime>,
+        /// The stamp at which it was queued.
+        since: ClusterTime,
     },
+}
+
+/// See [`LockRecord::Hold`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WishRecord {
+    /// The lock.
+    name: String,
+    /// The lease from the upgrade on.
+    ttl_ms: u64,
+    /// Who listens.
+    attachment: Option<Attachment>,
+    /// How long it is kept.
+    place_ends_at: Option<ClusterTime>,
+    /// The stamp at which it was queued.
+    since: ClusterTime,
 }
 
 /// Where in the sequence a reader is.
-#[derive(Clone, Debug)]
-pub struct LockCursor {
-    name: Arc<str>,
-    at: Position,
-}
-
-#[derive(Clone, Debug)]
-enum Position {
-    Holder(Arc<Owner>),
-    Waiter(Arrival),
+#[derive(Clone, Copy, Debug)]
+pub enum LockCursor {
+    /// After this process.
+    Lost(BootId),
+    /// After this hold.
+    Hold(HoldId),
+    /// After this wait.
+    Wait(HoldId),
 }
 
 impl LockTable {
     /// The record after `cursor`, the first with `None`; each in logarithmic time, so a reader needs
     /// to keep nothing but the frozen table and the cursor.
     #[must_use]
-    pub fn record_after(&self, cursor: Option<&LockCursor>) -> Option<(LockCursor, LockRecord)> {
-        let Some(cursor) = cursor else {
-            return self.locks.first().and_then(|(name, lock)| first_record(name, lock));
+    pub fn record_after(&self, cursor: Option<LockCursor>) -> Option<(LockCursor, LockRecord)> {
+        let lost = match cursor {
+            None => self.lost.first(),
+            Some(LockCursor::Lost(after)) => {
+                self.lost.range::<BootId, _>((Excluded(after), Unbounded)).next()
+            }
+            Some(_) => None,
         };
-        let lock = self.locks.get(&cursor.name);
-        lock.and_then(|lock| next_record(lock, cursor)).or_else(|| {
-            let rest = (Excluded(&*cursor.name), Unbounded);
-            self.locks
-                .range::<str, _>(rest)
-                .next()
-                .and_then(|(name, lock)| first_record(name, lock))
-        })
+        if let Some((boot, lost)) = lost {
+            let Lost { places_end_at, replaced } = *lost;
+            let record = LockRecord::Lost { boot: *boot, places_end_at, replaced };
+            return Some((LockCursor::Lost(*boot), record));
+        }
+        let hold = match cursor {
+            None | Some(LockCursor::Lost(_)) => self.holds.first(),
+            Some(LockCursor::Hold(after)) => {
+                self.holds.range::<HoldId, _>((Excluded(after), Unbounded)).next()
+            }
+            Some(LockCursor::Wait(_)) => None,
+        };
+        if let Some((id, hold)) = hold {
+            return Some((LockCursor::Hold(*id), self.hold_record(*id, hold)));
+        }
+        let wait = match cursor {
+            Some(LockCursor::Wait(after)) => {
+                self.waits.range::<HoldId, _>((Excluded(after), Unbounded)).next()
+            }
+            _ => self.waits.first(),
+        };
+        wait.map(|(id, wait)| (LockCursor::Wait(*id), wait_record(*id, wait)))
     }
 
     /// Puts a record back. They must come in the order of [`LockTable::record_after`].
     ///
     /// # Errors
-    /// If the owner is on that lock already.
+    /// If the owner is on one of the locks already.
     pub fn restore(&mut self, record: &LockRecord) -> Result<(), String> {
-        let (LockRecord::Hold { name, owner, .. } | LockRecord::Waiter { name, owner, .. }) =
-            record;
-        if self.presence(name, owner).is_some() {
-            return Err(format!("{} is twice on the lock {name}", owner.name));
-        }
-        let (name, owner) = self.intern(name, owner);
-        match *record {
-            LockRecord::Hold { mode, id, token, claim, ends_at, .. } => {
-                self.put_hold(&name, &owner, Hold { mode, id, token, claim, ends_at });
+        match record {
+            LockRecord::Lost { boot, places_end_at, replaced } => {
+                let lost = Lost { places_end_at: *places_end_at, replaced: *replaced };
+                self.lost.insert_mut(*boot, lost);
+                self.dues.insert_mut(Due::boot(*boot)(*places_end_at));
+                Ok(())
             }
-            LockRecord::Waiter { mode, place_ends_at, .. } => {
-                let arrival = self.locks.get(&name).map_or(0, Lock::next_arrival);
-                self.put_waiter(&name, arrival, Waiter { owner, mode, place_ends_at });
+            LockRecord::Hold { owner, items, .. } => {
+                let names = items.iter().map(|(item, _)| item.name.as_str());
+                self.check_absent(owner, names)?;
+                self.restore_hold(record);
+                Ok(())
+            }
+            LockRecord::Wait { owner, items, .. } => {
+                self.check_absent(owner, items.iter().map(|item| item.name.as_str()))?;
+                self.restore_wait(record);
+                Ok(())
             }
         }
-        Ok(())
     }
 
     /// The token that the next incompatible grant will get.
@@ -108,48 +167,120 @@ impl LockTable {
     pub fn next_token(&self) -> u64 {
         self.tokens.next()
     }
-}
 
-fn first_record(name: &Arc<str>, lock: &Lock) -> Option<(LockCursor, LockRecord)> {
-    let holder = lock.holders.first().map(|(owner, hold)| hold_record(name, owner, hold));
-    holder.or_else(|| lock.queue.first().map(|(at, waiter)| waiter_record(name, *at, waiter)))
-}
-
-fn next_record(lock: &Lock, cursor: &LockCursor) -> Option<(LockCursor, LockRecord)> {
-    let name = &cursor.name;
-    let from = match &cursor.at {
-        Position::Holder(after) => {
-            let mut rest = lock.holders.range::<Owner, _>((Excluded(&**after), Unbounded));
-            if let Some((owner, hold)) = rest.next() {
-                return Some(hold_record(name, owner, hold));
-            }
-            0
+    fn check_absent<'a>(
+        &self,
+        owner: &Owner,
+        mut names: impl Iterator<Item = &'a str>,
+    ) -> Result<(), String> {
+        match names.find(|name| self.presence(name, owner).is_some()) {
+            Some(name) => Err(format!("{} is twice on the lock {name}", owner.name)),
+            None => Ok(()),
         }
-        Position::Waiter(after) => after + 1,
-    };
-    let next = lock.queue.range::<Arrival, _>(from..).next();
-    next.map(|(at, waiter)| waiter_record(name, *at, waiter))
+    }
+
+    fn hold_record(&self, id: HoldId, hold: &Hold) -> LockRecord {
+        let item = |name: &Arc<str>| {
+            let share = self.share(hold, name)?;
+            let permits_max = self.locks.get(name)?.permits_max;
+            let (name, mode, permits) = (name.to_string(), share.mode, share.permits);
+            Some((LockItem { name, mode, permits, permits_max }, share.token))
+        };
+        let wish = hold.wish.as_ref();
+        LockRecord::Hold {
+            id,
+            owner: Owner::clone(&hold.owner),
+            items: hold.names.iter().filter_map(item).collect(),
+            ttl_ms: hold.ttl_ms,
+            ends_at: hold.ends_at,
+            claim: hold.claim,
+            since: hold.since,
+            attachment: hold.attachment,
+            revoked: hold.revoked.as_deref().map(str::to_owned),
+            wish: wish.map(|wish| WishRecord {
+                name: wish.name.to_string(),
+                ttl_ms: wish.ttl_ms,
+                attachment: wish.listener.attachment,
+                place_ends_at: wish.listener.place_ends_at,
+                since: wish.since,
+            }),
+            upgraded: hold.upgraded.as_ref().map(|(it, name)| (*it, name.to_string())),
+        }
+    }
+
+    fn restore_hold(&mut self, record: &LockRecord) {
+        let LockRecord::Hold { id, owner, items, wish, upgraded, .. } = record else { return };
+        let LockRecord::Hold { ttl_ms, ends_at, claim, since, attachment, revoked, .. } = record
+        else {
+            return;
+        };
+        let names: Arc<[Arc<str>]> =
+            items.iter().map(|(item, _)| self.intern_name(&item.name)).collect();
+        let own = |name: &String| names.iter().find(|it| ***it == **name).cloned();
+        let wish = wish.as_ref().and_then(|wish| {
+            let (attachment, place_ends_at) = (wish.attachment, wish.place_ends_at);
+            let listener = Listener { attachment, place_ends_at };
+            let name = own(&wish.name)?;
+            Some(Wish { name, ttl_ms: wish.ttl_ms, listener, since: wish.since })
+        });
+        let upgraded = upgraded.as_ref().and_then(|(it, name)| Some((*it, own(name)?)));
+        let share = |item: &LockItem, token: u64| {
+            let (mode, permits) = (item.mode, item.permits);
+            (Share { hold: *id, mode, permits, token }, item.permits_max)
+        };
+        let shares: Vec<_> = items.iter().map(|(item, token)| share(item, *token)).collect();
+        let hold = Hold {
+            owner: self.intern_owner(owner),
+            names: names.clone(),
+            ttl_ms: *ttl_ms,
+            ends_at: *ends_at,
+            claim: *claim,
+            since: *since,
+            attachment: *attachment,
+            revoked: revoked.as_deref().map(Arc::from),
+            wish,
+            upgraded,
+        };
+        self.put_hold(*id, hold, &shares);
+    }
+
+    fn restore_wait(&mut self, record: &LockRecord) {
+        let LockRecord::Wait { id, owner, items, ttl_ms, attachment, place_ends_at, since } =
+            record
+        else {
+            return;
+        };
+        let item = |item: &LockItem| Item {
+            name: self.intern_name(&item.name),
+            mode: item.mode,
+            permits: item.permits,
+            permits_max: item.permits_max,
+        };
+        let wait = Wait {
+            owner: self.intern_owner(owner),
+            items: items.iter().map(item).collect(),
+            ttl_ms: *ttl_ms,
+            listener: Listener { attachment: *attachment, place_ends_at: *place_ends_at },
+            since: *since,
+        };
+        self.put_wait(*id, wait);
+    }
 }
 
-fn hold_record(name: &Arc<str>, owner: &Arc<Owner>, hold: &Hold) -> (LockCursor, LockRecord) {
-    let record = LockRecord::Hold {
-        name: (**name).to_owned(),
-        owner: Owner::clone(owner),
-        mode: hold.mode,
-        id: hold.id,
-        token: hold.token,
-        claim: hold.claim,
-        ends_at: hold.ends_at,
+fn wait_record(id: HoldId, wait: &Wait) -> LockRecord {
+    let item = |item: &Item| LockItem {
+        name: item.name.to_string(),
+        mode: item.mode,
+        permits: item.permits,
+        permits_max: item.permits_max,
     };
-    (LockCursor { name: name.clone(), at: Position::Holder(owner.clone()) }, record)
-}
-
-fn waiter_record(name: &Arc<str>, at: Arrival, waiter: &Waiter) -> (LockCursor, LockRecord) {
-    let record = LockRecord::Waiter {
-        name: (**name).to_owned(),
-        owner: Owner::clone(&waiter.owner),
-        mode: waiter.mode,
-        place_ends_at: waiter.place_ends_at,
-    };
-    (LockCursor { name: name.clone(), at: Position::Waiter(at) }, record)
+    LockRecord::Wait {
+        id,
+        owner: Owner::clone(&wait.owner),
+        items: wait.items.iter().map(item).collect(),
+        ttl_ms: wait.ttl_ms,
+        attachment: wait.listener.attachment,
+        place_ends_at: wait.listener.place_ends_at,
+        since: wait.since,
+    }
 }

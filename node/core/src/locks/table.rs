@@ -1,36 +1,50 @@
-//! The lock table: asks, releases, and the grant rule.
+//! The lock table: asks, and what becomes of them.
 //!
-//! **Grant rule**: a request is granted if its mode is compatible with every live holder and with
-//! every live waiter that came before it. So exclusive and shared stand in one queue: a writer waits
-//! for the readers before it, and no reader that comes later passes it. Readers that stand next to
-//! each other are granted together.
-//!
-//! Every change that can free something is followed, in the same entry, by [`LockTable::grant_next`]:
-//! between entries nobody waits without a reason (but for what has ended and is not cleared yet,
-//! see `lease.rs`).
+//! An ask goes through here from top to bottom: is it well-formed, does its owner stand on one of
+//! these locks already, may it be granted at once (`grant.rs`), would its wait close a cycle
+//! (`wait_graph.rs`), is there room. Either all of its names are granted, or all are waited for, or
+//! nothing changes.
 
 use std::sync::Arc;
 
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
+use super::event::{LockEvent, What};
 use super::fencing::Tokens;
-use super::lease::{Due, later, lease_end, remaining_ms};
-use super::lock::{Arrival, Hold, Lock, Waiter};
+use super::lease::{Due, later, lease_end};
+use super::listeners::{Listens, Lost, Told};
+use super::lock::{Hold, Item, Lock, Wait};
+use super::outcome::{AcquireOutcome, LockRefusal};
 use super::presence::{Presence, Presences};
-use super::outcome::{AcquireOutcome, HOLDERS_NAMED_MAX, LockRefusal, ReleaseOutcome};
-use super::request::{Acquire, Mode, Owner, Release};
+use super::request::{Acquire, Attachment, HoldId, LockItem, Mode, Owner};
 use super::turn::Turn;
 use super::wait_graph;
-use crate::types::ClusterTime;
+use crate::types::{BootId, ClusterTime};
 
 /// Every lock that is held or waited for. A clone costs nothing and shares all it can.
 #[derive(Clone, Debug, Default)]
 pub struct LockTable {
-    /// The state. The other two maps are indexes of it; see `presence.rs`.
+    /// The state: what is granted, what waits, which processes do not listen.
+    pub(super) holds: RedBlackTreeMapSync<HoldId, Hold>,
+    pub(super) waits: RedBlackTreeMapSync<HoldId, Wait>,
+    pub(super) lost: RedBlackTreeMapSync<BootId, Lost>,
+    pub(super) tokens: Tokens,
+    /// The same from other sides; see `presence.rs`.
     pub(super) locks: RedBlackTreeMapSync<Arc<str>, Lock>,
     pub(super) owners: RedBlackTreeMapSync<Arc<Owner>, Presences>,
     pub(super) dues: RedBlackTreeSetSync<Due>,
-    pub(super) tokens: Tokens,
+    pub(super) listening: RedBlackTreeMapSync<Attachment, Listens>,
+    pub(super) told: RedBlackTreeMapSync<Attachment, Told>,
+    /// Names of all holds and waits, each counted.
+    pub(super) presences: u64,
+}
+
+/// A well-formed ask.
+pub(super) struct Ask<'a> {
+    pub(super) owner: Arc<Owner>,
+    pub(super) items: Arc<[Item]>,
+    pub(super) ttl_ms: u64,
+    pub(super) asked: &'a Acquire,
 }
 
 impl LockTable {
@@ -40,221 +54,301 @@ impl LockTable {
         Self { tokens: Tokens::starting_at(token_base), ..Self::default() }
     }
 
-    /// Asks for a lock.
-    pub fn acquire(&mut self, turn: &mut Turn, ask: &Acquire) -> AcquireOutcome {
-        match ask.checked_items(&turn.rules) {
-            Ok(items) => {
-                let item = &items[0];
-                let (name, owner) = self.intern(&item.name, &ask.owner);
-                self.ask(turn, &Ask { name, owner, mode: item.mode, ttl_ms: ask.ttl_ms.unwrap_or(60_000) })
-            }
-            Err(refusal) => AcquireOutcome::Refused(refusal),
-        }
-    }
-
-    /// Gives a hold or a place back.
-    pub fn release(&mut self, turn: &mut Turn, release: &Release) -> ReleaseOutcome {
-        let (name, owner) = self.intern(&release.name, &release.owner);
-        let outcome = match self.live_presence(&name, &owner, turn.now) {
-            Some(Presence::Holds) => ReleaseOutcome::Released,
-            Some(Presence::Waits(_)) => ReleaseOutcome::LeftQueue,
-            None => ReleaseOutcome::NotHolder,
+    /// Asks for locks.
+    pub fn acquire(&mut self, turn: &mut Turn, asked: &Acquire) -> AcquireOutcome {
+        let items = match asked.checked_items(&turn.rules) {
+            Ok(items) => items,
+            Err(refusal) => return AcquireOutcome::Refused(refusal),
         };
-        self.remove(&name, &owner);
-        self.grant_next(turn, &name);
+        let ask = Ask {
+            owner: self.intern_owner(&asked.owner),
+            items: items.iter().map(|item| self.item(item)).collect(),
+            ttl_ms: asked.ttl_ms.unwrap_or(turn.rules.default_lease_ms),
+            asked,
+        };
+        self.settle(turn, &ask);
+        let outcome = match self.presence_of(&ask) {
+            Some((name, presence)) => self.ask_again(turn, &ask, &name, presence),
+            None => self.ask_first(turn, &ask),
+        };
+        note_refusal(turn, &asked.owner, ask.items.iter().map(Item::wanted).collect(), &outcome);
         outcome
     }
 
-    /// Grants to the head of the queue as long as the holders allow it, as claims.
-    pub(super) fn grant_next(&mut self, turn: &mut Turn, name: &Arc<str>) {
-        let mut from = 0;
-        while let Some((arrival, waiter)) = self.next_grant(name, from, turn.now) {
-            self.remove(name, &waiter.owner);
-            let ends_at = turn.now.plus(turn.rules.claim_window_ms);
-            self.grant(turn, name, &waiter.owner, waiter.mode, Term::Claim(ends_at));
-            from = arrival + 1;
-        }
-    }
-
-    /// The first live waiter, if no holder is against it.
-    fn next_grant(&self, name: &str, from: Arrival, now: ClusterTime) -> Option<(Arrival, Waiter)> {
-        let lock = self.locks.get(name)?;
-        let (arrival, waiter) = lock.live_waiters(from, now).next()?;
-        (!lock.held_against(waiter.mode, now)).then(|| (arrival, waiter.clone()))
-    }
-
-    fn ask(&mut self, turn: &mut Turn, ask: &Ask) -> AcquireOutcome {
-        if self.live_presence(&ask.name, &ask.owner, turn.now).is_none() {
-            self.remove(&ask.name, &ask.owner);
-        }
-        // Ends that are not cleared yet must not let this ask pass somebody who came earlier.
-        self.grant_next(turn, &ask.name);
-        if let Some(hold) = self.hold_of(&ask.name, &ask.owner).cloned() {
-            return self.ask_again(turn, ask, hold);
-        }
-        if let Some((arrival, waiter)) = self.waiter_of(&ask.name, &ask.owner) {
-            let waiter = waiter.clone();
-            return self.keep_place(turn, ask, arrival, waiter);
-        }
-        self.ask_first(turn, ask).unwrap_or_else(AcquireOutcome::Refused)
-    }
-
-    /// The owner holds the lock: the same hold and token, renewed. A claim becomes a full hold.
-    fn ask_again(&mut self, turn: &Turn, ask: &Ask, mut hold: Hold) -> AcquireOutcome {
-        if hold.mode == Mode::Shared && ask.mode == Mode::Exclusive {
-            return AcquireOutcome::Refused(LockRefusal::NotAPlainLock(String::new()));
-        }
-        let asked_end = lease_end(turn.now, ask.ttl_ms);
-        hold.ends_at = if hold.claim { asked_end } else { later(hold.ends_at, asked_end) };
-        hold.claim = false;
-        let outcome = granted(&hold, turn.now, ask.ttl_ms);
-        self.put_hold(&ask.name, &ask.owner, hold);
-        outcome
-    }
-
-    /// The owner waits already: its place is kept for another window.
-    fn keep_place(
-        &mut self,
-        turn: &Turn,
-        ask: &Ask,
-        arrival: Arrival,
-        mut waiter: Waiter,
-    ) -> AcquireOutcome {
-        if waiter.mode != ask.mode {
-            return AcquireOutcome::Refused(LockRefusal::WaitsInOtherMode);
-        }
-        let asked_end = turn.now.plus(turn.rules.claim_window_ms);
-        waiter.place_ends_at = waiter.place_ends_at.max(asked_end);
-        self.put_waiter(&ask.name, arrival, waiter);
-        self.waiting(&ask.name, arrival, turn.now)
-    }
-
-    /// The owner is new to this lock: granted, queued, or refused.
-    fn ask_first(&mut self, turn: &mut Turn, ask: &Ask) -> Result<AcquireOutcome, LockRefusal> {
-        self.check_owner_room(turn, &ask.owner)?;
-        if !self.blocked(&ask.name, ask.mode, turn.now) {
-            let term = Term::Lease(lease_end(turn.now, ask.ttl_ms));
-            let hold = self.grant(turn, &ask.name, &ask.owner, ask.mode, term);
-            return Ok(granted(&hold, turn.now, ask.ttl_ms));
-        }
-        if let Some(cycle) = wait_graph::closes(self, &ask.owner, &ask.name, ask.mode, turn.now) {
-            return Ok(AcquireOutcome::Deadlock { cycle });
-        }
-        self.check_queue_room(turn, &ask.name)?;
-        Ok(self.enqueue(turn, ask))
-    }
-
-    /// The grant rule, for one who would come last.
-    fn blocked(&self, name: &str, mode: Mode, now: ClusterTime) -> bool {
-        self.locks.get(name).is_some_and(|lock| {
-            lock.held_against(mode, now)
-                || lock.live_waiters(0, now).any(|(_, earlier)| earlier.mode.excludes(mode))
-        })
-    }
-
-    fn grant(
+    /// A request that became this wait, or this hold, asks again: it is answered as it is now,
+    /// whatever has been made of it since (an exclusive hold may be shared by now).
+    pub fn acquire_again(
         &mut self,
         turn: &mut Turn,
-        name: &Arc<str>,
-        owner: &Arc<Owner>,
-        mode: Mode,
-        term: Term,
-    ) -> Hold {
-        let idle = Lock::default();
-        let lock = self.locks.get(name).unwrap_or(&idle);
-        let token = self.tokens.for_grant(lock, mode, turn.now);
-        let (claim, ends_at) = match term {
-            Term::Claim(end) => (true, Some(end)),
-            Term::Lease(end) => (false, end),
+        id: HoldId,
+        asked: &Acquire,
+    ) -> AcquireOutcome {
+        if self.is_live_wait(id, turn.now) {
+            return self.acquire(turn, asked);
+        }
+        if !self.is_live_hold(id, turn.now) {
+            return AcquireOutcome::Ended;
+        }
+        let ask = Ask {
+            owner: self.intern_owner(&asked.owner),
+            items: asked.items.iter().map(|item| self.item(item)).collect(),
+            ttl_ms: asked.ttl_ms.unwrap_or(turn.rules.default_lease_ms),
+            asked,
         };
-        let hold = Hold { mode, id: turn.next_hold_id(), token, claim, ends_at };
-        self.put_hold(name, owner, hold.clone());
-        hold
+        self.ask_held(turn, &ask, id)
     }
 
-    fn enqueue(&mut self, turn: &Turn, ask: &Ask) -> AcquireOutcome {
-        let arrival = self.locks.get(&ask.name).map_or(0, Lock::next_arrival);
-        let waiter = Waiter {
-            owner: ask.owner.clone(),
-            mode: ask.mode,
-            place_ends_at: turn.now.plus(turn.rules.claim_window_ms),
-        };
-        self.put_waiter(&ask.name, arrival, waiter);
-        self.waiting(&ask.name, arrival, turn.now)
+    /// A hold as an answer; `Ended` if it has.
+    #[must_use]
+    pub fn granted_as_now(&self, id: HoldId, now: ClusterTime) -> AcquireOutcome {
+        if self.is_live_hold(id, now) { self.granted(id, now) } else { AcquireOutcome::Ended }
     }
 
-    fn waiting(&self, name: &str, arrival: Arrival, now: ClusterTime) -> AcquireOutcome {
-        let lock = self.locks.get(name).into_iter();
-        let earlier = lock.clone().flat_map(|lock| lock.live_waiters(0, now));
-        let ahead = earlier.take_while(|(at, _)| *at < arrival).count();
-        let holders = lock.flat_map(|lock| lock.live_holders(now)).take(HOLDERS_NAMED_MAX);
-        AcquireOutcome::Waiting {
-            ahead: u32::try_from(ahead).unwrap_or(u32::MAX),
-            holders: holders.map(|(owner, _)| Owner::clone(owner)).collect(),
+    /// The wait or hold of an acquire's owner on its first lock.
+    #[must_use]
+    pub fn target(&self, asked: &Acquire) -> Option<HoldId> {
+        let (Presence::Holds(id) | Presence::Waits(id)) =
+            self.presence(&asked.items.first()?.name, &asked.owner)?;
+        Some(id)
+    }
+
+    /// What has ended must not keep this ask from its locks, nor let it pass somebody who came
+    /// earlier and only waits for that end to be cleared.
+    fn settle(&mut self, turn: &mut Turn, ask: &Ask) {
+        let mut freed: Vec<Arc<str>> = ask.items.iter().map(|item| item.name.clone()).collect();
+        for item in ask.items.iter() {
+            freed.extend(self.clear_ended(turn, &item.name, &ask.owner));
+        }
+        self.grant_next(turn, freed);
+    }
+
+    /// Takes the owner off a lock if what it has there has ended.
+    pub(super) fn clear_ended(
+        &mut self,
+        turn: &mut Turn,
+        name: &str,
+        owner: &Owner,
+    ) -> Vec<Arc<str>> {
+        match self.presence(name, owner) {
+            Some(Presence::Holds(id)) if !self.is_live_hold(id, turn.now) => {
+                let claim = self.holds.get(&id).is_some_and(|hold| hold.claim);
+                let what = if claim { What::ClaimLapsed } else { What::Expired };
+                self.end_hold(turn, id, what, String::new())
+            }
+            Some(Presence::Waits(id)) if !self.is_live_wait(id, turn.now) => {
+                self.end_wait(turn, id, What::PlaceLapsed)
+            }
+            _ => Vec::new(),
         }
     }
 
-    fn live_presence(&self, name: &str, owner: &Owner, now: ClusterTime) -> Option<Presence> {
-        self.presence(name, owner).filter(|presence| match presence {
-            Presence::Holds => self.hold_of(name, owner).is_some_and(|hold| hold.live(now)),
-            Presence::Waits(_) => self.waiter_of(name, owner).is_some_and(|(_, w)| w.live(now)),
-        })
+    /// The first of these names that the owner is on already.
+    fn presence_of(&self, ask: &Ask) -> Option<(Arc<str>, Presence)> {
+        let on = |item: &Item| Some((item.name.clone(), self.presence(&item.name, &ask.owner)?));
+        ask.items.iter().find_map(on)
     }
 
-    fn check_owner_room(&self, turn: &Turn, owner: &Owner) -> Result<(), LockRefusal> {
-        let max = turn.rules.owner_holds_max;
-        let Some(presences) = self.owners.get(owner) else {
-            return room("owner_holds_max", max, 0, || 0);
+    /// The owner is on one of the locks. The same request again has the same answer; anything else
+    /// would make one owner two.
+    fn ask_again(
+        &mut self,
+        turn: &mut Turn,
+        ask: &Ask,
+        name: &Arc<str>,
+        presence: Presence,
+    ) -> AcquireOutcome {
+        let (hold, repeat) = match presence {
+            Presence::Holds(id) => (Some(id), self.repeats_hold(ask, id)),
+            Presence::Waits(id) => (None, self.repeats_wait(ask, id)),
         };
-        let live = || {
-            let names = presences.keys();
-            names.filter(|name| self.live_presence(name, owner, turn.now).is_some()).count()
+        match (presence, repeat) {
+            (Presence::Holds(id), Repeat::Same) => self.ask_held(turn, ask, id),
+            (Presence::Holds(id), Repeat::Stronger) => {
+                let (ttl_ms, name) = (ask.ttl_ms, name.clone());
+                self.upgrade_hold(turn, id, name, ttl_ms, ask.asked.queue, ask.asked.attachment)
+            }
+            (Presence::Waits(id), Repeat::Same) => self.keep_place(turn, ask, id),
+            (Presence::Waits(_), Repeat::Stronger) => {
+                AcquireOutcome::Refused(LockRefusal::WaitsInOtherMode)
+            }
+            (_, Repeat::Other) => {
+                AcquireOutcome::Refused(LockRefusal::AlreadyHeld { name: name.to_string(), hold })
+            }
+        }
+    }
+
+    fn repeats_hold(&self, ask: &Ask, id: HoldId) -> Repeat {
+        let Some(hold) = self.holds.get(&id) else { return Repeat::Other };
+        let same_names = hold.names.iter().eq(ask.items.iter().map(|item| &item.name));
+        if !same_names {
+            return Repeat::Other;
+        }
+        let fits = |item: &Item| {
+            let share = self.share(hold, &item.name)?;
+            let lock = self.locks.get(&item.name)?;
+            let same = share.permits == item.permits && lock.permits_max == item.permits_max;
+            same.then_some(share.mode == item.mode || share.mode == Mode::Exclusive)
         };
-        room("owner_holds_max", max, presences.size(), live)
+        match ask.items.iter().map(fits).collect::<Option<Vec<bool>>>() {
+            Some(fit) if fit.iter().all(|fits| *fits) => Repeat::Same,
+            Some(_) if ask.items.len() == 1 => Repeat::Stronger,
+            _ => Repeat::Other,
+        }
     }
 
-    fn check_queue_room(&self, turn: &Turn, name: &str) -> Result<(), LockRefusal> {
-        let Some(lock) = self.locks.get(name) else { return Ok(()) };
-        let live = || lock.live_waiters(0, turn.now).count();
-        room("lock_waiters_max", turn.rules.lock_waiters_max, lock.queue.size(), live)
+    fn repeats_wait(&self, ask: &Ask, id: HoldId) -> Repeat {
+        let Some(wait) = self.waits.get(&id) else { return Repeat::Other };
+        if wait.items == ask.items {
+            return Repeat::Same;
+        }
+        let one = wait.items.len() == 1 && ask.items.len() == 1;
+        if one { Repeat::Stronger } else { Repeat::Other }
+    }
+
+    /// The owner holds the locks: the same hold and tokens, renewed. A claim becomes a full hold.
+    fn ask_held(&mut self, turn: &mut Turn, ask: &Ask, id: HoldId) -> AcquireOutcome {
+        let Some(hold) = self.holds.get(&id).cloned() else { return AcquireOutcome::Ended };
+        if let Some(reason) = self.end_revoked(turn, id, &hold) {
+            return AcquireOutcome::Revoked { reason };
+        }
+        let attachment = ask.asked.attachment;
+        self.change_hold(id, |hold| hold.attachment = attachment);
+        if hold.claim && attachment.is_some_and(|it| self.lost.contains_key(&it.boot)) {
+            return self.claimed(&hold);
+        }
+        if hold.claim {
+            self.take_claim(turn, id, ask.ttl_ms);
+        } else {
+            self.renew_hold(turn, id, ask.ttl_ms);
+        }
+        self.granted(id, turn.now)
+    }
+
+    /// A renewal never moves an end earlier.
+    pub(super) fn renew_hold(&mut self, turn: &Turn, id: HoldId, ttl_ms: u64) {
+        let asked_end = lease_end(turn.now, ttl_ms);
+        self.change_hold(id, |hold| {
+            (hold.ends_at, hold.ttl_ms) = (later(hold.ends_at, asked_end), ttl_ms);
+        });
+    }
+
+    /// The owner waits already: its place stays, and whoever asked last listens.
+    fn keep_place(&mut self, turn: &mut Turn, ask: &Ask, id: HoldId) -> AcquireOutcome {
+        if !ask.asked.queue {
+            return AcquireOutcome::Held { holders: self.holders_named(&ask.items, turn.now) };
+        }
+        let Some(wait) = self.waits.get(&id) else { return AcquireOutcome::Ended };
+        let before = wait.listener.place_ends_at;
+        let mut listener = self.listener(turn, ask.asked.attachment);
+        listener.place_ends_at =
+            listener.place_ends_at.map(|end| before.map_or(end, |it| it.max(end)));
+        self.change_listener(id, listener);
+        self.waiting(id, turn.now)
+    }
+
+    /// The owner is new to these locks: granted, queued, or refused.
+    fn ask_first(&mut self, turn: &mut Turn, ask: &Ask) -> AcquireOutcome {
+        if let Err(refusal) = self.check_room(turn, ask) {
+            return AcquireOutcome::Refused(refusal);
+        }
+        if self.fits(&ask.items, HoldId::LAST, turn.now) {
+            return self.grant_at_once(turn, ask);
+        }
+        if !ask.asked.queue {
+            return AcquireOutcome::Held { holders: self.holders_named(&ask.items, turn.now) };
+        }
+        self.enqueue(turn, ask)
+    }
+
+    fn grant_at_once(&mut self, turn: &mut Turn, ask: &Ask) -> AcquireOutcome {
+        let hold = Hold {
+            owner: ask.owner.clone(),
+            names: ask.items.iter().map(|item| item.name.clone()).collect(),
+            ttl_ms: ask.ttl_ms,
+            ends_at: lease_end(turn.now, ask.ttl_ms),
+            claim: false,
+            since: turn.now,
+            attachment: ask.asked.attachment,
+            revoked: None,
+            wish: None,
+            upgraded: None,
+        };
+        let id = self.grant(turn, hold, &ask.items, None);
+        self.granted(id, turn.now)
+    }
+
+    /// Puts the wait in, and takes it out again if it closes a cycle: a clone costs nothing.
+    fn enqueue(&mut self, turn: &mut Turn, ask: &Ask) -> AcquireOutcome {
+        let before = self.clone();
+        let id = turn.next_id();
+        let wait = Wait {
+            owner: ask.owner.clone(),
+            items: ask.items.clone(),
+            ttl_ms: ask.ttl_ms,
+            listener: self.listener(turn, ask.asked.attachment),
+            since: turn.now,
+        };
+        self.put_wait(id, wait.clone());
+        if let Some(cycle) = wait_graph::closes(self, &ask.owner, turn.now) {
+            *self = before;
+            turn.give_back_id();
+            return AcquireOutcome::Deadlock { cycle };
+        }
+        if let Err(refusal) = before.check_queues(turn, ask) {
+            *self = before;
+            turn.give_back_id();
+            return AcquireOutcome::Refused(refusal);
+        }
+        turn.note(wait.event(id, What::Queued, turn.now));
+        self.waiting(id, turn.now)
+    }
+
+    /// What a waiter is told.
+    pub(super) fn waiting(&self, id: HoldId, now: ClusterTime) -> AcquireOutcome {
+        let Some(wait) = self.waits.get(&id) else { return AcquireOutcome::Ended };
+        let ahead = wait.items.iter().map(|item| self.ahead(&item.name, id, now)).max();
+        let holders = self.holders_named(&wait.items, now);
+        AcquireOutcome::Waiting { ahead: ahead.unwrap_or(0), holders }
+    }
+
+    fn item(&self, item: &LockItem) -> Item {
+        let permits_max = if item.mode == Mode::Permits { item.permits_max } else { 0 };
+        let name = self.intern_name(&item.name);
+        Item { name, mode: item.mode, permits: item.permits, permits_max }
     }
 }
 
-/// A checked request for one lock.
-struct Ask {
-    name: Arc<str>,
-    owner: Arc<Owner>,
-    mode: Mode,
-    ttl_ms: u64,
+/// What an ask is to what its owner has there.
+enum Repeat {
+    /// The same, or less.
+    Same,
+    /// For the same single lock, more.
+    Stronger,
+    /// Another request.
+    Other,
 }
 
-/// How long a grant lasts.
-#[derive(Clone, Copy)]
-enum Term {
-    /// Until then, unless its owner asks before.
-    Claim(ClusterTime),
-    /// Until then; `None`: until it is released.
-    Lease(Option<ClusterTime>),
-}
-
-fn granted(hold: &Hold, now: ClusterTime, ttl_ms: u64) -> AcquireOutcome {
-    AcquireOutcome::Granted {
-        hold: hold.id,
-        tokens: vec![hold.token],
-        remaining_ms: remaining_ms(hold.ends_at, now, ttl_ms),
-    }
-}
-
-/// Room for one more? `size` counts also what has ended; only at the limit are the live counted.
-fn room(
-    setting: &str,
-    max: u32,
-    size: usize,
-    live: impl FnOnce() -> usize,
-) -> Result<(), LockRefusal> {
-    let max_size = usize::try_from(max).unwrap_or(usize::MAX);
-    if size < max_size || live() < max_size {
-        return Ok(());
-    }
-    Err(LockRefusal::Limit { setting: setting.to_owned(), limit: max.into() })
+/// A refusal goes into the audit trail; so does a deadlock, with its cycle.
+pub(super) fn note_refusal(
+    turn: &mut Turn,
+    owner: &Owner,
+    items: Vec<super::event::EventItem>,
+    outcome: &AcquireOutcome,
+) {
+    let (what, detail) = match outcome {
+        AcquireOutcome::Refused(refusal) => (What::Refused, refusal.code().to_owned()),
+        AcquireOutcome::Held { .. } => (What::Refused, "held".to_owned()),
+        AcquireOutcome::Deadlock { cycle } => (What::Deadlock, wait_graph::sentence(cycle)),
+        _ => return,
+    };
+    turn.note(LockEvent {
+        what,
+        owner: owner.clone(),
+        items,
+        hold: None,
+        wait: None,
+        attachment: None,
+        elapsed_ms: 0,
+        detail,
+    });
 }

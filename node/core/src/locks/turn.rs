@@ -1,5 +1,6 @@
-//! One applied entry, as the lock table sees it: where, when, and by which rules.
+//! One applied entry, as the lock table sees it: where, when, by which rules, and what happened.
 
+use super::event::LockEvent;
 use super::request::HoldId;
 use crate::types::{ClusterTime, Index};
 
@@ -10,7 +11,8 @@ pub struct Rules {
     pub claim_window_ms: u64,
     /// Most waiters of one lock.
     pub lock_waiters_max: u32,
-    /// Most holds and waits of one owner, together: a wait becomes a hold without being asked again.
+    /// Most holds and waits of one owner, together, each name counted: a wait becomes a hold without
+    /// being asked again.
     pub owner_holds_max: u32,
     /// Most bytes of a lock's name, an owner's name, or a principal.
     pub name_bytes_max: u32,
@@ -35,21 +37,46 @@ pub struct Turn {
     pub now: ClusterTime,
     /// The rules in force.
     pub rules: Rules,
-    /// Grants that this entry has made so far: the position of the next one's hold id.
-    grants: u32,
+    /// Holds and waits that this entry has made so far: the position of the next one's id.
+    made: u32,
+    events: Vec<LockEvent>,
 }
 
 impl Turn {
     /// The start of an entry's application.
     #[must_use]
     pub fn new(index: Index, now: ClusterTime, rules: Rules) -> Self {
-        Self { index, now, rules, grants: 0 }
+        Self { index, now, rules, made: 0, events: Vec::new() }
     }
 
-    /// The id of the next grant. Unique for ever, since an index is applied once.
-    pub(super) fn next_hold_id(&mut self) -> HoldId {
-        let id = HoldId { index: self.index, position: self.grants };
-        self.grants += 1;
+    /// What has happened since the last call, in order.
+    pub fn take_events(&mut self) -> Vec<LockEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// What has happened and was not taken yet.
+    #[must_use]
+    pub fn events(&self) -> &[LockEvent] {
+        &self.events
+    }
+
+    pub(super) fn note(&mut self, event: LockEvent) {
+        self.events.push(event);
+    }
+
+    pub(super) fn last_event_mut(&mut self) -> Option<&mut LockEvent> {
+        self.events.last_mut()
+    }
+
+    /// The id of the next hold or wait. Unique for ever, since an index is applied once.
+    pub(super) fn next_id(&mut self) -> HoldId {
+        let id = HoldId { index: self.index, position: self.made };
+        self.made += 1;
         id
+    }
+
+    /// The last id was not needed.
+    pub(super) fn give_back_id(&mut self) {
+        self.made -= 1;
     }
 }

@@ -1,8 +1,14 @@
 //! What can be read of the lock table: for `/status` and `GET /v1/locks/{name}`.
 
-use super::lock::{Hold, Lock, Waiter};
+use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::sync::Arc;
+
+use super::listeners::{Told, attachments};
+use super::lock::{Hold, Lock, Place, Share};
+use super::presence::Presence;
 use super::request::{Attachment, HoldId, Mode, Owner};
 use super::table::LockTable;
+use super::wait_graph;
 use crate::types::{BootId, ClusterTime};
 
 /// The locks as of one cluster time. What has ended by then is not shown.
@@ -128,7 +134,7 @@ impl<'a> LocksView<'a> {
     /// One lock; `None` if nobody holds it or waits for it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<LockView> {
-        view(name, self.table.locks.get(name)?, self.now)
+        self.lock_view(name, self.table.locks.get(name)?)
     }
 
     /// Every lock in the order of names, made one at a time: a caller may stop whenever it has
@@ -139,47 +145,69 @@ impl<'a> LocksView<'a> {
 
     /// The locks whose names begin with `prefix` and come after `after` (empty: from the first on).
     pub fn after(&self, prefix: &str, after: &str) -> impl Iterator<Item = LockView> + use<'a> {
-        let _ = (prefix, after);
-        let now = self.now;
-        self.table.locks.iter().filter_map(move |(name, lock)| view(name, lock, now))
+        let (view, prefix) = (*self, prefix.to_owned());
+        let from = if after >= prefix.as_str() && !after.is_empty() {
+            Excluded(Arc::from(after))
+        } else {
+            Included(Arc::from(prefix.as_str()))
+        };
+        let locks = self.table.locks.range::<Arc<str>, _>((from, Unbounded));
+        let matching = locks.take_while(move |(name, _)| name.starts_with(&prefix));
+        matching.filter_map(move |(name, lock)| view.lock_view(name, lock))
     }
 
     /// One hold; `None` if it has ended, or never was.
     #[must_use]
-    pub fn hold(&self, hold: HoldId) -> Option<HoldView> {
-        let _ = hold;
-        None
+    pub fn hold(&self, id: HoldId) -> Option<HoldView> {
+        let hold = self.table.holds.get(&id).filter(|_| self.table.is_live_hold(id, self.now))?;
+        Some(self.hold_view(id, hold))
     }
 
     /// What an attachment listens for; `None` if nothing (any more).
     #[must_use]
     pub fn attached(&self, attachment: Attachment) -> Option<Attached> {
-        let _ = attachment;
-        None
+        if let Some(listens) = self.table.listening.get(&attachment) {
+            let in_vain = self.table.listens_in_vain(*listens, self.now);
+            return (!in_vain).then_some(Attached::Waits);
+        }
+        let (Told::Grant(id) | Told::Upgrade(id)) = *self.table.told.get(&attachment)?;
+        self.hold(id).map(Attached::Holds)
     }
 
-    /// Everything that listens in one process, by number: for a node that has lost track.
-    pub fn attachments_of(&self, boot: BootId) -> impl Iterator<Item = (Attachment, Attached)> + use<'a> {
-        let _ = boot;
-        std::iter::empty()
+    /// Everything that listens, or was told, in one process: for a node that has lost track. The
+    /// holds are those whose grant it was to tell, long ago or just now.
+    pub fn attachments_of(
+        &self,
+        boot: BootId,
+    ) -> impl Iterator<Item = (Attachment, Attached)> + use<'a> {
+        let view = *self;
+        let listening = self.table.listening.range(attachments(boot)).map(|(it, _)| *it);
+        let told = self.table.told.range(attachments(boot)).map(|(it, _)| *it);
+        listening.chain(told).filter_map(move |it| Some((it, view.attached(it)?)))
     }
 
     /// Nobody is taken to listen in this process (any more).
     #[must_use]
     pub fn is_lost(&self, boot: BootId) -> bool {
-        let _ = boot;
-        false
+        self.table.lost.contains_key(&boot)
     }
 
     /// The holds of one owner, oldest first.
     pub fn holds_of(&self, owner: &Owner) -> impl Iterator<Item = HoldView> + use<'a> {
-        let _ = owner;
-        std::iter::empty()
+        let view = *self;
+        self.table.live_holds_of(owner, self.now).into_iter().filter_map(move |id| view.hold(id))
     }
 
     /// Who waits for whom, in the order of waiters; made one at a time.
     pub fn graph(&self) -> impl Iterator<Item = WaitEdge> + use<'a> {
-        std::iter::empty()
+        let (table, now) = (self.table, self.now);
+        table.owners.keys().flat_map(move |waiter| {
+            let wants = wait_graph::wants(table, waiter, now);
+            wants.into_iter().flat_map(move |want| {
+                let reasons = wait_graph::reasons(table, &want, None, now);
+                reasons.into_iter().map(move |blocker| edge(table, waiter, want.name, blocker))
+            })
+        })
     }
 
     /// How many names are in the table. One whose last hold has just ended may still count.
@@ -191,13 +219,88 @@ impl<'a> LocksView<'a> {
     /// How many holds, claims included, are in the table. Some may have just ended.
     #[must_use]
     pub fn holds(&self) -> usize {
-        0
+        self.table.holds.size()
     }
 
     /// How many waits are in the table. Some may have just ended.
     #[must_use]
     pub fn waits(&self) -> usize {
-        0
+        self.table.waits.size()
+    }
+
+    fn lock_view(&self, name: &str, lock: &Lock) -> Option<LockView> {
+        let holders = self.table.live_holders(lock, self.now);
+        let holders: Vec<_> =
+            holders.filter_map(|(owner, share)| self.holder(owner, share)).collect();
+        let queue = self.table.live_earlier(lock, HoldId::LAST, self.now);
+        let queue = queue.filter_map(|(id, place)| self.waiter(id, place));
+        let waiters: Vec<_> = self.upgrader(lock).into_iter().chain(queue).collect();
+        let idle = holders.is_empty() && waiters.is_empty();
+        let permits_max = (lock.permits_max > 0).then_some(lock.permits_max);
+        (!idle).then(|| LockView { name: name.to_owned(), permits_max, holders, waiters })
+    }
+
+    fn holder(&self, owner: &Owner, share: &Share) -> Option<HolderView> {
+        let hold = self.table.holds.get(&share.hold)?;
+        Some(HolderView {
+            owner: owner.clone(),
+            mode: share.mode,
+            permits: share.permits,
+            hold: share.hold,
+            token: share.token,
+            claim: hold.claim,
+            since: hold.since,
+            ends_at: hold.ends_at,
+            revoked: hold.revoked.as_deref().map(str::to_owned),
+        })
+    }
+
+    fn waiter(&self, id: HoldId, place: &Place) -> Option<WaiterView> {
+        let wait = self.table.waits.get(&id)?;
+        let place_ends_at = self.table.listener_end(wait.listener);
+        Some(WaiterView {
+            owner: Owner::clone(&place.owner),
+            mode: place.mode,
+            permits: place.permits,
+            upgrade: false,
+            since: wait.since,
+            attached: place_ends_at.is_none(),
+            place_ends_at,
+        })
+    }
+
+    fn upgrader(&self, lock: &Lock) -> Option<WaiterView> {
+        let id = self.table.live_upgrader(lock, self.now)?;
+        let hold = self.table.holds.get(&id)?;
+        let wish = hold.wish.as_ref()?;
+        let place_ends_at = self.table.listener_end(wish.listener);
+        Some(WaiterView {
+            owner: Owner::clone(&hold.owner),
+            mode: Mode::Exclusive,
+            permits: 1,
+            upgrade: true,
+            since: wish.since,
+            attached: place_ends_at.is_none(),
+            place_ends_at,
+        })
+    }
+
+    fn hold_view(&self, id: HoldId, hold: &Hold) -> HoldView {
+        let item = |name: &Arc<str>| {
+            let share = self.table.share(hold, name)?;
+            let (mode, permits, token) = (share.mode, share.permits, share.token);
+            Some(HoldItemView { name: name.to_string(), mode, permits, token })
+        };
+        HoldView {
+            hold: id,
+            owner: Owner::clone(&hold.owner),
+            items: hold.names.iter().filter_map(item).collect(),
+            claim: hold.claim,
+            since: hold.since,
+            ends_at: hold.ends_at,
+            ttl_ms: hold.ttl_ms,
+            revoked: hold.revoked.as_deref().map(str::to_owned),
+        }
     }
 }
 
@@ -209,35 +312,7 @@ impl LockTable {
     }
 }
 
-fn view(name: &str, lock: &Lock, now: ClusterTime) -> Option<LockView> {
-    let holders: Vec<_> = lock.live_holders(now).map(|(owner, hold)| holder(owner, hold)).collect();
-    let waiters: Vec<_> = lock.live_waiters(0, now).map(|(_, one)| waiter(one)).collect();
-    let idle = holders.is_empty() && waiters.is_empty();
-    (!idle).then(|| LockView { name: name.to_owned(), permits_max: None, holders, waiters })
-}
-
-fn holder(owner: &Owner, hold: &Hold) -> HolderView {
-    HolderView {
-        owner: owner.clone(),
-        mode: hold.mode,
-        permits: 1,
-        hold: hold.id,
-        token: hold.token,
-        claim: hold.claim,
-        since: ClusterTime(0),
-        ends_at: hold.ends_at,
-        revoked: None,
-    }
-}
-
-fn waiter(waiter: &Waiter) -> WaiterView {
-    WaiterView {
-        owner: Owner::clone(&waiter.owner),
-        mode: waiter.mode,
-        permits: 1,
-        upgrade: false,
-        since: ClusterTime(0),
-        attached: false,
-        place_ends_at: Some(waiter.place_ends_at),
-    }
+fn edge(table: &LockTable, waiter: &Owner, name: &str, blocker: &Owner) -> WaitEdge {
+    let holds = matches!(table.presence(name, blocker), Some(Presence::Holds(_)));
+    WaitEdge { waiter: waiter.clone(), name: name.to_owned(), blocker: blocker.clone(), holds }
 }

@@ -7,17 +7,25 @@
 //! # Idea
 //!
 //! The edges of the wait-for graph are exactly the reasons for not being granted: from a waiter to
-//! every live holder that excludes it, and to every live *earlier waiter* that excludes it, since the
-//! queue is fair. The second kind is real: a writer queued between two readers makes the later
-//! reader wait for the writer.
+//! every live holder that it cannot be beside, and to every live *earlier waiter* that it may not
+//! pass, since the queue is fair. The second kind is real: a writer queued between two readers makes
+//! the later reader wait for the writer.
 //!
-//! Only a new wait adds edges, and all of them start at the asker: a grant turns edges that pointed
-//! at a waiter into edges that point at a holder, a renewal adds nothing, everything else removes.
-//! So a graph without cycles stays so if each new waiter finds no path from itself back to itself.
-//! If it finds one it is the victim: it is not queued, what it holds stays, and the others wait on.
-//! It is told the cycle. The search is breadth-first, so that is a shortest one.
+//! Only a new wait, or a new wish to upgrade, adds edges that can close a cycle, and every cycle that
+//! it closes goes through its owner: a grant turns edges that pointed at a waiter into edges that
+//! point at a holder, a renewal adds nothing, everything else removes. So a graph without cycles
+//! stays so if each new wait is put in only if no path leads from its owner back to itself. If one
+//! does, its request is the victim: it is not queued, what its owner holds stays, and the others wait
+//! on. It is told the cycle. The search is breadth-first, so that is a shortest one.
 //!
-//! A path is enough because every wait needs *all* its reasons gone. Permits will change that.
+//! # Permits
+//!
+//! A path is a deadlock where every edge is a necessity: the waiter needs *all* its reasons gone. Who
+//! waits for permits does not: it needs enough of them, from whomever. So where a path leads through
+//! a wait for permits the test is *reduction* (Holt 1972): an owner whose waits can all be met will
+//! end, and give back all it has; take it away, and look who can be met then. If the asker is never
+//! taken away, nobody's goodwill helps it. Everything that the asker depends on is in the set that
+//! the path search has reached, so only that set is reduced.
 //!
 //! # Cost
 //!
@@ -31,63 +39,154 @@
 //! states and raises false alarms), choosing the youngest of the cycle as the victim (somebody who
 //! was told "you wait" would be thrown out by somebody else's request).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 
-use super::lock::{Arrival, Lock};
-use super::presence::Presence;
+use super::lock::Lock;
 use super::outcome::CYCLE_NAMED_MAX;
-use super::request::{Mode, Owner};
+use super::presence::Presence;
+use super::reduction;
+use super::request::{HoldId, Mode, Owner};
 use super::table::LockTable;
 use crate::types::ClusterTime;
 
-/// The cycle that would close if `asker` became the last waiter of `name`: the owners in order, each
-/// with the lock it waits for, the asker first.
-pub(super) fn closes(
-    table: &LockTable,
-    asker: &Owner,
-    name: &str,
-    mode: Mode,
-    now: ClusterTime,
-) -> Option<Vec<(Owner, String)>> {
+/// Owners in order, each with the lock for which it waits for the next; the last waits for the first.
+pub(super) type Cycle = Vec<(Owner, String)>;
+
+/// The cycle that goes through `asker`, whose newest wait or wish is in the table already.
+pub(super) fn closes(table: &LockTable, asker: &Owner, now: ClusterTime) -> Option<Cycle> {
     if !is_waited_for(table, asker, now) {
         return None;
     }
-    let mut search = Search {
-        table,
-        now,
-        origin: asker,
-        reached: BTreeMap::new(),
-        seen: BTreeMap::new(),
-        pending: VecDeque::new(),
-    };
-    search.follow(asker, Wait { name, mode, before: Arrival::MAX });
-    while !search.reached.contains_key(asker) {
-        let next = search.pending.pop_front()?;
-        search.follow_all(next);
+    let mut search = Search::new(table, asker, now, None);
+    if !search.run() {
+        return None;
     }
+    if !search.met_permits {
+        return Some(search.cycle());
+    }
+    search.run_to_end();
+    let stuck = reduction::stuck(table, &search.reached_owners(), now);
+    if !stuck.contains(asker) {
+        return None;
+    }
+    // The path that was found may lead through somebody who will end: find one that does not.
+    let mut search = Search::new(table, asker, now, Some(&stuck));
+    search.run();
     Some(search.cycle())
 }
 
-/// The live waits of an owner.
-pub(super) fn waits<'a>(
-    table: &'a LockTable,
-    owner: &Owner,
-    now: ClusterTime,
-) -> impl Iterator<Item = (&'a Lock, Wait<'a>)> {
-    table.owners.get(owner).into_iter().flatten().filter_map(move |(name, presence)| {
-        let Presence::Waits(before) = *presence else { return None };
-        let lock = table.locks.get(name)?;
-        let waiter = lock.queue.get(&before).filter(|waiter| waiter.live(now))?;
-        Some((lock, Wait { name, mode: waiter.mode, before }))
-    })
+/// A cycle as one line of text.
+pub(super) fn sentence(cycle: &[(Owner, String)]) -> String {
+    let mut line = String::new();
+    for (owner, name) in cycle {
+        line.push_str(&owner.name);
+        line.push_str(" -");
+        line.push_str(name);
+        line.push_str("-> ");
+    }
+    line.push_str(cycle.first().map_or("", |(owner, _)| owner.name.as_str()));
+    line
 }
 
-/// A place in a queue.
-#[derive(Clone, Copy)]
-pub(super) struct Wait<'a> {
+/// What one owner waits for on one name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Want<'a> {
     pub(super) name: &'a str,
     pub(super) mode: Mode,
-    pub(super) before: Arrival,
+    pub(super) permits: u32,
+    /// Its place in the queue.
+    pub(super) before: HoldId,
+    /// It holds the lock by this hold, and wishes to be alone: it waits for holders only.
+    pub(super) upgrade: Option<HoldId>,
+}
+
+/// All that an owner waits for, in live waits and wishes.
+pub(super) fn wants<'a>(table: &'a LockTable, owner: &Owner, now: ClusterTime) -> Vec<Want<'a>> {
+    let mut wants = Vec::new();
+    for (name, presence) in table.owners.get(owner).into_iter().flatten() {
+        match *presence {
+            Presence::Waits(id) if table.is_live_wait(id, now) => {
+                let lock = table.locks.get(name);
+                if let Some(place) = lock.and_then(|lock| lock.queue.get(&id)) {
+                    let (mode, permits) = (place.mode, place.permits);
+                    wants.push(Want { name, mode, permits, before: id, upgrade: None });
+                }
+            }
+            Presence::Holds(id) if table.is_live_wish(id, now) => {
+                let wish = table.holds.get(&id).and_then(|hold| hold.wish.as_ref());
+                if wish.is_some_and(|wish| wish.name == *name) {
+                    let (mode, before) = (Mode::Exclusive, id);
+                    wants.push(Want { name, mode, permits: 1, before, upgrade: Some(id) });
+                }
+            }
+            Presence::Waits(_) | Presence::Holds(_) => {}
+        }
+    }
+    wants
+}
+
+/// The edges: who keeps this from being granted. With `from`, only waiters from that place on.
+pub(super) fn reasons<'a>(
+    table: &'a LockTable,
+    want: &Want,
+    from: Option<HoldId>,
+    now: ClusterTime,
+) -> Vec<&'a Owner> {
+    let Some(lock) = table.locks.get(want.name) else { return Vec::new() };
+    if let Some(hold) = want.upgrade {
+        return table.live_others(lock, hold, now).collect();
+    }
+    if is_met(table, want, now) {
+        return Vec::new();
+    }
+    let mut reasons = Vec::new();
+    if from.is_none() {
+        reasons.extend(holding_reasons(table, lock, want.mode, now));
+    }
+    reasons.extend(waiting_reasons(table, lock, want, from, now));
+    reasons
+}
+
+/// Enough permits are there: the wait is for something else.
+fn is_met(table: &LockTable, want: &Want, now: ClusterTime) -> bool {
+    let lock = table.locks.get(want.name).filter(|_| want.mode == Mode::Permits);
+    lock.is_some_and(|lock| table.fits_lock(lock, want.mode, want.permits, want.before, now))
+}
+
+fn holding_reasons<'a>(
+    table: &'a LockTable,
+    lock: &'a Lock,
+    mode: Mode,
+    now: ClusterTime,
+) -> Vec<&'a Owner> {
+    let wishes = |hold: HoldId| lock.wishes.contains(&hold) && table.is_live_wish(hold, now);
+    let in_the_way =
+        |hold: HoldId, held: Mode| mode != Mode::Shared || held == Mode::Exclusive || wishes(hold);
+    let holders = table.live_holders(lock, now);
+    let reasons = holders.filter(|(_, share)| in_the_way(share.hold, share.mode));
+    reasons.map(|(owner, _)| &**owner).collect()
+}
+
+fn waiting_reasons<'a>(
+    table: &'a LockTable,
+    lock: &'a Lock,
+    want: &Want,
+    from: Option<HoldId>,
+    now: ClusterTime,
+) -> Vec<&'a Owner> {
+    let in_the_way = |mode: Mode| want.mode == Mode::Permits || want.mode.excludes(mode);
+    let from = from.unwrap_or(HoldId::FIRST);
+    let range = from..want.before.max(from);
+    let owner = |id: &HoldId| lock.queue.get(id).map(|place| &*place.owner);
+    if want.mode == Mode::Shared {
+        let writers = lock.writers.range::<HoldId, _>(range);
+        return writers.filter(|id| table.is_live_wait(**id, now)).filter_map(owner).collect();
+    }
+    let earlier = lock.queue.range::<HoldId, _>(range);
+    let earlier =
+        earlier.filter(|(id, place)| in_the_way(place.mode) && table.is_live_wait(**id, now));
+    earlier.map(|(_, place)| &*place.owner).collect()
 }
 
 struct Search<'a> {
@@ -95,49 +194,94 @@ struct Search<'a> {
     now: ClusterTime,
     /// Where the cycle has to come back to.
     origin: &'a Owner,
+    /// If set, nobody else is looked at.
+    among: Option<&'a BTreeSet<&'a Owner>>,
     /// Owner -> who was found to wait for it, and for which lock: the way back.
     reached: BTreeMap<&'a Owner, (&'a Owner, &'a str)>,
-    /// Lock -> how far its queue has been looked at, for an exclusive and for a shared wait.
-    seen: BTreeMap<&'a str, [Option<Arrival>; 2]>,
+    /// Lock -> how far its queue has been looked at, by exclusive (or permits) and by shared waits.
+    seen: BTreeMap<&'a str, [Option<HoldId>; 2]>,
     /// Reached, but its own waits not followed yet.
     pending: VecDeque<&'a Owner>,
+    /// Some edge was of a wait for permits.
+    met_permits: bool,
 }
 
 impl<'a> Search<'a> {
-    /// Follows every wait of an owner.
-    fn follow_all(&mut self, owner: &'a Owner) {
-        for (_, wait) in waits(self.table, owner, self.now) {
-            self.follow(owner, wait);
+    fn new(
+        table: &'a LockTable,
+        origin: &'a Owner,
+        now: ClusterTime,
+        among: Option<&'a BTreeSet<&'a Owner>>,
+    ) -> Self {
+        Self {
+            table,
+            now,
+            origin,
+            among,
+            reached: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            pending: VecDeque::from([origin]),
+            met_permits: false,
         }
     }
 
-    /// Reaches everybody for whom this wait of `owner` waits.
-    fn follow(&mut self, owner: &'a Owner, wait: Wait<'a>) {
-        let Some(lock) = self.table.locks.get(wait.name) else { return };
-        let from = self.look(wait);
-        for reason in reasons(lock, wait, from, self.now) {
-            if !self.reached.contains_key(reason) {
-                self.reached.insert(reason, (owner, wait.name));
-                self.pending.push_back(reason);
+    /// True once the origin is reached again.
+    fn run(&mut self) -> bool {
+        while !self.reached.contains_key(self.origin) {
+            let Some(next) = self.pending.pop_front() else { return false };
+            self.follow_all(next);
+        }
+        true
+    }
+
+    /// Reaches all that can be reached.
+    fn run_to_end(&mut self) {
+        while let Some(next) = self.pending.pop_front() {
+            self.follow_all(next);
+        }
+    }
+
+    fn reached_owners(&self) -> Vec<&'a Owner> {
+        self.reached.keys().copied().collect()
+    }
+
+    /// Reaches everybody for whom this owner waits.
+    fn follow_all(&mut self, owner: &'a Owner) {
+        for want in wants(self.table, owner, self.now) {
+            if is_met(self.table, &want, self.now) {
+                continue;
+            }
+            let from = self.look(&want);
+            let reasons = reasons(self.table, &want, from, self.now);
+            self.met_permits |= want.mode == Mode::Permits;
+            for reason in reasons {
+                let looked_at = self.among.is_none_or(|among| among.contains(reason));
+                if looked_at && reason != owner && !self.reached.contains_key(reason) {
+                    self.reached.insert(reason, (owner, want.name));
+                    self.pending.push_back(reason);
+                }
             }
         }
     }
 
     /// Where in the queue this wait has something new to look at (`None`: nothing of the lock was
     /// looked at yet), and remembers that it was. Whom a shared wait sees, an exclusive one sees too.
-    fn look(&mut self, wait: Wait<'a>) -> Option<Arrival> {
-        let [exclusive, shared] = self.seen.entry(wait.name).or_default();
-        let from = match wait.mode {
-            Mode::Exclusive | Mode::Permits => *exclusive,
+    fn look(&mut self, want: &Want<'a>) -> Option<HoldId> {
+        if want.upgrade.is_some() {
+            return None;
+        }
+        let [exclusive, shared] = self.seen.entry(want.name).or_default();
+        let from = match want.mode {
             Mode::Shared => (*exclusive).max(*shared),
+            Mode::Exclusive | Mode::Permits => *exclusive,
         };
-        let seen = if wait.mode == Mode::Exclusive { exclusive } else { shared };
-        *seen = (*seen).max(Some(wait.before));
+        let seen = if want.mode == Mode::Shared { shared } else { exclusive };
+        *seen = (*seen).max(Some(want.before));
         from
     }
 
     /// The way back from the origin to itself, turned round.
-    fn cycle(&self) -> Vec<(Owner, String)> {
+    fn cycle(&self) -> Cycle {
         let mut way = Vec::new();
         let mut at = self.origin;
         while let Some((waiter, name)) = self.reached.get(at) {
@@ -153,32 +297,18 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The edges: who keeps this wait from being granted. With `from`, only waiters from that place on.
-pub(super) fn reasons<'a>(
-    lock: &'a Lock,
-    wait: Wait<'a>,
-    from: Option<Arrival>,
-    now: ClusterTime,
-) -> impl Iterator<Item = &'a Owner> {
-    let holders = lock.live_holders(now).map(|(owner, hold)| (owner, hold.mode));
-    let holders = holders.take_while(move |_| from.is_none());
-    let earlier = lock
-        .live_waiters(from.unwrap_or(0), now)
-        .take_while(move |(arrival, _)| *arrival < wait.before)
-        .map(|(_, waiter)| (&waiter.owner, waiter.mode));
-    let in_the_way = holders.chain(earlier).filter(move |(_, mode)| mode.excludes(wait.mode));
-    in_the_way.map(|(owner, _)| &**owner)
-}
-
 /// Somebody waits on a lock that `owner` holds, or behind a place of it. May say yes too often.
 fn is_waited_for(table: &LockTable, owner: &Owner, now: ClusterTime) -> bool {
-    let presences = table.owners.get(owner).into_iter().flatten();
-    presences.into_iter().any(|(name, presence)| {
-        let behind = match *presence {
-            Presence::Holds => 0,
-            Presence::Waits(arrival) => arrival + 1,
+    let mut presences = table.owners.get(owner).into_iter().flatten();
+    presences.any(|(name, presence)| {
+        let Some(lock) = table.locks.get(name) else { return false };
+        let from = match *presence {
+            Presence::Holds(_) => Unbounded,
+            Presence::Waits(id) => Excluded(id),
         };
-        let lock = table.locks.get(name);
-        lock.is_some_and(|lock| lock.live_waiters(behind, now).next().is_some())
+        let mut behind = lock.queue.range::<HoldId, _>((from, Unbounded));
+        let mut wishes = lock.wishes.iter();
+        let wished = wishes.any(|other| matches!(*presence, Presence::Holds(id) if id != *other));
+        wished || behind.any(|(id, _)| table.is_live_wait(*id, now))
     })
 }

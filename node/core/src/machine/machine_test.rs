@@ -42,7 +42,16 @@ impl Log {
     }
 
     pub(super) fn command(&mut self, origin: Origin, operation: Operation) -> Outcome {
-        let command = StoredCommand::V1(Command { origin, operation });
+        self.request(origin, None, operation)
+    }
+
+    pub(super) fn request(
+        &mut self,
+        origin: Origin,
+        request: Option<RequestId>,
+        operation: Operation,
+    ) -> Outcome {
+        let command = StoredCommand::V1(Command { origin, request, operation });
         let applied = self.append(Payload::Command(wire::encode(&command).into()));
         let (answered, outcome) = applied.answer.unwrap();
         assert_eq!(answered, origin);
@@ -62,8 +71,10 @@ pub(super) fn origin(boot: u64, sequence: u64, low_water: u64) -> Origin {
 
 pub(super) fn acquire(owner: &str, name: &str) -> Operation {
     let owner = Owner { principal: "anonymous".to_owned(), name: owner.to_owned() };
-    let item = LockItem { name: name.to_owned(), mode: Mode::Exclusive, permits: 1 };
-    Operation::AcquireLock(Acquire { owner, items: vec![item], ttl_ms: 0 })
+    let mode = Mode::Exclusive;
+    let item = LockItem { name: name.to_owned(), mode, permits: 1, permits_max: 1 };
+    let (items, ttl_ms) = (vec![item], Some(0));
+    Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue: true, attachment: None })
 }
 
 pub(super) fn release(owner: &str, name: &str) -> Operation {
@@ -78,8 +89,11 @@ fn is_granted(outcome: &Outcome) -> bool {
 #[test]
 fn nothing_but_the_founding_entry_founds_a_cluster() {
     let mut log = Log { machine: Machine::default(), stamp: 5 };
-    let command =
-        StoredCommand::V1(Command { origin: origin(9, 2, 2), operation: acquire("a", "x") });
+    let command = StoredCommand::V1(Command {
+        origin: origin(9, 2, 2),
+        request: None,
+        operation: acquire("a", "x"),
+    });
     let ignored = log.append(Payload::Command(wire::encode(&command).into()));
     assert!(ignored.answer.is_none() && log.machine.cluster_id().is_none());
     let log = Log::founded();
@@ -93,8 +107,8 @@ fn the_first_token_is_the_founding_entrys() {
     let mut log = Log::founded();
     log.register(9, 1);
     let outcome = log.command(origin(9, 2, 2), acquire("a", "x"));
-    let Outcome::Acquire(AcquireOutcome::Granted { token, .. }) = outcome else { panic!() };
-    assert_eq!(token, 100);
+    let Outcome::Acquire(AcquireOutcome::Granted { tokens, .. }) = outcome else { panic!() };
+    assert_eq!(tokens, [100]);
 }
 
 #[test]
@@ -208,17 +222,23 @@ fn a_clone_is_frozen() {
 fn stored_commands_keep_their_bytes() {
     let command = |sequence, operation| {
         let origin = Origin { taken_at: ClusterTime(300), ..origin(2, sequence, 4) };
-        StoredCommand::V1(Command { origin, operation })
+        StoredCommand::V1(Command { origin, request: None, operation })
     };
-    golden(&command(1, Operation::RegisterBoot { count: BootCount(3) }), "0001020104ac020003");
-    golden(&command(5, acquire("a", "x")), "0001020504ac020109616e6f6e796d6f75730161010178000100");
-    golden(&command(6, release("a", "x")), "0001020604ac020209616e6f6e796d6f757301610178");
+    golden(&command(1, Operation::RegisterBoot { count: BootCount(3) }), "0001020104ac02000003");
+    golden(
+        &command(5, acquire("a", "x")),
+        "0001020504ac02000109616e6f6e796d6f7573016101017800010101000100",
+    );
+    golden(&command(6, release("a", "x")), "0001020604ac02000209616e6f6e796d6f757301610178");
 }
 
 #[test]
 fn the_first_state_keeps_its_bytes() {
     let first = FirstState::V1 { settings: Settings::default(), token_base: 1 << 22 };
-    golden(&first, "00904ee0a712904e904e80028080 8002");
+    golden(
+        &first,
+        "00904ee0a712904e904e8002e0d4038090fbd3098001c0843dc096b102c0843de0a71280808002",
+    );
 }
 
 /// The published form of a value, in hex: never change one.

@@ -9,12 +9,15 @@
 //!
 //! 1. its stamp moves time: what has ended by then ends ([`crate::locks`], `lease.rs`);
 //! 2. its command's origin is checked: process, number, age (`session.rs`);
-//! 3. its operation acts, and its outcome is remembered until its sender needs it no more.
+//! 3. its client's id for it is looked up (`requests.rs`);
+//! 4. its operation acts, and its outcome is remembered until its sender needs it no more;
+//! 5. what has happened goes into the audit trail's chain.
 //!
 //! All state lives in persistent maps, so a clone is a frozen copy that costs nothing: the node
 //! publishes one after every batch for readers, and writes snapshots from one while applying goes on.
 
 mod command;
+mod requests;
 mod restore;
 mod session;
 mod settings;
@@ -39,6 +42,7 @@ use crate::locks::{LockTable, LocksView, Turn};
 use crate::raft::{Entry, Founding, Payload};
 use crate::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName};
 use crate::wire::{self, DecodeError};
+use requests::{Requests, Seen};
 use session::{Admission, Session};
 
 /// The replicated state. A clone is a frozen copy and costs nothing; the default is the state before
@@ -53,6 +57,7 @@ pub struct Machine {
     sessions: RedBlackTreeMapSync<NodeId, Session>,
     locks: LockTable,
     audit: AuditHead,
+    requests: Requests,
 }
 
 /// What the founding entry fixed.
@@ -89,15 +94,18 @@ impl Machine {
         );
         self.applied = entry.index;
         self.time = self.time.max(entry.stamp);
-        let effect = match self.founded.clone() {
-            Some(founded) => self.apply_founded(&founded.settings, &entry.payload),
-            None => self.apply_unfounded(&entry.payload),
-        };
+        let settings = self.founded.as_ref().map(|founded| founded.settings.clone());
+        let Some(settings) = settings else { return self.apply_unfounded(entry) };
+        let mut turn = Turn::new(self.applied, self.time, settings.lock_rules());
+        let effect = self.apply_founded(&mut turn, &settings, &entry.payload);
         let (answer, undecodable) = match effect {
             Ok(answer) => (answer, None),
             Err(error) => (None, Some(error)),
         };
-        AppliedEntry { index: entry.index, stamp: self.time, answer, events: Vec::new(), undecodable }
+        let (index, stamp) = (entry.index, self.time);
+        let events = turn.take_events().into_iter();
+        let events = events.map(|event| self.audit.append(index, stamp, event)).collect();
+        AppliedEntry { index, stamp, answer, events, undecodable }
     }
 
     /// The cluster, once the founding entry is applied.
@@ -130,11 +138,11 @@ impl Machine {
         self.time
     }
 
-    /// When the next lease, claim or place ends; not later than [`Machine::time`] while some that
+    /// When the next lease, claim, place or memory of a request ends; not later than [`Machine::time`] while some that
     /// have ended are still to be cleared away. `None`: nothing is timed.
     #[must_use]
     pub fn next_due(&self) -> Option<ClusterTime> {
-        self.locks.next_due()
+        self.locks.next_due().into_iter().chain(self.requests.next_due()).min()
     }
 
     /// The locks as of [`Machine::time`].
@@ -165,29 +173,31 @@ impl Machine {
                 return Err(format!("node {node}: an answer below the low-water mark is kept"));
             }
         }
+        self.requests.check_invariants()?;
         self.locks.check_invariants(self.time)
     }
 
     fn apply_founded(
         &mut self,
+        turn: &mut Turn,
         settings: &Settings,
         payload: &Payload,
     ) -> Result<Option<(Origin, Outcome)>, DecodeError> {
-        let mut turn = Turn::new(self.applied, self.time, settings.lock_rules());
-        self.locks.advance(&mut turn);
+        self.locks.advance(turn);
+        self.requests.note(turn.events(), self.forget_at(settings));
+        self.requests.forget(self.time);
         let Payload::Command(bytes) = payload else { return Ok(None) };
         let StoredCommand::V1(command) = wire::decode("command", bytes)?;
-        Ok(Some(self.execute(&mut turn, &command)))
+        Ok(Some(self.execute(turn, settings, &command)))
     }
 
-    fn apply_unfounded(
-        &mut self,
-        payload: &Payload,
-    ) -> Result<Option<(Origin, Outcome)>, DecodeError> {
-        if let Payload::Founding(founding) = payload {
-            self.found(founding)?;
-        }
-        Ok(None)
+    fn apply_unfounded(&mut self, entry: &Entry) -> AppliedEntry {
+        let founded = match &entry.payload {
+            Payload::Founding(founding) => self.found(founding),
+            _ => Ok(()),
+        };
+        let (index, stamp, undecodable) = (entry.index, self.time, founded.err());
+        AppliedEntry { index, stamp, answer: None, events: Vec::new(), undecodable }
     }
 
     fn found(&mut self, founding: &Founding) -> Result<(), DecodeError> {
@@ -202,52 +212,124 @@ impl Machine {
         Ok(())
     }
 
-    fn execute(&mut self, turn: &mut Turn, command: &Command) -> (Origin, Outcome) {
+    fn execute(
+        &mut self,
+        turn: &mut Turn,
+        settings: &Settings,
+        command: &Command,
+    ) -> (Origin, Outcome) {
         let origin = command.origin;
         let outcome = match &command.operation {
-            Operation::RegisterBoot { count } => self.register(&origin, *count),
-            operation => self.execute_once(turn, &origin, operation),
+            Operation::RegisterBoot { count } => self.register(turn, &origin, *count),
+            _ => self.execute_once(turn, settings, command),
         };
         (origin, outcome)
     }
 
     /// Needs no number and no age to be safe: a repeat, however late, either names the process that
-    /// is registered, or a count that is no longer higher.
-    fn register(&mut self, origin: &Origin, count: BootCount) -> Outcome {
-        let known = self.sessions.get(&origin.node);
-        if known.is_some_and(|session| session.boot == origin.boot) {
+    /// is registered, or a count that is no longer higher. Whoever listened at the process before
+    /// this one does not any more.
+    fn register(&mut self, turn: &mut Turn, origin: &Origin, count: BootCount) -> Outcome {
+        let known = self.sessions.get(&origin.node).map(|session| (session.boot, session.count));
+        if known.is_some_and(|(boot, _)| boot == origin.boot) {
             return Outcome::BootRegistered;
         }
-        if known.is_some_and(|session| session.count >= count) {
+        if known.is_some_and(|(_, newest)| newest >= count) {
             return Outcome::DiskRefused;
+        }
+        if let Some((before, _)) = known {
+            self.locks.lose_listeners(turn, before, true);
         }
         self.sessions.insert_mut(origin.node, Session::new(origin.boot, count));
         Outcome::BootRegistered
     }
 
-    fn execute_once(&mut self, turn: &mut Turn, origin: &Origin, operation: &Operation) -> Outcome {
+    fn execute_once(&mut self, turn: &mut Turn, settings: &Settings, command: &Command) -> Outcome {
+        let origin = &command.origin;
         let Some(session) = self.sessions.get_mut(&origin.node) else { return Outcome::Void };
         if let Admission::Settled(outcome) = session.admit(origin) {
             return outcome;
         }
-        let outcome =
-            if self.is_too_late(origin) { Outcome::Void } else { self.act(turn, operation) };
+        let late = self.time.since(origin.taken_at) > settings.command_retention_ms;
+        let outcome = if late { Outcome::Void } else { self.act_once(turn, settings, command) };
         if let Some(session) = self.sessions.get_mut(&origin.node) {
             session.remember(origin.sequence, outcome.clone());
         }
         outcome
     }
 
-    fn is_too_late(&self, origin: &Origin) -> bool {
-        let retention_ms = self.settings().map_or(0, |settings| settings.command_retention_ms);
-        self.time.since(origin.taken_at) > retention_ms
+    /// If the client's id for the request is known, it is answered; else the request is applied.
+    fn act_once(&mut self, turn: &mut Turn, settings: &Settings, command: &Command) -> Outcome {
+        let seen = command.request.as_ref().and_then(|id| {
+            let limits = (settings.request_ids_max, settings.request_retention_ms);
+            self.requests.look_up(id, &command.operation, self.time, limits)
+        });
+        let (forget_at, before) = (self.forget_at(settings), turn.events().len());
+        let outcome = match (&seen, &command.operation) {
+            (Some(Seen::Answer(outcome)), _) => outcome.clone(),
+            (Some(Seen::Live(id)), Operation::AcquireLock(ask)) => {
+                Outcome::Acquire(self.locks.acquire_again(turn, *id, ask))
+            }
+            (Some(Seen::Upgraded(hold)), _) => {
+                Outcome::Acquire(self.locks.granted_as_now(*hold, self.time))
+            }
+            (_, operation) => self.act(turn, &command.origin, operation),
+        };
+        self.requests.note(&turn.events()[before..], forget_at);
+        if let Some(Seen::First(key, digest)) = seen {
+            let operation = &command.operation;
+            let target = match operation {
+                Operation::AcquireLock(ask) => self.locks.target(ask),
+                _ => None,
+            };
+            self.requests.remember(key, digest, operation, &outcome, target, forget_at);
+        }
+        outcome
     }
 
-    fn act(&mut self, turn: &mut Turn, operation: &Operation) -> Outcome {
+    fn forget_at(&self, settings: &Settings) -> ClusterTime {
+        self.time.plus(settings.request_retention_ms)
+    }
+
+    fn act(&mut self, turn: &mut Turn, origin: &Origin, operation: &Operation) -> Outcome {
+        let locks = &mut self.locks;
         match operation {
-            Operation::AcquireLock(ask) => Outcome::Acquire(self.locks.acquire(turn, ask)),
-            Operation::ReleaseLock(release) => Outcome::Release(self.locks.release(turn, release)),
-            _ => Outcome::Hold(crate::locks::HoldOutcome::NotHeld),
+            Operation::AcquireLock(ask) => Outcome::Acquire(locks.acquire(turn, ask)),
+            Operation::ReleaseLock(release) => Outcome::Release(locks.release(turn, release)),
+            Operation::ReleaseHold(hold) => Outcome::Hold(locks.release_hold(turn, hold)),
+            Operation::RenewHold(renew) => Outcome::Hold(locks.renew(turn, renew)),
+            Operation::RenewAll(renew) => Outcome::RenewAll(locks.renew_all(turn, renew)),
+            Operation::UpgradeHold(ask) => Outcome::Acquire(locks.upgrade(turn, ask)),
+            Operation::DowngradeHold(hold) => Outcome::Hold(locks.downgrade(turn, hold)),
+            Operation::ForceRelease(force) => Outcome::Force(locks.force(turn, force)),
+            Operation::Leave(attachment) => Outcome::Leave(locks.leave(turn, *attachment)),
+            Operation::Attach(attachment) => Outcome::Acquire(locks.attach(turn, *attachment)),
+            Operation::LoseListeners(boot) => self.lose_listeners(turn, *boot),
+            Operation::ResumeListeners => self.resume_listeners(turn, origin),
+            Operation::StopListening => {
+                if let Some(session) = self.sessions.get_mut(&origin.node) {
+                    session.draining = true;
+                }
+                self.lose_listeners(turn, origin.boot)
+            }
+            Operation::RegisterBoot { .. } => Outcome::BootRegistered,
         }
+    }
+
+    /// Only of a process that could listen: the silence of an earlier one was noted when it was
+    /// replaced.
+    fn lose_listeners(&mut self, turn: &mut Turn, boot: BootId) -> Outcome {
+        if self.sessions.values().any(|session| session.boot == boot) {
+            self.locks.lose_listeners(turn, boot, false);
+        }
+        Outcome::ListenersNoted
+    }
+
+    fn resume_listeners(&mut self, turn: &mut Turn, origin: &Origin) -> Outcome {
+        let draining = self.sessions.get(&origin.node).is_some_and(|session| session.draining);
+        if !draining {
+            self.locks.resume_listeners(turn, origin.boot);
+        }
+        Outcome::ListenersNoted
     }
 }

@@ -170,6 +170,7 @@ impl Restore {
         self.machine.time = head.time;
         self.machine.founded = head.founded.map(Arc::new);
         self.machine.locks = LockTable::new(head.next_token);
+        self.machine.audit = head.audit;
     }
 
     fn take_records(&mut self, count: u32, mut bytes: &[u8]) -> Result<(), RestoreError> {
@@ -185,8 +186,8 @@ impl Restore {
 
     fn take_record(&mut self, record: Record) -> Result<(), String> {
         match record {
-            Record::Boot { node, boot, count, low_water } => {
-                let session = Session { low_water, ..Session::new(boot, count) };
+            Record::Boot { node, boot, count, draining, low_water } => {
+                let session = Session { draining, low_water, ..Session::new(boot, count) };
                 self.machine.sessions.insert_mut(node, session);
                 self.node = Some(node);
             }
@@ -195,6 +196,7 @@ impl Restore {
                 session.ok_or("an outcome without a process")?.remember(sequence, outcome);
             }
             Record::Lock(record) => self.machine.locks.restore(&record)?,
+            Record::Request(record) => self.machine.requests.restore(record),
         }
         Ok(())
     }

@@ -45,6 +45,8 @@ use crate::types::{BootCount, BootId};
 pub(super) struct Session {
     pub(super) boot: BootId,
     pub(super) count: BootCount,
+    /// The process stops, and listens to nobody any more.
+    pub(super) draining: bool,
     /// The highest mark seen. Every key of `answers` is at or above it.
     pub(super) low_water: u64,
     pub(super) answers: RedBlackTreeMapSync<u64, Outcome>,
@@ -60,7 +62,13 @@ pub(super) enum Admission {
 
 impl Session {
     pub(super) fn new(boot: BootId, count: BootCount) -> Self {
-        Self { boot, count, low_water: 0, answers: RedBlackTreeMapSync::new_sync() }
+        Self {
+            boot,
+            count,
+            draining: false,
+            low_water: 0,
+            answers: RedBlackTreeMapSync::new_sync(),
+        }
     }
 
     /// Raises the mark, and decides whether this command is applied.

@@ -12,7 +12,7 @@
 //! last one says how many records there were and what checksum all bytes before it have, so a file
 //! that lost a chunk in the middle is noticed, too. The header's own checksum lets a reader trust a
 //! length before it waits for that many bytes. In between come records in one fixed order: processes
-//! by node, each followed by its remembered outcomes; then locks.
+//! by node, each followed by its remembered outcomes; then locks; then clients' requests.
 //!
 //! Records are made one at a time from a frozen copy of the state, each found by the key of the one
 //! before it, so writing needs one chunk of memory however large the state is.
@@ -22,7 +22,7 @@
 //!
 //! # Checklist for a change of a type in here
 //!
-//! `Settings`, `LockRecord`, `Outcome` and everything inside them is part of the format. Never touch
+//! `Settings`, `LockRecord`, `RequestRecord`, `Outcome` and everything inside them is part of the format. Never touch
 //! a published variant; add `StoredChunk::V2`; add its golden bytes; write it only above the feature
 //! level at which every member reads it.
 
@@ -33,7 +33,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::command::Outcome;
+use super::requests::{RequestCursor, RequestRecord};
+use super::session::Session;
 use super::{Founded, Machine};
+use crate::audit::AuditHead;
 use crate::locks::{LockCursor, LockRecord};
 use crate::types::{BootCount, BootId, ClusterTime, Index, NodeId};
 use crate::wire;
@@ -82,17 +85,21 @@ pub struct Head {
     pub(super) founded: Option<Founded>,
     /// The next fencing token.
     pub(super) next_token: u64,
+    /// The end of the audit trail.
+    pub(super) audit: AuditHead,
 }
 
 /// What is there many times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Record {
     /// The newest process of a node.
-    Boot { node: NodeId, boot: BootId, count: BootCount, low_water: u64 },
+    Boot { node: NodeId, boot: BootId, count: BootCount, draining: bool, low_water: u64 },
     /// A remembered outcome of the process before it.
     Answer { sequence: u64, outcome: Outcome },
     /// Of the lock table.
     Lock(LockRecord),
+    /// Of the requests that are remembered.
+    Request(RequestRecord),
 }
 
 impl Machine {
@@ -136,6 +143,7 @@ enum Cursor {
     Boot(Bound<NodeId>),
     Answer(NodeId, Bound<u64>),
     Lock(Option<LockCursor>),
+    Request(Option<RequestCursor>),
 }
 
 impl Iterator for Chunks {
@@ -175,6 +183,7 @@ fn head(machine: &Machine) -> Head {
         time: machine.time,
         founded: machine.founded.as_deref().cloned(),
         next_token: machine.locks.next_token(),
+        audit: machine.audit,
     }
 }
 
@@ -193,8 +202,8 @@ fn next_record(machine: &Machine, cursor: &mut Cursor) -> Option<Record> {
     let (record, next) = match &*cursor {
         Cursor::Boot(from) => match machine.sessions.range((*from, Unbounded)).next() {
             Some((node, session)) => {
-                let (boot, count, low_water) = (session.boot, session.count, session.low_water);
-                let record = Record::Boot { node: *node, boot, count, low_water };
+                let Session { boot, count, draining, low_water, .. } = *session;
+                let record = Record::Boot { node: *node, boot, count, draining, low_water };
                 (Some(record), Cursor::Answer(*node, Unbounded))
             }
             None => (None, Cursor::Lock(None)),
@@ -209,9 +218,13 @@ fn next_record(machine: &Machine, cursor: &mut Cursor) -> Option<Record> {
                 None => (None, Cursor::Boot(Excluded(*node))),
             }
         }
-        Cursor::Lock(after) => {
-            let (at, record) = machine.locks.record_after(after.as_ref())?;
-            (Some(Record::Lock(record)), Cursor::Lock(Some(at)))
+        Cursor::Lock(after) => match machine.locks.record_after(*after) {
+            Some((at, record)) => (Some(Record::Lock(record)), Cursor::Lock(Some(at))),
+            None => (None, Cursor::Request(None)),
+        },
+        Cursor::Request(after) => {
+            let (at, record) = machine.requests.record_after(after.as_ref())?;
+            (Some(Record::Request(record)), Cursor::Request(Some(at)))
         }
     };
     *cursor = next;

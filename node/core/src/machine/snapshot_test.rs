@@ -5,7 +5,12 @@ use bytes::Bytes;
 use super::machine_test::{Log, acquire, golden, origin, release};
 use super::snapshot::{Chunk, Head, Record};
 use super::*;
-use crate::locks::{Acquire, AcquireOutcome, HoldId, LockItem, LockRecord, Mode, Owner};
+use crate::audit::AuditHead;
+use crate::locks::{
+    Acquire, AcquireOutcome, Attachment, ForceRelease, HoldId, HoldRef, LockItem, Mode, Owner,
+    Release, Renew, RenewAll, Upgrade,
+};
+use crate::types::BootId;
 
 /// A small state with one of everything.
 fn small() -> Machine {
@@ -30,21 +35,60 @@ fn random(seed: u64, steps: u64) -> Log {
     let mut stamp = 0;
     for sequence in 2..steps + 2 {
         stamp += below(3);
-        let operation = match below(4) {
-            0 => release(&format!("o{}", below(30)), &format!("l{}", below(40))),
-            shared => {
-                let mode = if shared == 1 { Mode::Exclusive } else { Mode::Shared };
-                let item = LockItem { name: format!("l{}", below(40)), mode, permits: 1 };
-                let owner = Owner { principal: "p".to_owned(), name: format!("o{}", below(30)) };
-                let ttl_ms = below(2) * below(500);
-                Operation::AcquireLock(Acquire { owner, items: vec![item], ttl_ms })
+        let operation = operation(sequence, &mut below);
+        let request = (below(3) == 0).then(|| match below(2) {
+            0 => RequestId::Key(format!("k{}", below(20))),
+            _ => {
+                let (client, number) = (below(3), 1 + sequence / 3);
+                let low_water = number.saturating_sub(below(9)).max(1);
+                RequestId::Numbered { client, sequence: number, low_water }
             }
-        };
+        });
         let low_water = sequence.saturating_sub(below(20)).max(2);
         let taken_at = log.machine.time();
-        log.at(stamp).command(Origin { taken_at, ..origin(9, sequence, low_water) }, operation);
+        let origin = Origin { taken_at, ..origin(9, sequence, low_water) };
+        log.at(stamp).request(origin, request, operation);
     }
     log
+}
+
+/// Anything that may stand in a log.
+fn operation(number: u64, below: &mut impl FnMut(u64) -> u64) -> Operation {
+    let owner = Owner { principal: "p".to_owned(), name: format!("o{}", below(12)) };
+    let name = format!("l{}", below(16));
+    let attachment = (below(2) == 0).then_some(Attachment { boot: BootId(9), number });
+    let id = HoldId { index: Index(below(300)), position: 0 };
+    let hold = HoldRef { principal: "p".to_owned(), hold: id, name: None };
+    let (ttl_ms, queue) = (Some(below(2) * below(500)), below(4) > 0);
+    match below(16) {
+        0 => Operation::ReleaseLock(Release { owner, name }),
+        1 => Operation::ReleaseHold(hold),
+        2 => Operation::RenewHold(Renew { hold, ttl_ms }),
+        3 => Operation::RenewAll(RenewAll { owner, ttl_ms, expected: vec![id] }),
+        4 | 5 => Operation::UpgradeHold(Upgrade { hold, ttl_ms, queue, attachment }),
+        6 => Operation::DowngradeHold(hold),
+        7 => Operation::Leave(Attachment { boot: BootId(9), number: below(500) }),
+        8 => Operation::Attach(Attachment { boot: BootId(9), number: below(500) }),
+        9 if below(3) == 0 => Operation::LoseListeners(BootId(9)),
+        10 => Operation::ResumeListeners,
+        11 if below(3) == 0 => {
+            let (principal, reason, now) = ("root".to_owned(), "why".to_owned(), below(2) == 0);
+            Operation::ForceRelease(ForceRelease { principal, name, hold: None, reason, now })
+        }
+        _ => {
+            let item = |name: String, how: u64| LockItem {
+                name,
+                mode: [Mode::Exclusive, Mode::Shared, Mode::Permits][usize::try_from(how).unwrap()],
+                permits: 1,
+                permits_max: if how == 2 { 2 } else { 1 },
+            };
+            let mut items = vec![item(name, below(3))];
+            if below(4) == 0 {
+                items.push(item(format!("m{}", below(16)), below(3)));
+            }
+            Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue, attachment })
+        }
+    }
 }
 
 fn bytes_of(machine: &Machine) -> Vec<u8> {
@@ -76,7 +120,8 @@ fn random_states_survive_the_round_trip_and_go_on_alike() {
             let stamp = time.plus(step * 300);
             let origin = Origin { taken_at: stamp, ..origin(9, 100_000 + step, 2) };
             let operation = acquire(&format!("o{step}"), &format!("l{}", step % 40));
-            let command = wire::encode(&StoredCommand::V1(Command { origin, operation }));
+            let command =
+                wire::encode(&StoredCommand::V1(Command { origin, request: None, operation }));
             let payload = Payload::Command(command.into());
             let index = copy.applied().next();
             let entry = Entry { term: crate::types::Term(1), index, stamp, payload };
@@ -108,9 +153,10 @@ fn equal_states_have_equal_hashes_however_they_came_about() {
     while direct.machine.applied() < detour.machine.applied() {
         direct.append(Payload::Empty);
     }
-    // The same index, time, token and memory; only the way differs.
+    // The same index, time, token, memory and trail; only the way differs.
     direct.machine.sessions = detour.machine.sessions.clone();
     direct.machine.locks = LockTable::new(detour.machine.locks.next_token());
+    direct.machine.audit = detour.machine.audit;
     assert_eq!(direct.machine.hash(), detour.machine.hash());
 }
 
@@ -200,10 +246,11 @@ fn chunks_keep_their_bytes() {
         settings: Settings::default(),
     };
     let (applied, time) = (Index(5), ClusterTime(300));
-    let head = Head { applied, time, founded: Some(founded), next_token: 9 };
+    let audit = AuditHead { count: 6, hash: [7; 32] };
+    let head = Head { applied, time, founded: Some(founded), next_token: 9, audit };
     golden(
         &StoredChunk::V1(Chunk::Head(head)),
-        "000005ac0201070101036f6e65904ee0a712904e904e800209",
+        "000005ac0201070101036f6e65904ee0a712904e904e8002e0d4038090fbd3098001c0843dc096b102c0843de0a71209060707070707070707070707070707070707070707070707070707070707070707",
     );
     let records = Bytes::from_static(&[1, 2, 3]);
     golden(&StoredChunk::V1(Chunk::Records { count: 2, records }), "00010203010203");
@@ -213,25 +260,69 @@ fn chunks_keep_their_bytes() {
 #[test]
 fn records_keep_their_bytes() {
     let (node, boot, count) = (NodeId(1), BootId(2), BootCount(3));
-    golden(&Record::Boot { node, boot, count, low_water: 4 }, "0001020304");
+    golden(&Record::Boot { node, boot, count, draining: false, low_water: 4 }, "000102030004");
     let id = HoldId { index: Index(5), position: 6 };
-    let outcome = AcquireOutcome::Granted { hold: id, token: 7, remaining_ms: Some(8) };
+    let outcome = AcquireOutcome::Granted { hold: id, tokens: vec![7], remaining_ms: Some(8) };
     golden(
         &Record::Answer { sequence: 9, outcome: Outcome::Acquire(outcome) },
-        "010903000506070108",
+        "01090300050601070108",
     );
-    let owner = Owner { principal: "p".to_owned(), name: "o".to_owned() };
-    let hold = LockRecord::Hold {
-        name: "x".to_owned(),
-        owner: owner.clone(),
-        mode: Mode::Shared,
-        id,
-        token: 7,
-        claim: true,
-        ends_at: Some(ClusterTime(8)),
+    // One of every kind of lock record, made by a table.
+    let mut log = Log::founded();
+    log.register(9, 1);
+    let attachment = |number| Some(Attachment { boot: BootId(9), number });
+    let ask = |owner: &str, name: &str, mode: Mode, number: u64| {
+        let owner = Owner { principal: "p".to_owned(), name: owner.to_owned() };
+        let items = vec![LockItem { name: name.to_owned(), mode, permits: 1, permits_max: 1 }];
+        let (ttl_ms, attachment) = (Some(300), attachment(number));
+        Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue: true, attachment })
     };
-    golden(&Record::Lock(hold), "020001780170016f01050607010108");
-    let (name, place_ends_at) = ("x".to_owned(), ClusterTime(8));
-    let waiter = LockRecord::Waiter { name, owner, mode: Mode::Exclusive, place_ends_at };
-    golden(&Record::Lock(waiter), "020101780170016f0008");
+    log.command(origin(9, 2, 2), ask("a", "x", Mode::Shared, 1));
+    log.command(origin(9, 3, 2), ask("b", "x", Mode::Shared, 2));
+    let hold = HoldRef {
+        principal: "p".to_owned(),
+        hold: HoldId { index: Index(3), position: 0 },
+        name: None,
+    };
+    let wish = Upgrade { hold, ttl_ms: Some(5), queue: true, attachment: attachment(3) };
+    log.command(origin(9, 4, 2), Operation::UpgradeHold(wish));
+    log.command(origin(9, 5, 2), ask("c", "x", Mode::Exclusive, 4));
+    let force = ForceRelease {
+        principal: "root".to_owned(),
+        name: "x".to_owned(),
+        hold: Some(HoldId { index: Index(4), position: 0 }),
+        reason: "r".to_owned(),
+        now: false,
+    };
+    let request = RequestId::Numbered { client: 5, sequence: 6, low_water: 6 };
+    log.request(origin(9, 6, 2), Some(request), Operation::ForceRelease(force));
+    log.command(origin(9, 7, 2), Operation::LoseListeners(BootId(9)));
+    let mut cursor = None;
+    let mut all = String::new();
+    while let Some((at, record)) = log.machine.locks.record_after(cursor) {
+        all.push_str(&hex(&wire::encode(&Record::Lock(record))));
+        all.push('\n');
+        cursor = Some(at);
+    }
+    let mut cursor = None;
+    while let Some((at, record)) = log.machine.requests.record_after(cursor.as_ref()) {
+        all.push_str(&hex(&wire::encode(&Record::Request(record))));
+        all.push('\n');
+        cursor = Some(at);
+    }
+    assert_eq!(all, RECORDS);
+}
+
+/// Lost process, holds with a wish and a revocation, wait; mark and settled request.
+const RECORDS: &str = "\
+020009904e00\n\
+020103000170016101017801010064ac0201ac0200000109010001017805010903000000\n\
+020104000170016201017801010064ac0201ac0200000109020101720000\n\
+0202060001700163010178000100ac020109040000\n\
+030104726f6f740506e0a712\n\
+03000004726f6f740506895e2b5c15c4e903f89fa3fc67f84c9903070001010400e0a712\n\
+";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

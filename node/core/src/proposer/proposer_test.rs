@@ -30,8 +30,10 @@ fn owner(name: &str) -> Owner {
 }
 
 fn acquire(name: &str) -> Operation {
-    let item = LockItem { name: name.to_owned(), mode: Mode::Exclusive, permits: 1 };
-    Operation::AcquireLock(Acquire { owner: owner("o"), items: vec![item], ttl_ms: 0 })
+    let mode = Mode::Exclusive;
+    let item = LockItem { name: name.to_owned(), mode, permits: 1, permits_max: 1 };
+    let (owner, items, ttl_ms) = (owner("o"), vec![item], Some(0));
+    Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue: true, attachment: None })
 }
 
 fn release(name: &str) -> Operation {
@@ -39,7 +41,7 @@ fn release(name: &str) -> Operation {
 }
 
 fn submit(proposer: &mut Proposer, now: u64, deadline: u64) -> u64 {
-    proposer.submit(LocalTime(now), ClusterTime(0), acquire("x"), LocalTime(deadline))
+    proposer.submit(LocalTime(now), ClusterTime(0), None, acquire("x"), LocalTime(deadline))
 }
 
 fn decode(bytes: &[u8]) -> Command {
@@ -140,7 +142,7 @@ fn a_ticket_holds_a_bounded_number_of_bytes() {
 fn a_command_larger_than_a_ticket_goes_alone() {
     let mut proposer = registered();
     for name in ["x".to_owned(), "y".repeat(TICKET_BYTES_MAX + 1), "z".to_owned()] {
-        proposer.submit(LocalTime(0), ClusterTime(0), acquire(&name), LATE);
+        proposer.submit(LocalTime(0), ClusterTime(0), None, acquire(&name), LATE);
     }
     let attempts = proposer.attempts(LocalTime(0));
     assert_eq!(attempts.iter().map(|(_, commands)| commands.len()).collect::<Vec<_>>(), [1, 1, 1]);
@@ -311,7 +313,8 @@ fn every_command_acts_once_and_its_one_answer_arrives() {
             let node = lock % 2;
             let name = format!("l{lock}");
             let time = chaos.machine.time();
-            let number = chaos.proposers[node].submit(LocalTime(0), time, acquire(&name), LATE);
+            let number =
+                chaos.proposers[node].submit(LocalTime(0), time, None, acquire(&name), LATE);
             wanted.insert((node, number), name);
         }
         let mut returned = BTreeSet::new();
@@ -322,7 +325,8 @@ fn every_command_acts_once_and_its_one_answer_arrives() {
                         matches!(outcome, Outcome::Acquire(AcquireOutcome::Granted { .. }));
                     assert!(granted, "seed {seed}: {outcome:?}");
                     let (now, time) = (LocalTime(chaos.now), chaos.machine.time());
-                    let number = chaos.proposers[node].submit(now, time, release(&name), LATE);
+                    let number =
+                        chaos.proposers[node].submit(now, time, None, release(&name), LATE);
                     returning.insert((node, number), name);
                 } else if let Some(name) = returning.remove(&(node, number)) {
                     assert_eq!(outcome, Outcome::Release(ReleaseOutcome::Released), "seed {seed}");
