@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use dsync_client::guard::{FencingToken, Stale};
+use dsync_tests::process::percentiles::measured;
 
 use crate::store::{Form, Kind, Place, SQL_FORMS, Store};
 use crate::token;
@@ -54,22 +55,22 @@ fn race(kind: Kind, form: Form, level: &str) {
             let (store, start) = (place.open(), &start);
             scope.spawn(move || write_all(store, at, start))
         });
-        let refused = writers.map(|writer| writer.join());
+        let refused = writers.map(thread::ScopedJoinHandle::join);
         done.store(true, Ordering::Release);
         let looks = watcher.join().expect("the watcher saw nothing wrong");
         (refused.map(|count| count.expect("the writers saw nothing wrong")), looks)
     });
-    println!(
-        "{kind:?} {form:?} {level}: of {ROUNDS} lower tokens {} came too late; {looks} looks",
-        refused.iter().sum::<u64>(),
-    );
+    let late: u64 = refused.iter().sum();
+    measured(&format!(
+        "race {kind:?} {form:?} {level}: of {ROUNDS} lower tokens {late} came too late; {looks} looks"
+    ));
 }
 
 /// The tokens of a round, the higher one for one writer and the other in turns.
 fn tokens(round: u64) -> [FencingToken; 2] {
     let lower = FencingToken::MAX.get() - 2 * (ROUNDS - round) + 1;
     let pair = [token(lower), token(lower + 1)];
-    if round % 2 == 0 { pair } else { [pair[1], pair[0]] }
+    if round.is_multiple_of(2) { pair } else { [pair[1], pair[0]] }
 }
 
 /// How often this writer was refused.
