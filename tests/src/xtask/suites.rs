@@ -91,7 +91,7 @@ pub const SUITES: [Suite; 6] = [
         files: &["tests/tests/fencing.rs"],
         steps: &[
             Step::Build("build --release --package dsync-node"),
-            Step::Tests("test --package dsync-client --features redis guard"),
+            Step::Tests("test --package dsync-client --features redis"),
             Step::Tests("test --release --package dsync-tests --test fencing"),
         ],
     },

@@ -6,7 +6,8 @@
 //! value, because then every reader has to know of it.
 //!
 //! - **Numbers.** Lua counts with doubles, which is exact below 2^53, where tokens are. The mark is
-//!   written as the text that came in: Lua would print large numbers rounded.
+//!   written as the text that came in, so that it does not matter how a server prints a double (Lua's
+//!   own `tostring` rounds to 14 digits).
 //! - **The mark outlives the data.** It has no expiry, and must not get one: a mark that is gone lets
 //!   every late holder in. So nothing here deletes a mark, and a server whose eviction policy is one
 //!   of the `allkeys-` ones cannot be guarded (choose `noeviction` or a `volatile-` policy).
@@ -41,7 +42,7 @@
 //! `MULTI` cannot be stopped by a script inside it: a script that fails there does not undo what
 //! stands beside it. So the mark is watched, on a connection that nobody else uses:
 //!
-//! 1. [`RedisGuard::raise`]; stale: stop;
+//! 1. `RedisGuard::raise`; stale: stop;
 //! 2. `WATCH` the mark, then `GET` it; not the own token: stale;
 //! 3. `MULTI`, the writes, `EXEC`; a nil answer: the mark was raised in between: stale.
 
@@ -65,7 +66,7 @@ local function fence(mark, token)
   if seen and number(seen, 'the key of the mark holds something else') > given then
     return seen
   end
-  -- The text, not the number: Lua prints large numbers rounded. An equal mark is left alone, so that
+  -- The text, not the number: Lua may print large ones rounded. An equal mark is left alone, so that
   -- who watches it is not disturbed by a holder of the same group.
   if not seen or tonumber(seen) < given then
     redis.call('SET', mark, token)
@@ -218,7 +219,8 @@ mod calls {
         /// Raises the mark and runs commands: none of them if the token is stale, else all in one
         /// step, and what they answer. `keys` are all keys that the commands touch.
         ///
-        /// A command that fails ends the call and does not undo those before it, as in `MULTI`.
+        /// A command that fails ends the call and does not undo those before it. The words of one
+        /// command have to fit Lua's stack: some thousands, so divide a large `MSET`.
         ///
         /// ```no_run
         /// # use dsync_client::guard::{FencingToken, redis::{RedisGuard, RedisGuardError}};

@@ -79,3 +79,22 @@ pub enum Dialect {
     /// SQLite, 3.24 and later. Placeholders `?1`, `?2`, ...
     Sqlite,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Many read that page, and copy from it, without ever seeing this crate.
+    #[test]
+    fn the_page_for_users_shows_these_statements() {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let page = words(include_str!("../../../../../docs/fencing.md"));
+        let rows = GuardedRows::new(Dialect::PostgreSql, "orders", "id").unwrap();
+        let marks = Marks::new(Dialect::PostgreSql, "fencing_marks").unwrap();
+        let update = rows.update(&["state"]).unwrap();
+        for text in [&rows.add_column(), update.text(), marks.create_table(), marks.raise().text()]
+        {
+            assert!(page.contains(&words(text)), "docs/fencing.md does not show: {text}");
+        }
+    }
+}
