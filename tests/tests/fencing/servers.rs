@@ -16,7 +16,9 @@ use std::{env, fs, thread, time::Duration};
 use dsync_tests::process::ports;
 use dsync_tests::process::until::PATIENCE;
 
+/// A signal to the whole group (Ctrl-C) ends `cat` too, and must not keep the rest from being done.
 const GUARDIAN: &str = r#"
+trap : INT TERM HUP
 "$@" >"$FOLDER/server.log" 2>&1 </dev/null &
 server=$!
 cat >/dev/null
