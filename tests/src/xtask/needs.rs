@@ -19,7 +19,6 @@ pub struct Need {
 pub enum Source {
     /// A component of the Rust toolchain; installed wherever rustup is.
     Rustup(&'static str),
-    #[cfg_attr(not(test), expect(dead_code, reason = "no suite needs a package yet"))]
     /// A Debian package; installed on Debian when run as root.
     Debian(&'static str),
 }
