@@ -121,7 +121,7 @@ fn tangle(owners: u64, locks: u64) {
     let mut world = World::new();
     let mut times = Vec::new();
     let mut deadlocks = 0;
-    for _ in 0..owners * 20 {
+    for _ in 0..owners * 10 {
         let (owner, lock) = (world.below(owners), world.below(locks));
         let mode = if world.below(3) == 0 { Mode::Shared } else { Mode::Exclusive };
         let began = Instant::now();
@@ -143,5 +143,7 @@ fn main() {
     cycles(100_000);
     crowd(100_000, 100);
     crowd(100_000, 10_000);
-    tangle(2_000, 5_000);
+    for owners in [100, 300, 1_000] {
+        tangle(owners, owners * 5 / 2);
+    }
 }
