@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Barrier;
+use std::sync::{Barrier, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
         .map(|_| Builder::new_current_thread().enable_all().build())
         .collect::<Result<_, _>>()?;
     // One more: this thread, which sets the pace.
-    let begin = Barrier::new(threads + 1);
+    let begin = Begin { all: Barrier::new(threads + 1), at: OnceLock::new() };
     thread::scope(|scope| {
         let mut workers = Vec::new();
         for (thread, runtime) in runtimes.into_iter().enumerate() {
@@ -59,8 +59,7 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
             let (begin, measures) = (&begin, total.clone());
             workers.push(scope.spawn(move || work(plan, &runtime, clients, measures, begin)));
         }
-        begin.wait();
-        let now = Instant::now();
+        let now = begin.wait();
         if let Some(metronome) = metronome {
             metronome.beat(now, now + plan.warmup + plan.duration);
         }
@@ -71,13 +70,27 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     })
 }
 
+/// All threads begin together, and agree on when that was.
+struct Begin {
+    all: Barrier,
+    at: OnceLock<Instant>,
+}
+
+impl Begin {
+    /// Blocks until all are here.
+    fn wait(&self) -> Instant {
+        self.all.wait();
+        *self.at.get_or_init(Instant::now)
+    }
+}
+
 /// One thread's clients.
 fn work(
     plan: &Plan,
     runtime: &Runtime,
     clients: Vec<(usize, Starts)>,
     measures: Measures,
-    begin: &Barrier,
+    begin: &Begin,
 ) -> Measures {
     let measures = Rc::new(RefCell::new(measures));
     match plan.api {
@@ -99,7 +112,7 @@ fn drive<P: Protocol + 'static>(
     runtime: &Runtime,
     clients: Vec<(usize, Starts)>,
     measures: &Rc<RefCell<Measures>>,
-    begin: &Barrier,
+    begin: &Begin,
     make: impl Fn(Seat) -> P,
 ) {
     let mut ready = Vec::new();
@@ -112,8 +125,7 @@ fn drive<P: Protocol + 'static>(
             ready.push(Client { protocol, names, starts, measures: Rc::clone(measures) });
         }
     });
-    begin.wait();
-    let from = Instant::now() + plan.warmup;
+    let from = begin.wait() + plan.warmup;
     let window = Window { from, until: from + plan.duration };
     let grace = plan.timeout;
     LocalSet::new().block_on(runtime, async move {

@@ -49,3 +49,7 @@ pub use load::{BenchError, run};
 pub use pace::Pace;
 pub use plan::{Api, Plan, Server, ServerError};
 pub use report::{Latencies, LatencyReport, Report};
+
+#[cfg(test)]
+#[path = "bench_test.rs"]
+mod tests;
