@@ -125,3 +125,55 @@ fn rate(text: &str) -> Result<f64, String> {
     let in_range = |rate: &f64| (0.001..=10_000_000.0).contains(rate);
     text.parse().ok().filter(in_range).ok_or_else(|| "a number of cycles a second".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn parse(words: &str) -> Result<Plan, String> {
+        let words = ["dsync", "bench", "locks"].into_iter().chain(words.split_whitespace());
+        let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+        let Command::Bench(BenchArgs { what: What::Locks(args) }) = cli.command else {
+            return Err("not a bench".to_owned());
+        };
+        plan(args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_flags_one_client_asks_the_local_nodes_as_fast_as_they_answer() {
+        let plan = parse("").unwrap();
+        assert_eq!((plan.clients, plan.pace, plan.names), (1, Pace::Closed, None));
+        assert_eq!(plan.servers.len(), LOCAL_CLIENT_PORTS.len());
+        assert_ne!(plan.prefix, parse("").unwrap().prefix, "two benches share no lock");
+    }
+
+    #[test]
+    fn a_rate_makes_the_loop_open() {
+        let plan = parse("--rate 250.5 --clients 8 --servers http://h:1,http://h:2").unwrap();
+        assert_eq!(plan.pace, Pace::Open { per_second: 250.5 });
+        assert_eq!((plan.clients, plan.servers.len()), (8, 2));
+    }
+
+    #[test]
+    fn what_nothing_can_be_measured_with_is_refused_by_its_flag() {
+        for bad in [
+            "--rate 0",
+            "--rate -1",
+            "--rate nan",
+            "--rate inf",
+            "--clients 0",
+            "--names 0",
+            "--threads 0",
+            "--duration 10",
+            "--servers localhost:5001",
+            "--api v2",
+        ] {
+            let flag = bad.split(' ').next().unwrap();
+            let refusal = parse(bad).unwrap_err();
+            assert!(refusal.contains(flag), "{bad}: {refusal}");
+        }
+    }
+}
