@@ -171,7 +171,7 @@ mod tests {
             "--servers localhost:5001",
             "--api v2",
         ] {
-            let flag = bad.split(' ').next().unwrap();
+            let flag = bad.split([' ', '=']).next().unwrap();
             let refusal = parse(bad).unwrap_err();
             assert!(refusal.contains(flag), "{bad}: {refusal}");
         }
