@@ -161,7 +161,7 @@ mod tests {
     fn what_nothing_can_be_measured_with_is_refused_by_its_flag() {
         for bad in [
             "--rate 0",
-            "--rate -1",
+            "--rate=-1",
             "--rate nan",
             "--rate inf",
             "--clients 0",
