@@ -135,6 +135,12 @@ impl Listeners {
         self.lock().open.len()
     }
 
+    /// How many are still to be left.
+    #[cfg(test)]
+    pub(super) fn orphan_count(&self) -> usize {
+        self.lock().orphans.count()
+    }
+
     /// Takes in nothing more. True if anything was ever taken in.
     pub(crate) fn stop_opening(&self) -> bool {
         let mut inner = self.lock();

@@ -48,6 +48,11 @@ impl Orphans {
         self.due.insert(number);
     }
 
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     pub(super) fn has_due(&self) -> bool {
         !self.due.is_empty()
     }
