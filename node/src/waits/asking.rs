@@ -108,7 +108,7 @@ impl Asking<'_> {
         operation: Operation,
     ) -> Result<(Said, Applied), SubmitError> {
         let deadline = (Instant::now() + self.step).into_std();
-        self.listener.sending();
+        let before = self.listener.sending();
         match self.node.submit_as(request, operation, deadline).await {
             Ok(applied) => {
                 self.listener.sent();
@@ -116,7 +116,7 @@ impl Asking<'_> {
             }
             Err(error) => {
                 if error.is_certain() {
-                    self.listener.sent();
+                    self.listener.not_sent(before);
                 }
                 Err(error)
             }

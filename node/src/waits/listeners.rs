@@ -72,7 +72,7 @@ pub(super) enum End {
 
 /// What would be left behind if a listener were forgotten now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stake {
+pub(super) enum Stake {
     /// Nothing: nothing was sent, or what it did has ended or is delivered.
     Nothing,
     /// A command of it may or may not be applied, now or later.
@@ -248,14 +248,20 @@ impl Listener {
         End::Vanished { skipped: inner.open.get(&self.number).is_some_and(|open| open.skipped) }
     }
 
-    /// A command of this attachment goes out.
-    pub(super) fn sending(&mut self) {
-        self.stake = Stake::Unknown;
+    /// A command of this attachment goes out. Gives back what was at stake before, for the case that
+    /// it is certain not to be applied.
+    pub(super) fn sending(&mut self) -> Stake {
+        std::mem::replace(&mut self.stake, Stake::Unknown)
     }
 
     /// All its commands are applied.
     pub(super) fn sent(&mut self) {
         self.stake = Stake::Known;
+    }
+
+    /// The last one was not, and never will be.
+    pub(super) fn not_sent(&mut self, before: Stake) {
+        self.stake = before;
     }
 
     /// Its entry is applied, and it waits.

@@ -14,6 +14,9 @@ use dsync_core::types::ClusterTime;
 
 use super::listeners::ends;
 
+/// A command may be taken in a little later than its client is gone.
+const TAKEN_LATE_MS: u64 = 10_000;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Orphans {
@@ -26,7 +29,7 @@ pub(super) struct Orphans {
 struct Orphan {
     /// All its commands are applied: no entry of it can come any more.
     settled: bool,
-    /// Not before its last command was taken in.
+    /// When its client was gone.
     since: ClusterTime,
     state: State,
 }
@@ -106,8 +109,9 @@ impl Orphans {
         retention_ms: u64,
         is_attached: impl Fn(u64) -> bool,
     ) {
-        let parked = |orphan: &Orphan| orphan.state == State::Parked;
-        self.all.retain(|_, orphan| !parked(orphan) || now.since(orphan.since) <= retention_ms);
+        let void_after_ms = retention_ms.saturating_add(TAKEN_LATE_MS);
+        let is_void = |orphan: &Orphan| now.since(orphan.since) > void_after_ms;
+        self.all.retain(|_, orphan| orphan.state != State::Parked || !is_void(orphan));
         let due = |number: &u64, orphan: &Orphan| match orphan.state {
             State::Failed => true,
             State::Parked => is_attached(*number),

@@ -135,9 +135,9 @@ async fn what_can_never_come_any_more_is_forgotten() {
     world.state().leader = Leader::Serves;
     world.settled().await;
     let retention = Duration::from_millis(Settings::default().command_retention_ms);
-    sleep(retention).await;
+    sleep(retention - Duration::from_secs(60)).await;
     assert_eq!(world.node.listeners().orphan_count(), 1);
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_secs(90)).await;
     assert_eq!(world.node.listeners().orphan_count(), 0);
     world.state().apply_stalled();
     assert_eq!(world.machine().locks().holds(), 0, "it is void by its age");
@@ -153,14 +153,14 @@ async fn a_request_that_nobody_took_leaves_no_trace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_who_hang_up_at_once_all_leave() {
+async fn hundreds_who_hang_up_at_once_all_leave() {
     let world = World::new();
     world.hold(ask("ann", "x"));
     let mut waiting = Vec::new();
-    for n in 0..1_000 {
+    for n in 0..400 {
         waiting.push(Waiting::begun(&world, ask(&format!("w{n}"), "x"), 600));
     }
-    world.until(|machine| machine.locks().waits() == 1_000).await;
+    world.until(|machine| machine.locks().waits() == 400).await;
     for one in waiting {
         one.hang_up().await;
     }
