@@ -8,6 +8,11 @@ use tokio::time::sleep;
 use super::driver::Leader;
 use super::*;
 
+/// Without a lease, so that nothing ends by itself.
+fn ask(who: &str, lock: &str) -> Acquire {
+    Acquire { ttl_ms: Some(0), ..super::ask(who, lock) }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_runs_out_of_patience_is_told_so_when_the_queue_is_left() {
     let world = World::new();
@@ -101,7 +106,8 @@ async fn a_request_that_is_applied_after_its_client_gave_up_is_left_when_it_show
     world.state().leader = Leader::Serves;
     // Its Leave finds nothing yet.
     world.settled().await;
-    sleep(Duration::from_secs(20)).await;
+    // Between two looks around.
+    sleep(Duration::from_millis(20_500)).await;
     assert!(world.proposed().contains(&"Leave".to_owned()));
     world.state().apply_stalled();
     assert_eq!(world.machine().locks().holds(), 1);
@@ -118,7 +124,8 @@ async fn what_shows_without_an_event_is_found_by_looking_around() {
     assert_eq!(error(bob.answer().await), SubmitError::Unknown);
     world.state().leader = Leader::Serves;
     world.settled().await;
-    sleep(Duration::from_secs(20)).await;
+    // Between two looks around.
+    sleep(Duration::from_millis(20_500)).await;
     world.state().lags = true;
     world.state().apply_stalled();
     world.state().catch_up(true);
