@@ -91,7 +91,13 @@ impl Asking<'_> {
         let said = self.send(request, operation).await;
         let verdict = match said {
             Ok((Said::Waits, _)) => self.wait().await?,
-            Ok((Said::Final(outcome), applied)) => Verdict::of(outcome, &applied),
+            Ok((Said::Final(outcome), applied)) => {
+                // Its owner had it before, and may know: then it is not this request's to undo.
+                if !self.listener.got_it() {
+                    self.listener.forsake();
+                }
+                Verdict::of(outcome, &applied)
+            }
             Ok((Said::Nonsense(outcome), _)) => {
                 tracing::error!(?outcome, "a lock request was answered by something else");
                 return Err(SubmitError::Unknown);

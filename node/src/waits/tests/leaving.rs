@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dsync_core::locks::{HoldRef, Upgrade};
 use dsync_core::machine::Settings;
 use tokio::time::sleep;
 
@@ -104,11 +105,9 @@ async fn a_request_that_is_applied_after_its_client_gave_up_is_left_when_it_show
     let bob = Waiting::begun(&world, ask("bob", "x"), 60);
     assert_eq!(error(bob.answer().await), SubmitError::Unknown);
     world.state().leader = Leader::Serves;
-    // Its Leave finds nothing yet.
     world.settled().await;
     // Between two looks around.
     sleep(Duration::from_millis(20_500)).await;
-    assert!(world.proposed().contains(&"Leave".to_owned()));
     world.state().apply_stalled();
     assert_eq!(world.machine().locks().holds(), 1);
     let event = Instant::now();
@@ -148,6 +147,51 @@ async fn what_can_never_come_any_more_is_forgotten() {
     assert_eq!(world.node.listeners().orphan_count(), 0);
     world.state().apply_stalled();
     assert_eq!(world.machine().locks().holds(), 0, "it is void by its age");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_again_for_what_it_holds_and_hangs_up_keeps_it() {
+    let world = World::new();
+    outcome(world.node.acquire(None, ask("bob", "x"), seconds(60)).await);
+    let again = world.node.acquire(None, ask("bob", "x"), seconds(60)).await.unwrap();
+    assert!(is_granted(&again.outcome));
+    drop(again);
+    // The same, before the outcome is known.
+    world.state().leader = Leader::Stalls;
+    let bob = Waiting::begun(&world, ask("bob", "x"), 60);
+    sleep(Duration::from_secs(1)).await;
+    bob.hang_up().await;
+    world.state().leader = Leader::Serves;
+    world.state().apply_stalled();
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.machine().locks().holds(), 1);
+    assert!(!world.proposed().contains(&"Leave".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_taken_up_unheard_is_undone() {
+    let world = World::new();
+    world.hold(ask("ann", "x"));
+    world.hold(ask("bob", "x"));
+    world.release("ann", "x");
+    assert!(world.machine().locks().get("x").unwrap().holders[0].claim);
+    let answer = world.node.acquire(None, ask("bob", "x"), seconds(60)).await.unwrap();
+    assert!(is_granted(&answer.outcome));
+    drop(answer);
+    world.settled().await;
+    assert_eq!(world.machine().locks().holds(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_at_once_that_is_not_delivered_is_undone() {
+    let world = World::new();
+    let answer = world.node.acquire(None, shared("bob", "x"), seconds(0)).await;
+    let WaitOutcome::Granted { hold, .. } = outcome(answer) else { panic!() };
+    let hold = HoldRef { principal: "anonymous".into(), hold, name: Some("x".into()) };
+    let wish = Upgrade { hold, ttl_ms: None, queue: true, attachment: None };
+    drop(world.node.upgrade(None, wish, seconds(60)).await.unwrap());
+    world.settled().await;
+    assert_eq!(world.machine().locks().get("x").unwrap().holders[0].mode, Mode::Shared);
 }
 
 #[tokio::test(start_paused = true)]
