@@ -47,6 +47,7 @@ struct Work {
 }
 
 /// A command of the upkeep that has an answer, or has none.
+#[derive(Clone, Copy)]
 enum Done {
     Left(u64, Option<LeaveOutcome>),
     Resumed,
