@@ -21,6 +21,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::audit::AuditMetrics;
 use crate::handle::NodeStatus;
 
 /// Every metric of a node. Clones share their values.
@@ -34,6 +35,8 @@ pub struct Metrics {
     pub locks: LockMetrics,
     /// The HTTP ports; filled by the server.
     pub http: HttpMetrics,
+    /// What the audit trail does.
+    pub audit: AuditMetrics,
     registry: Arc<Registry>,
 }
 
@@ -210,7 +213,9 @@ impl Metrics {
         log.register(&mut registry);
         locks.register(&mut registry);
         http.register(&mut registry);
-        Self { raft, log, locks, http, registry: Arc::new(registry) }
+        let audit = AuditMetrics::default();
+        audit.register(&mut registry);
+        Self { raft, log, locks, http, audit, registry: Arc::new(registry) }
     }
 
     /// All of them in the OpenMetrics text format, up to and with `# EOF`.

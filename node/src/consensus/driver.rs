@@ -30,6 +30,7 @@ use super::inbox::{DiskEvent, Event, Inbox, SnapshotEvent};
 use super::reads::Reads;
 use super::snapshotter::{Snapshotter, SnapshotterError};
 use super::waiters::{Reply, Waiters};
+use crate::audit::AuditPort;
 use crate::clock;
 use crate::handle::{Applied, DriverRequest, NodeStatus, SubmitError};
 use crate::health::Health;
@@ -83,6 +84,8 @@ pub struct DriverParts {
     pub writer: LogPort,
     /// The snapshot worker.
     pub snapshotter: Snapshotter,
+    /// Keeps the audit trail.
+    pub audit: AuditPort,
     /// What happens.
     pub inbox: Inbox,
     /// Where the applied state is shown.
@@ -344,6 +347,7 @@ impl Driver {
     fn restored(&mut self, machine: Machine, index: Index) {
         self.to_apply.clear();
         self.parts.machine = machine;
+        self.parts.audit.position(self.parts.machine.audit());
         self.publish_machine();
         let next_due = self.parts.machine.next_due();
         self.step(Input::Applied { index, next_due });
@@ -379,6 +383,7 @@ impl Driver {
     /// Applies one entry; gives back the answer if it carries an operation of this process.
     fn apply_one(&mut self, entry: &Entry) -> Option<(u64, Applied)> {
         let applied = self.parts.machine.apply(entry);
+        self.parts.audit.append(&applied.events, self.parts.machine.audit());
         self.parts.snapshotter.checkpoint(entry.index, &self.parts.machine, &self.parts.raft);
         let (origin, outcome) = applied.answer?;
         let (sequence, outcome) = self.parts.proposer.applied(&origin, outcome)?;
@@ -457,6 +462,7 @@ impl Driver {
     /// Nobody is left without an answer. What was never handed to a leader is certainly not applied;
     /// of the rest nobody knows.
     fn finish(&mut self) {
+        self.parts.audit.close();
         for expired in self.parts.proposer.expired(LocalTime(u64::MAX)) {
             if expired.sent {
                 tracing::warn!(sequence = expired.sequence, "stopping with an operation under way");
