@@ -117,7 +117,9 @@ mod tests {
     fn a_record_is_covered_by_one_segment_or_none() {
         let catalog = catalog(0, &[(0, 5), (7, 9)]);
         let starts = |number| catalog.covering(number).map(|segment| segment.start.count);
-        assert_eq!([0, 1, 5, 6, 7, 8, 9, 10].map(starts),
-            [None, Some(0), Some(0), None, None, Some(7), Some(7), None]);
+        assert_eq!(
+            [0, 1, 5, 6, 7, 8, 9, 10].map(starts),
+            [None, Some(0), Some(0), None, None, Some(7), Some(7), None]
+        );
     }
 }

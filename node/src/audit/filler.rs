@@ -47,7 +47,8 @@ pub async fn run<C: Carrier>(
     writer: AuditSync,
 ) {
     let (pages_in, pages) = mpsc::channel(PAGES);
-    let filler = Filler { carrier: carrier.clone(), pages, reader: reader.clone(), writer, asked: 0 };
+    let filler =
+        Filler { carrier: carrier.clone(), pages, reader: reader.clone(), writer, asked: 0 };
     let answering = async {
         while let Some((from, word)) = heard.recv().await {
             match Exchange::decode(&word) {
@@ -59,7 +60,9 @@ pub async fn run<C: Carrier>(
                 }
                 // One that nobody waits for any more may be dropped.
                 Ok(page @ Exchange::Page { .. }) => drop(pages_in.try_send((from, page))),
-                Err(error) => tracing::warn!(%from, %error, "audit trail: unreadable word from a peer"),
+                Err(error) => {
+                    tracing::warn!(%from, %error, "audit trail: unreadable word from a peer")
+                }
             }
         }
     };
@@ -71,13 +74,21 @@ pub async fn run<C: Carrier>(
 
 #[cfg(not(feature = "simulated"))]
 async fn read_page(catalog: Arc<Catalog>, from: u64, to: u64) -> (AuditHead, Page) {
-    tokio::task::spawn_blocking(move || exchange::page(&catalog, from, to)).await.unwrap_or_default()
+    tokio::task::spawn_blocking(move || exchange::page(&catalog, from, to))
+        .await
+        .unwrap_or_default()
 }
 
 /// A simulated disk belongs to the thread of its simulation.
 #[cfg(feature = "simulated")]
 async fn read_page(catalog: Arc<Catalog>, from: u64, to: u64) -> (AuditHead, Page) {
     exchange::page(&catalog, from, to)
+}
+
+/// The count first: a peer may claim any.
+fn leads(start: AuditHead, page: &Page, to: &AuditHead) -> bool {
+    start.count.checked_add(page.len() as u64) == Some(to.count)
+        && page.iter().fold(start, |head, (_, record)| head.after(record)) == *to
 }
 
 struct Filler<C> {
@@ -120,7 +131,9 @@ impl<C: Carrier> Filler<C> {
                         tracing::info!(%peer, from, to, "audit trail: filled from a peer");
                         return true;
                     }
-                    Some(Err(error)) => tracing::error!(%peer, %error, "audit trail: cannot fill a gap"),
+                    Some(Err(error)) => {
+                        tracing::error!(%peer, %error, "audit trail: cannot fill a gap")
+                    }
                     None => return false,
                 }
             }
@@ -135,11 +148,10 @@ impl<C: Carrier> Filler<C> {
         let mut known = AuditHead { count: gap.to, hash: gap.hash };
         while known.count >= gap.from && bytes < PIECE_BYTES {
             let Some((start, page)) = self.ask(peer, gap.from, known.count).await else { break };
-            let end = page.iter().fold(start, |head, (_, record)| head.after(record));
             if page.is_empty() {
                 break;
             }
-            if end != known || start.count + 1 < gap.from {
+            if !leads(start, &page, &known) || start.count + 1 < gap.from {
                 tracing::warn!(%peer, number = known.count,
                     "audit trail: a peer sent records that do not lead to the known head");
                 return None;
@@ -158,7 +170,9 @@ impl<C: Carrier> Filler<C> {
         let answer = async {
             loop {
                 match self.pages.recv().await? {
-                    (from, Exchange::Page { id, start, records }) if from == peer && id == asked => {
+                    (from, Exchange::Page { id, start, records })
+                        if from == peer && id == asked =>
+                    {
                         return Some((start, records));
                     }
                     _ => {}

@@ -99,7 +99,8 @@ pub fn header(start: &AuditHead) -> Vec<u8> {
 #[must_use]
 pub fn read_header(bytes: &[u8]) -> Option<AuditHead> {
     let bytes = bytes.get(..HEADER_BYTES)?;
-    let known = bytes[..8] == MAGIC && crc_holds(bytes, 8) && bytes[12..16] == VERSION.to_le_bytes();
+    let known =
+        bytes[..8] == MAGIC && crc_holds(bytes, 8) && bytes[12..16] == VERSION.to_le_bytes();
     known.then(|| read_head(&bytes[16..])).flatten()
 }
 
@@ -226,6 +227,9 @@ mod tests {
         let header = hex(&header(&head()));
         assert_eq!(&header[..16], hex(b"dsyncaud"));
         assert_eq!(&header[24..], format!("010000000201000000000000{hash}"));
-        assert_eq!(&hex(&record)[8..], "0400000005000000000000000909090909090909" .to_owned() + &hex(b"what"));
+        assert_eq!(
+            &hex(&record)[8..],
+            "0400000005000000000000000909090909090909".to_owned() + &hex(b"what")
+        );
     }
 }

@@ -33,6 +33,8 @@ pub mod answer;
 pub mod catalog;
 pub mod exchange;
 pub mod filler;
+#[cfg(test)]
+pub mod fixture;
 pub mod floor;
 pub mod frame;
 pub mod line;

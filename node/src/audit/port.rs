@@ -129,7 +129,9 @@ impl AuditPort {
         self.metrics.overflowed.inc_by(records as u64);
         if full && !self.overflowed {
             self.overflowed = true;
-            tracing::error!("audit trail: the disk does not keep up; records are left out, which peers may fill in later");
+            tracing::error!(
+                "audit trail: the disk does not keep up; records are left out, which peers may fill in later"
+            );
         }
     }
 }
@@ -288,7 +290,9 @@ mod imp {
 
         pub(super) fn give(&self, task: Task) {
             if self.0.send(task).is_err() {
-                tracing::error!("audit trail: the writer has ended; nothing is recorded until this node restarts");
+                tracing::error!(
+                    "audit trail: the writer has ended; nothing is recorded until this node restarts"
+                );
             }
         }
     }

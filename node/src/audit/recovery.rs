@@ -60,7 +60,8 @@ fn take(folder: &Path, catalog: &mut Catalog, segment: Segment) -> Result<(), Tr
         return fs::sync_folder(folder).map_err(io);
     }
     if segment.start.count < catalog.last() {
-        set_aside(folder, &segment.path, "it holds records that another file holds too").map_err(io)?;
+        set_aside(folder, &segment.path, "it holds records that another file holds too")
+            .map_err(io)?;
         return Ok(());
     }
     catalog.segments.push(segment);
@@ -101,12 +102,7 @@ fn read_segment(folder: &Path, path: &Path) -> io::Result<Option<Segment>> {
 }
 
 /// Keeps the good records at the front of an unsealed segment.
-fn cut(
-    folder: &Path,
-    path: PathBuf,
-    start: AuditHead,
-    file: &File,
-) -> io::Result<Option<Segment>> {
+fn cut(folder: &Path, path: PathBuf, start: AuditHead, file: &File) -> io::Result<Option<Segment>> {
     let len = file.len()?;
     let bytes = file.read_at(0, usize::try_from(len).map_err(io::Error::other)?)?;
     let Ok(mut reader) = Reader::new(&bytes) else { return Ok(None) };

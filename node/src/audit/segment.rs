@@ -153,7 +153,9 @@ impl<'a> Reader<'a> {
         let offset = self.offset as u64;
         let framed = frame::read_record(&self.bytes[self.offset..self.until]);
         let read = framed.and_then(|framed| Some((framed, framed.record()?)));
-        let Some((framed, record)) = read else { return Some(Err(Wrong::Frame { number, offset })) };
+        let Some((framed, record)) = read else {
+            return Some(Err(Wrong::Frame { number, offset }));
+        };
         if record.number != number {
             return Some(Err(Wrong::Number { number, found: record.number }));
         }

@@ -316,7 +316,11 @@ impl Trail {
         wall_ms: u64,
         bytes: &[u8],
     ) -> Result<(), TrailError> {
-        if !self.current.as_ref().is_some_and(|current| self.has_room(&current.segment, before, wall_ms)) {
+        if !self
+            .current
+            .as_ref()
+            .is_some_and(|current| self.has_room(&current.segment, before, wall_ms))
+        {
             self.close_current()?;
             self.open_current(before, wall_ms)?;
         }
@@ -334,8 +338,12 @@ impl Trail {
     /// True if the record after `head` may go into this segment.
     fn has_room(&self, segment: &Segment, head: &AuditHead, now_ms: u64) -> bool {
         let age_max_ms = self.options.age_max_ms.map_or(u64::MAX, |age| age / SEGMENTS_PER_AGE);
-        let young = now_ms.saturating_sub(segment.first_ms) <= age_max_ms || segment.first_ms == u64::MAX;
-        !segment.sealed && segment.end == *head && segment.bytes < self.options.segment_bytes && young
+        let young =
+            now_ms.saturating_sub(segment.first_ms) <= age_max_ms || segment.first_ms == u64::MAX;
+        !segment.sealed
+            && segment.end == *head
+            && segment.bytes < self.options.segment_bytes
+            && young
     }
 
     fn open_current(&mut self, head: &AuditHead, now_ms: u64) -> Result<(), TrailError> {
@@ -377,8 +385,7 @@ impl Trail {
         self.write_buffer()?;
         let Some(mut current) = self.current.take() else { return Ok(()) };
         let segment = &mut current.segment;
-        let seal =
-            Seal { end: segment.end, first_ms: segment.first_ms, last_ms: segment.last_ms };
+        let seal = Seal { end: segment.end, first_ms: segment.first_ms, last_ms: segment.last_ms };
         let bytes = frame::seal(&seal);
         let sealed = current.file.write_all_at(&bytes, segment.bytes);
         sealed.map_err(|source| TrailError::io(&segment.path, source))?;

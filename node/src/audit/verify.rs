@@ -11,9 +11,9 @@ use std::path::Path;
 use dsync_core::audit::{AuditHash, AuditHead, encode};
 use serde::Serialize;
 
-use super::segment::{Reader, SUFFIX, Wrong};
-use super::line::{self, AuditLine};
 use super::floor;
+use super::line::{self, AuditLine};
+use super::segment::{Reader, SUFFIX, Wrong};
 use crate::storage::fs;
 
 /// A head that the trail has to lead through.
@@ -65,7 +65,8 @@ pub fn verify_folder(folder: &Path, witnesses: &[Witness]) -> io::Result<Verdict
     let floor = floor::read(folder)?;
     let mut walk = Walk::begin(floor.unwrap_or_default(), witnesses);
     if floor.is_none() {
-        walk.verdict.find(1, "the file named floor is damaged: what was deleted for its age is unknown");
+        walk.verdict
+            .find(1, "the file named floor is damaged: what was deleted for its age is unknown");
     }
     for name in fs::list(folder)? {
         if name.ends_with(SUFFIX) {
@@ -109,7 +110,8 @@ impl Walk {
         let number = self.at.count + 1;
         if line.number != number {
             let found = line.number;
-            self.verdict.find(number, format!("record {found} stands where record {number} should"));
+            self.verdict
+                .find(number, format!("record {found} stands where record {number} should"));
         }
         let record = line.record().map(|record| encode(&record));
         let Some((record, claimed)) = record.zip(line::unhex(&line.hash)) else {
@@ -117,9 +119,13 @@ impl Walk {
         };
         let after = self.at.after(&record);
         if after.hash != claimed {
-            self.verdict.find(line.number, format!(
-                "record {} is not what was written, or does not follow the one before", line.number
-            ));
+            self.verdict.find(
+                line.number,
+                format!(
+                    "record {} is not what was written, or does not follow the one before",
+                    line.number
+                ),
+            );
         }
         self.verdict.records += 1;
         // By its own word, so that what is wrong with the next one shows by itself.
@@ -154,7 +160,8 @@ impl Walk {
         };
         let start = reader.head();
         if named != Some(start.count + 1) {
-            self.verdict.find(start.count + 1, format!("{name}: its records begin at {}", start.count + 1));
+            self.verdict
+                .find(start.count + 1, format!("{name}: its records begin at {}", start.count + 1));
         }
         self.join(name, &start);
         while let Some(read) = reader.next() {
@@ -177,9 +184,12 @@ impl Walk {
             self.verdict.find(next, format!("{name}: record {next} stands in another file too"));
         } else if start.hash != at.hash {
             let number = at.count;
-            self.verdict.find(number, format!(
-                "{name}: the records up to {number} do not lead to the head that it begins with"
-            ));
+            self.verdict.find(
+                number,
+                format!(
+                    "{name}: the records up to {number} do not lead to the head that it begins with"
+                ),
+            );
         }
         self.arrive(*start);
     }
@@ -201,9 +211,13 @@ impl Walk {
         for Witness { said_by, head } in witnesses {
             match self.seen.get(&head.count).copied().flatten() {
                 Some(hash) if hash == head.hash => {}
-                Some(_) => self.verdict.find(head.count, format!(
-                    "the records up to {} do not lead to the head that {said_by} has", head.count
-                )),
+                Some(_) => self.verdict.find(
+                    head.count,
+                    format!(
+                        "the records up to {} do not lead to the head that {said_by} has",
+                        head.count
+                    ),
+                ),
                 None if head.count > self.at.count => {
                     let last = self.at.count;
                     self.verdict.missing.push((last + 1, head.count));

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod audit;
 mod http_get;
 mod local;
 mod node;
@@ -29,6 +30,8 @@ enum Command {
     Local(local::LocalArgs),
     /// Show the nodes of a cluster: who leads, how far each has come, what it holds.
     Status(status::StatusArgs),
+    /// Show and check the record of what happened to locks.
+    Audit(audit::AuditArgs),
 }
 
 /// Runs the command that this process was called with.
@@ -39,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Node(command) => node::run(*command),
         Command::Local(args) => local::run(args),
         Command::Status(args) => status::run(&args),
+        Command::Audit(args) => audit::run(args),
     };
     match result {
         Ok(code) => code,

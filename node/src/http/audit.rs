@@ -75,8 +75,10 @@ struct Asked {
 
 impl Asked {
     fn read(pairs: Vec<(String, String)>) -> Result<Self, Fault> {
-        let mut asked =
-            Self { question: Question { limit: LIMIT_DEFAULT, ..Question::default() }, stale: false };
+        let mut asked = Self {
+            question: Question { limit: LIMIT_DEFAULT, ..Question::default() },
+            stale: false,
+        };
         let mut seen: Vec<String> = Vec::new();
         for (name, value) in pairs {
             if seen.contains(&name) {
@@ -100,7 +102,8 @@ impl Asked {
             "from" => question.from_ms = Some(time(name, &value)?),
             "to" => question.to_ms = Some(time(name, &value)?),
             "after" => {
-                let not_number = || Fault::field(name, "after must be the number of a record, or 0");
+                let not_number =
+                    || Fault::field(name, "after must be the number of a record, or 0");
                 question.after = value.parse().map_err(|_| not_number())?;
             }
             "limit" => {
@@ -119,7 +122,8 @@ impl Asked {
                 };
             }
             _ => {
-                let detail = "the parameters are lock, owner, from, to, after, limit and consistency";
+                let detail =
+                    "the parameters are lock, owner, from, to, after, limit and consistency";
                 return Err(Fault::field(name, format!("{name} is not known: {detail}")));
             }
         }

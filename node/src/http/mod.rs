@@ -105,7 +105,8 @@ impl Site {
     #[must_use]
     pub fn new(node: NodeHandle, metrics: Metrics, health: Health, limits: RequestLimits) -> Self {
         let large_bodies = Arc::new(Semaphore::new(limits.large_bodies_max));
-        let (audit, searches) = (AuditReader::none(), Arc::new(Semaphore::new(audit::SEARCHES_MAX)));
+        let (audit, searches) =
+            (AuditReader::none(), Arc::new(Semaphore::new(audit::SEARCHES_MAX)));
         Self { node, metrics, health, limits, audit, searches, large_bodies }
     }
 
