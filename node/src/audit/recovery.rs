@@ -6,6 +6,9 @@
 //! synced, in any order of sectors, so good records behind a bad one prove nothing. What was cut is
 //! applied again (the log still has it), or is a gap.
 //!
+//! Everything that is taken is synced first. After the death of the process alone, what is read may
+//! only be in the page cache; the next snapshot would count on it all the same.
+//!
 //! A file that cannot be what it is named for is set aside under another name, and reported: its
 //! records are a gap then, and people can look at the file.
 
@@ -95,6 +98,7 @@ fn read_segment(folder: &Path, path: &Path) -> io::Result<Option<Segment>> {
     if len >= HEADER_BYTES as u64 + seal_bytes
         && let Some(seal) = frame::read_seal(&file.read_at(len - seal_bytes, SEAL_BYTES)?)
     {
+        file.sync_data()?;
         let frame::Seal { end, first_ms, last_ms } = seal;
         return Ok(Some(Segment { path, start, end, bytes: len, first_ms, last_ms, sealed: true }));
     }
@@ -125,8 +129,8 @@ fn cut(folder: &Path, path: PathBuf, start: AuditHead, file: &File) -> io::Resul
         tracing::warn!(file = %path.display(), cut_bytes = len - bytes, %wrong,
             "audit trail: cut behind the last good record; what was cut is applied again or a gap");
         file.set_len(bytes)?;
-        file.sync_data()?;
     }
+    file.sync_data()?;
     Ok(Some(Segment { path, start, end, bytes, first_ms, last_ms, sealed: false }))
 }
 

@@ -241,6 +241,8 @@ impl Worker {
         match self.store.receive(write) {
             Ok(Incoming::More { .. }) => None,
             Ok(Incoming::Stored(meta)) => {
+                // As in `take`: it will stand for entries that this node has applied.
+                self.audit.sync(None);
                 self.known.insert(meta.index, meta.clone());
                 Some(SnapshotEvent::Stored(meta))
             }
