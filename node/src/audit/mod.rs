@@ -38,6 +38,8 @@ pub mod fixture;
 pub mod floor;
 pub mod frame;
 pub mod line;
+#[cfg(all(test, not(feature = "simulated")))]
+mod member_test;
 pub mod metrics;
 pub mod port;
 pub mod query;

@@ -380,20 +380,24 @@ impl Trail {
         Ok((file, Segment { path, start, end, bytes, first_ms, last_ms, sealed }))
     }
 
-    /// Ends the current segment with its seal, durably: unsynced bytes are in one segment only.
+    /// Ends the current segment with its seal. Its records are durable first: a start takes a sealed
+    /// segment by its seal, which must not outlive a power cut that the records do not. The seal itself
+    /// may be lost; then the segment is read whole.
     fn close_current(&mut self) -> Result<(), TrailError> {
         self.write_buffer()?;
         let Some(mut current) = self.current.take() else { return Ok(()) };
         let segment = &mut current.segment;
+        if self.dirty {
+            let synced = current.file.sync_data();
+            synced.map_err(|source| TrailError::Sync { path: segment.path.clone(), source })?;
+            self.dirty = false;
+        }
         let seal = Seal { end: segment.end, first_ms: segment.first_ms, last_ms: segment.last_ms };
         let bytes = frame::seal(&seal);
-        let sealed = current.file.write_all_at(&bytes, segment.bytes);
-        sealed.map_err(|source| TrailError::io(&segment.path, source))?;
-        let synced = current.file.sync_data();
-        synced.map_err(|source| TrailError::Sync { path: segment.path.clone(), source })?;
+        let written = current.file.write_all_at(&bytes, segment.bytes);
+        written.map_err(|source| TrailError::io(&segment.path, source))?;
         segment.bytes += bytes.len() as u64;
         segment.sealed = true;
-        self.dirty = false;
         self.list(current.segment);
         Ok(())
     }
