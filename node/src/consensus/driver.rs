@@ -32,6 +32,7 @@ use super::reads::Reads;
 use super::silence::Silence;
 use super::snapshotter::{Snapshotter, SnapshotterError};
 use super::waiters::{Reply, Waiters};
+use crate::audit::AuditPort;
 use crate::clock;
 use crate::events::Events;
 use crate::handle::{Applied, DriverRequest, NodeStatus, SubmitError};
@@ -87,6 +88,8 @@ pub struct DriverParts {
     pub writer: LogPort,
     /// The snapshot worker.
     pub snapshotter: Snapshotter,
+    /// Keeps the audit trail.
+    pub audit: AuditPort,
     /// What happens.
     pub inbox: Inbox,
     /// Where the applied state is shown.
@@ -427,6 +430,7 @@ impl Driver {
     fn restored(&mut self, machine: Machine, index: Index) {
         self.to_apply.clear();
         self.parts.machine = machine;
+        self.parts.audit.position(self.parts.machine.audit());
         self.publish_machine();
         self.parts.events.restart(self.parts.machine.audit().count);
         self.parts.listeners.installed(&self.parts.machine);
@@ -472,6 +476,7 @@ impl Driver {
         records: &mut Vec<AuditRecord>,
     ) -> Option<(u64, Applied)> {
         let applied = self.parts.machine.apply(entry);
+        self.parts.audit.append(&applied.events, self.parts.machine.audit());
         if entry.index > self.counted {
             let metrics = &self.parts.metrics.locks;
             applied.events.iter().for_each(|record| metrics.record(&record.event));
@@ -555,6 +560,7 @@ impl Driver {
     /// Nobody is left without an answer. What was never handed to a leader is certainly not applied;
     /// of the rest nobody knows.
     fn finish(&mut self) {
+        self.parts.audit.close();
         for expired in self.parts.proposer.expired(LocalTime(u64::MAX)) {
             if expired.sent {
                 tracing::warn!(sequence = expired.sequence, "stopping with an operation under way");

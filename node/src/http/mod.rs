@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | client | `/lock/acquire`, `/lock/release` | [`original`] |
 //! | client | `/status` | [`node_view`] |
+//! | client | `/v1/audit` | [`audit`] |
 //! | client | `/v1/locks/{name}` | [`locks`] |
 //! | client, admin | `/metrics` | [`exposition`] |
 //! | admin | `/livez`, `/readyz`, `/startupz` | [`admin`] |
@@ -15,6 +16,7 @@
 //! and nothing else.
 
 pub mod admin;
+pub mod audit;
 pub mod body;
 mod connection;
 pub mod envelope;
@@ -42,6 +44,7 @@ use dsync_core::contract::{LIVEZ_PATH, METRICS_PATH, READYZ_PATH, STARTUPZ_PATH}
 
 use tokio::sync::Semaphore;
 
+use crate::audit::AuditReader;
 use crate::handle::NodeHandle;
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -89,6 +92,10 @@ pub struct Site {
     pub health: Health,
     /// Bounds on one request.
     pub limits: RequestLimits,
+    /// What the node's audit trail has.
+    pub audit: AuditReader,
+    /// Seats for searches of it.
+    searches: Arc<Semaphore>,
     /// Seats for bodies that are not small.
     large_bodies: Arc<Semaphore>,
 }
@@ -98,7 +105,15 @@ impl Site {
     #[must_use]
     pub fn new(node: NodeHandle, metrics: Metrics, health: Health, limits: RequestLimits) -> Self {
         let large_bodies = Arc::new(Semaphore::new(limits.large_bodies_max));
-        Self { node, metrics, health, limits, large_bodies }
+        let (audit, searches) =
+            (AuditReader::none(), Arc::new(Semaphore::new(audit::SEARCHES_MAX)));
+        Self { node, metrics, health, limits, audit, searches, large_bodies }
+    }
+
+    /// The same site of a node that keeps an audit trail.
+    #[must_use]
+    pub fn with_audit(self, audit: AuditReader) -> Self {
+        Self { audit, ..self }
     }
 }
 
@@ -109,6 +124,7 @@ pub fn client_router(site: Site) -> Router {
         .route("/lock/release", post(original::release))
         .route("/status", get(node_view::status))
         .route(METRICS_PATH, get(exposition::for_clients))
+        .route("/v1/audit", get(audit::search))
         .route("/v1/locks/{name}", get(locks::get));
     compose(routes, site)
 }
