@@ -7,6 +7,7 @@ pub mod config;
 pub mod consensus;
 #[cfg(not(feature = "simulated"))]
 mod descriptors;
+pub mod events;
 pub mod handle;
 pub mod health;
 pub mod http;
@@ -18,3 +19,4 @@ pub mod peers;
 pub mod runtime;
 pub mod storage;
 pub mod telemetry;
+pub mod waits;
