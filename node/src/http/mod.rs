@@ -7,13 +7,12 @@
 //! | client | `/lock/acquire`, `/lock/release` | [`original`] |
 //! | client | `/status` | [`node_view`] |
 //! | client | `/v1/audit` | [`audit`] |
-//! | client | `/v1/locks/{name}` | [`locks`] |
+//! | client | `/v1/...`, `/openapi.json` | [`v1`] |
 //! | client, admin | `/metrics` | [`exposition`] |
 //! | admin | `/livez`, `/readyz`, `/startupz` | [`admin`] |
 //!
 //! Reading order: this file, [`problem`] (what can go wrong), [`envelope`] (what all answers share),
-//! [`body`] (what is taken from clients), then the routes. What reads the machine is [`locks_view`]
-//! and nothing else.
+//! [`body`], [`fields`], [`params`] and [`request_id`] (what is taken from clients), then the routes.
 
 pub mod admin;
 pub mod audit;
@@ -21,19 +20,22 @@ pub mod body;
 mod connection;
 pub mod envelope;
 pub mod exposition;
-pub mod locks;
+pub mod fields;
 pub mod locks_view;
 pub mod node_view;
 pub mod original;
+pub mod params;
 pub mod problem;
+pub mod request_id;
 pub mod server;
 mod timed_stream;
+pub mod v1;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
@@ -41,15 +43,16 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, post};
 use dsync_core::contract::{LIVEZ_PATH, METRICS_PATH, READYZ_PATH, STARTUPZ_PATH};
-
+use dsync_core::machine::Machine;
 use tokio::sync::Semaphore;
 
 use crate::audit::AuditReader;
-use crate::handle::NodeHandle;
+use crate::handle::{NodeHandle, SubmitError};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use envelope::RequestContext;
 use problem::Fault;
+use v1::read::Freshness;
 
 pub use server::{Server, ServerSettings};
 
@@ -96,6 +99,8 @@ pub struct Site {
     pub audit: AuditReader,
     /// Seats for searches of it.
     searches: Arc<Semaphore>,
+    /// How old this node's own state may be.
+    freshness: Freshness,
     /// Seats for bodies that are not small.
     large_bodies: Arc<Semaphore>,
 }
@@ -107,13 +112,30 @@ impl Site {
         let large_bodies = Arc::new(Semaphore::new(limits.large_bodies_max));
         let (audit, searches) =
             (AuditReader::none(), Arc::new(Semaphore::new(audit::SEARCHES_MAX)));
-        Self { node, metrics, health, limits, audit, searches, large_bodies }
+        let freshness = Freshness::default();
+        Self { node, metrics, health, limits, audit, searches, freshness, large_bodies }
     }
 
     /// The same site of a node that keeps an audit trail.
     #[must_use]
     pub fn with_audit(self, audit: AuditReader) -> Self {
         Self { audit, ..self }
+    }
+
+    /// A machine that contains everything answered anywhere before this call.
+    ///
+    /// # Errors
+    /// If no leader confirms it in the time that a request has.
+    pub async fn read(&self) -> Result<Arc<Machine>, SubmitError> {
+        self.read_within(self.limits.deadline).await
+    }
+
+    /// The same in another time.
+    ///
+    /// # Errors
+    /// If no leader confirms it in that time.
+    pub async fn read_within(&self, limit: Duration) -> Result<Arc<Machine>, SubmitError> {
+        self.freshness.read(&self.node, Instant::now() + limit).await
     }
 }
 
@@ -125,7 +147,7 @@ pub fn client_router(site: Site) -> Router {
         .route("/status", get(node_view::status))
         .route(METRICS_PATH, get(exposition::for_clients))
         .route("/v1/audit", get(audit::search))
-        .route("/v1/locks/{name}", get(locks::get));
+        .merge(v1::routes());
     compose(routes, site)
 }
 

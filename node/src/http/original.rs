@@ -19,15 +19,16 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use dsync_core::locks::{
-    Acquire, AcquireOutcome, CYCLE_NAMED_MAX, HoldId, LockItem, LockRefusal, Mode, Owner, Release,
+    Acquire, AcquireOutcome, CYCLE_NAMED_MAX, LockItem, LockRefusal, Mode, Owner, Release,
     ReleaseOutcome,
 };
 use dsync_core::machine::{Operation, Outcome};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::body::{self, Fields};
+use super::body;
 use super::envelope::RequestContext;
+use super::fields::{Fields, hold_id};
 use super::problem::{Fault, json_answer};
 use super::{Site, locks_view};
 use crate::handle::Applied;
@@ -221,12 +222,6 @@ fn cycle_sentence(cycle: &[(Owner, String)]) -> String {
 
 fn edge((owner, lock): &(Owner, String)) -> Value {
     json!({ "client_id": owner.name, "waits_for": lock })
-}
-
-/// A hold's name as clients see it.
-#[must_use]
-pub fn hold_id(hold: HoldId) -> String {
-    format!("{}-{}", hold.index, hold.position)
 }
 
 fn draw(fault: Fault, context: &RequestContext) -> Response {

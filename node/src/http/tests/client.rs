@@ -31,8 +31,8 @@ fn by_name() -> FakeNode {
                 Outcome::Acquire(match acquire.items[0].name.as_str() {
                     "free" => AcquireOutcome::Granted {
                         hold: HoldId { index: Index(7), position: 0 },
-                        token: 41,
-                        remaining_ms: (acquire.ttl_ms > 0).then_some(acquire.ttl_ms),
+                        tokens: vec![41],
+                        remaining_ms: acquire.ttl_ms.filter(|ttl_ms| *ttl_ms > 0),
                     },
                     "held" => AcquireOutcome::Waiting { ahead: 0, holders: vec![owner("a")] },
                     _ => AcquireOutcome::Deadlock { cycle: vec![(owner("b"), "knot".to_owned())] },
