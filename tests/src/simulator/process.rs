@@ -242,7 +242,7 @@ impl Process {
         match (ask.operation(), ask) {
             (Some(operation), _) => {
                 let time = self.machine.time();
-                let sequence = self.proposer.submit(now, time, operation, deadline);
+                let sequence = self.proposer.submit(now, time, None, operation, deadline);
                 self.commands.insert(sequence, waiting);
             }
             (None, Ask::Read { name }) => {
