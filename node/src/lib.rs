@@ -1,6 +1,8 @@
 //! A dsync node: the shell around the pure core.
 
 #[cfg(not(feature = "simulated"))]
+pub mod bench;
+#[cfg(not(feature = "simulated"))]
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -49,6 +49,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! How a resource refuses a holder that is late: see [`guard`].
 
 mod acquire;
 mod alarm;
@@ -57,6 +59,7 @@ mod clock;
 mod error;
 mod events;
 mod force;
+pub mod guard;
 mod hold;
 mod lease;
 mod lock_error;

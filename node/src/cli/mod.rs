@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod bench;
 mod http_get;
 mod local;
 mod node;
@@ -29,6 +30,8 @@ enum Command {
     Local(local::LocalArgs),
     /// Show the nodes of a cluster: who leads, how far each has come, what it holds.
     Status(status::StatusArgs),
+    /// Measure a running cluster.
+    Bench(bench::BenchArgs),
 }
 
 /// Runs the command that this process was called with.
@@ -39,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Node(command) => node::run(*command),
         Command::Local(args) => local::run(args),
         Command::Status(args) => status::run(&args),
+        Command::Bench(args) => bench::run(args),
     };
     match result {
         Ok(code) => code,

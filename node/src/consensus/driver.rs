@@ -137,13 +137,15 @@ impl Driver {
     pub async fn run(mut self) -> Stopped {
         let mut more = false;
         loop {
-            if more {
-                // There is work left, but others of this runtime, and the clock, get their turn.
-                tokio::task::yield_now().await;
-            } else {
+            if !more {
                 let event = self.parts.inbox.next().await;
                 self.take_in(event);
             }
+            // Others of this runtime, and the clock, get their turn: if there is work left, because
+            // it may be long; if not, because what brought this event has often brought more. Tasks
+            // and sockets that are ready now say what they have to say, and one turn, one sync and
+            // one append serve all of it instead of a part. If nothing is ready this costs one look.
+            tokio::task::yield_now().await;
             self.parts.health.beat();
             if self.ticked_at.elapsed() >= TICK_AT_LEAST {
                 self.tick();

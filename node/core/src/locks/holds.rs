@@ -208,7 +208,7 @@ impl LockTable {
         owner: &super::request::Owner,
         now: ClusterTime,
     ) -> Vec<HoldId> {
-        let presences = self.owners.get(owner).into_iter().flatten();
+        let presences = self.owners.get(owner).into_iter().flat_map(|it| &it.on);
         let holds = presences.filter_map(|(_, presence)| match presence {
             Presence::Holds(id) => Some(*id),
             Presence::Waits(_) => None,

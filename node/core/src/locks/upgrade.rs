@@ -110,7 +110,6 @@ impl LockTable {
         ttl_ms: u64,
         attachment: Option<Attachment>,
     ) -> AcquireOutcome {
-        let before = self.clone();
         let Some(hold) = self.holds.get(&id).cloned() else { return AcquireOutcome::Ended };
         let known = hold.wish.as_ref().filter(|_| self.is_live_wish(id, turn.now));
         let since = known.map_or(turn.now, |wish| wish.since);
@@ -120,10 +119,12 @@ impl LockTable {
         }
         let first = known.is_none();
         let wish = Wish { name, ttl_ms, listener, since };
-        // A second reader's wish: the first one's must not be forgotten if this one is refused.
         self.put_wish(id, wish.clone());
         if let Some(cycle) = wait_graph::closes(self, &hold.owner, turn.now) {
-            *self = before;
+            match hold.wish {
+                Some(before) => self.put_wish(id, before),
+                None => drop(self.take_wish(id)),
+            }
             return AcquireOutcome::Deadlock { cycle };
         }
         if first {
