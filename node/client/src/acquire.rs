@@ -26,6 +26,10 @@ use crate::long_poll;
 use crate::names::TakenNames;
 use crate::nodes::{Answer, Call, PauseGrows, Repeat};
 
+/// An answer that took less did not wait, or what it waited does not matter: what is left counts from
+/// the sending in any case.
+const WAITED_MIN: Duration = Duration::from_millis(100);
+
 /// What a node says of a grant.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Granted {
@@ -74,10 +78,13 @@ async fn ask(
         Err(error) => return Err((error.into(), names)),
     };
     call.close();
-    let granted: Granted = match answer.decode() {
+    let mut granted: Granted = match answer.decode() {
         Ok(granted) => granted,
         Err(error) => return Err((error.into(), names)),
     };
+    // Nodes answer in the order of the names, callers mean the first that they named.
+    let order = asked.names();
+    granted.locks.sort_by_key(|lock| order.iter().position(|name| *name == lock.name));
     let confirm = needs_confirmation(&answer, wait, asked.ttl);
     let held = Held::new(nodes, granted, answer.sent, asked.ttl, confirm);
     if confirm && let Err(error) = held.confirm().await {
@@ -92,12 +99,14 @@ pub(crate) fn needs_confirmation(answer: &Answer, wait: Duration, ttl: Option<Du
     answer.sends > 1 || (!wait.is_zero() && waited(answer, ttl))
 }
 
-/// The node says so itself. If it does not, a wait is what took a good part of the lease.
+/// Whether it took so long that it must have waited, or that it makes a difference.
 fn waited(answer: &Answer, ttl: Option<Duration>) -> bool {
     #[derive(Deserialize)]
     struct Said {
         waited_ms: Option<u64>,
     }
-    let said = answer.decode::<Said>().ok().and_then(|said| said.waited_ms).map(|ms| ms > 0);
-    said.unwrap_or_else(|| ttl.is_some_and(|ttl| BootInstant::now().since(answer.sent) > ttl / 10))
+    let said = answer.decode::<Said>().ok().and_then(|said| said.waited_ms);
+    let took = BootInstant::now().since(answer.sent);
+    let waited = said.map_or(took, Duration::from_millis);
+    waited >= WAITED_MIN || ttl.is_some_and(|ttl| took > ttl / 10)
 }

@@ -14,6 +14,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+use tokio::sync::Notify;
+
 use crate::clock::BootInstant;
 
 /// Something that ends.
@@ -35,6 +37,31 @@ pub(crate) fn watch(what: &Arc<dyn Ends>) {
     let Some(at) = what.look() else { return };
     let alarm = alarm();
     alarm.add(at, Arc::downgrade(what));
+}
+
+/// Sleeps until a moment.
+pub(crate) async fn sleep_until(at: BootInstant) {
+    let sleeper = Arc::new(Sleeper { at, reached: Notify::new() });
+    let ends: Arc<dyn Ends> = sleeper.clone();
+    watch(&ends);
+    sleeper.reached.notified().await;
+}
+
+/// Somebody who sleeps.
+struct Sleeper {
+    at: BootInstant,
+    /// Keeps a permit, so it does not matter who comes first.
+    reached: Notify,
+}
+
+impl Ends for Sleeper {
+    fn look(&self) -> Option<BootInstant> {
+        if BootInstant::now() < self.at {
+            return Some(self.at);
+        }
+        self.reached.notify_one();
+        None
+    }
 }
 
 fn alarm() -> &'static Alarm {

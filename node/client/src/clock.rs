@@ -61,6 +61,12 @@ impl BootInstant {
         Self { since_boot_ns: self.since_boot_ns.saturating_sub(ns) }
     }
 
+    /// Resolves when it has come; after a suspension of the machine at once, which the timers of an
+    /// async runtime do not.
+    pub async fn reached(self) {
+        crate::alarm::sleep_until(self).await;
+    }
+
     /// From `earlier` to this; zero if that is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -321,8 +321,11 @@ impl Held {
             }
             later
         });
-        if let Some(locks) = said.locks {
-            *self.locks() = locks;
+        for new in said.locks.unwrap_or_default() {
+            // In place: the order is the caller's.
+            self.locks().iter_mut().filter(|lock| lock.name == new.name).for_each(|lock| {
+                *lock = new.clone();
+            });
         }
         // A late answer does not bring back what has ended meanwhile.
         self.check().map_err(LockError::Lost)

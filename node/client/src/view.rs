@@ -8,6 +8,9 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::nodes::Call;
 
+/// Locks of a page, when all are listed.
+const PAGE: u32 = 1_000;
+
 /// A lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
@@ -18,8 +21,14 @@ pub struct Lock {
     pub permits_max: Option<u32>,
     /// Who holds it; nobody if it is free.
     pub holders: Vec<Holder>,
+    /// How many hold it, if not all are listed.
+    #[serde(default)]
+    pub holders_count: u64,
     /// Who waits, the next one first.
     pub waiters: Vec<Waiter>,
+    /// How many wait, if not all are listed.
+    #[serde(default)]
+    pub waiters_count: u64,
 }
 
 /// Who holds a lock.
@@ -64,7 +73,7 @@ pub struct Waiter {
     pub upgrade: bool,
     /// For how long, in milliseconds of cluster time.
     #[serde(default)]
-    pub waiting_ms: Option<u64>,
+    pub waited_ms: Option<u64>,
 }
 
 /// A part of the list of locks.
@@ -110,6 +119,22 @@ impl Client {
             call = call.query("continue", next);
         }
         self.nodes.call(&call).await?.decode()
+    }
+
+    /// Every lock in use whose name begins with `prefix`, page by page.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn list_all(&self, prefix: &str) -> Result<Vec<Lock>, Error> {
+        let (mut locks, mut next) = (Vec::new(), None);
+        loop {
+            let page = self.list(prefix, Some(PAGE), next.as_deref()).await?;
+            locks.extend(page.locks);
+            next = page.next;
+            if next.is_none() {
+                return Ok(locks);
+            }
+        }
     }
 
     /// Any document that nodes serve, as it stands: `["v1", "cluster"]`, `["v1", "graph", "locks"]`.

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 /// One request as it came.
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "each test looks at what it is about")]
 pub struct Request {
     /// `POST /v1/locks/x/acquire`.
     pub line: String,
@@ -23,7 +24,7 @@ pub struct Request {
 
 /// What to do with a request.
 #[derive(Clone, Debug)]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "not every test says everything")]
 pub enum Say {
     /// Answer with this status and body.
     Answer(u16, String),
@@ -34,13 +35,13 @@ pub enum Say {
 }
 
 /// Answers 200 with a body.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "not every test says everything")]
 pub fn ok(body: &Value) -> Say {
     Say::Answer(200, body.to_string())
 }
 
 /// Answers with a problem.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "not every test says everything")]
 pub fn problem(status: u16, code: &str, retryable: bool) -> Say {
     let body = serde_json::json!({
         "title": code, "detail": format!("it is {code}"), "code": code, "retryable": retryable,
@@ -64,7 +65,7 @@ pub struct FakeNode {
     seen: Arc<(Mutex<Seen>, Condvar)>,
 }
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "not every test says everything")]
 impl FakeNode {
     /// A node that answers as `script` says.
     pub fn new(script: impl FnMut(&Request) -> Say + Send + 'static) -> Self {
