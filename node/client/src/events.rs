@@ -1,13 +1,15 @@
 //! What happens to locks, as it happens.
 //!
-//! The answer never ends: one JSON object per line. When the connection breaks, the stream goes on at
-//! another node, after the last revision that was read, so that nothing is missed and nothing is
+//! The answer never ends: one JSON object per line. Every event has a number, the same on every node.
+//! When the connection breaks, or nothing comes for longer than a living node is silent, the stream
+//! goes on at another node, after the last number that was read: nothing is missed, and nothing is
 //! shown twice.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::client::Client;
 use crate::error::Error;
@@ -15,6 +17,8 @@ use crate::nodes::{Call, Failure, Nodes, PauseGrows, Unserved};
 
 /// Longest time for which one answer is read before it is asked for anew.
 const STREAM_MAX: Duration = Duration::from_secs(3_600);
+/// A node says at least every ten seconds that it lives.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A line longer than this is not one of ours.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
@@ -23,25 +27,27 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 pub struct Events {
     nodes: Arc<Nodes>,
     prefix: String,
-    /// The last revision that was read, or from where to begin.
+    /// The number to go on from; `None`: with what comes next.
     from: Option<u64>,
     position: usize,
     response: Option<reqwest::Response>,
     unread: Vec<u8>,
+    broken_off: bool,
 }
 
 impl Client {
-    /// What happens to the locks whose names begin with `prefix`: from now on, or from after this
-    /// revision.
+    /// What happens to the locks whose names begin with `prefix`: from now on, or from the event
+    /// with this number on.
     #[must_use]
-    pub fn events(&self, prefix: impl Into<String>, after: Option<u64>) -> Events {
+    pub fn events(&self, prefix: impl Into<String>, from: Option<u64>) -> Events {
         Events {
             nodes: Arc::clone(&self.nodes),
             prefix: prefix.into(),
-            from: after,
+            from,
             position: self.nodes.preferred(),
             response: None,
             unread: Vec::new(),
+            broken_off: false,
         }
     }
 }
@@ -50,7 +56,7 @@ impl Events {
     /// The next event. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// If the request is refused (a revision that is not kept any more is one reason), or no node
+    /// If the request is refused (`compacted`: that number is not kept any more), or no node
     /// serves it in time.
     pub async fn next(&mut self) -> Result<Value, Error> {
         loop {
@@ -58,12 +64,16 @@ impl Events {
                 return Ok(event);
             }
             let Some(response) = &mut self.response else {
+                if self.broken_off {
+                    // A node that takes every request and ends it at once is no reason to hurry.
+                    tokio::time::sleep(PauseGrows::new().next()).await;
+                }
                 self.connect().await?;
                 continue;
             };
-            match response.chunk().await {
-                Ok(Some(bytes)) => self.unread.extend_from_slice(&bytes),
-                Ok(None) | Err(_) => self.break_off(),
+            match timeout(SILENCE_MAX, response.chunk()).await {
+                Ok(Ok(Some(bytes))) => self.unread.extend_from_slice(&bytes),
+                Ok(Ok(None) | Err(_)) | Err(_) => self.break_off(),
             }
         }
     }
@@ -73,20 +83,21 @@ impl Events {
         while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.unread.drain(..=end).collect();
             let line = line.trim_ascii();
-            // An empty line says that the connection lives.
             if line.is_empty() {
                 continue;
             }
-            let event: Value =
+            let said: Value =
                 serde_json::from_slice(line).map_err(|error| self.unknown(&error.to_string()))?;
-            if let Some(revision) = event["revision"].as_u64() {
-                self.from = Some(revision);
+            if let Some(number) = said["number"].as_u64() {
+                self.from = Some(number + 1);
+                return Ok(Some(said));
             }
-            // A bookmark moves the revision, and nothing has happened.
-            if event["event"] == "bookmark" || event["what"] == "bookmark" {
-                continue;
+            // No event: everything up to a number was seen, or this answer ends and where to go on.
+            if let Some(number) = said["bookmark"].as_u64() {
+                self.from = Some(number + 1);
+            } else if let Some(next) = said["end"]["next"].as_u64() {
+                self.from = Some(next);
             }
-            return Ok(Some(event));
         }
         if self.unread.len() > LINE_BYTES_MAX {
             return Err(self.unknown("a line that does not end"));
@@ -95,10 +106,10 @@ impl Events {
     }
 
     async fn connect(&mut self) -> Result<(), Error> {
-        let mut call = Call::get(&["v1", "events"])
-            .query("prefix", self.prefix.clone())
-            .accept("application/jsonl")
-            .timeout(STREAM_MAX);
+        let mut call = Call::get(&["v1", "events"]).accept("application/jsonl").timeout(STREAM_MAX);
+        if !self.prefix.is_empty() {
+            call = call.query("prefix", self.prefix.clone());
+        }
         if let Some(from) = self.from {
             call = call.query("from", from.to_string());
         }
@@ -124,6 +135,7 @@ impl Events {
 
     fn break_off(&mut self) {
         self.response = None;
+        self.broken_off = true;
         // Half a line is asked for again.
         self.unread.clear();
         self.position += 1;

@@ -80,8 +80,8 @@ struct WatchArgs {
     /// Only locks whose names begin so.
     #[arg(default_value = "")]
     prefix: String,
-    /// From this revision on, instead of from now on.
-    #[arg(long, value_name = "REVISION")]
+    /// From the event with this number on, instead of from now on.
+    #[arg(long, value_name = "NUMBER")]
     from: Option<u64>,
     #[command(flatten)]
     servers: ServerArgs,
