@@ -1,5 +1,6 @@
 //! A dsync node: the shell around the pure core.
 
+pub mod audit;
 #[cfg(not(feature = "simulated"))]
 pub mod bench;
 #[cfg(not(feature = "simulated"))]
@@ -9,6 +10,7 @@ pub mod config;
 pub mod consensus;
 #[cfg(not(feature = "simulated"))]
 mod descriptors;
+pub mod events;
 pub mod handle;
 pub mod health;
 pub mod http;
@@ -20,3 +22,4 @@ pub mod peers;
 pub mod runtime;
 pub mod storage;
 pub mod telemetry;
+pub mod waits;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod audit;
 mod bench;
 mod completion;
 mod http_get;
@@ -41,6 +42,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Measure a running cluster.
     Bench(bench::BenchArgs),
+    /// Show and check the record of what happened to locks.
+    Audit(audit::AuditArgs),
     /// Print a script that completes commands and options in a shell.
     Completion(completion::CompletionArgs),
     /// The part of `dsync lock` that holds the locks.
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::LockLaunch(args) => Ok(lock::launch::run(&args)),
         Command::Status(args) => status::run(&args),
         Command::Bench(args) => bench::run(args),
+        Command::Audit(args) => audit::run(args),
     };
     match result {
         Ok(code) => code,

@@ -14,6 +14,7 @@ use dsync_core::types::Index;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::inbox::SnapshotEvent;
+use crate::audit::AuditSync;
 use crate::storage::{Incoming, SnapshotError, SnapshotStore};
 
 /// The state is hashed and compared with the other members' every so many entries.
@@ -72,10 +73,11 @@ impl Snapshotter {
         events: UnboundedSender<SnapshotEvent>,
         every_entries: u64,
         newest: Option<&SnapshotMeta>,
+        audit: AuditSync,
     ) -> Result<Self, SnapshotterError> {
         let store = SnapshotStore::open(&folder)?;
         let known = newest.map(|meta| (meta.index, meta.clone())).into_iter().collect();
-        let worker = Worker { store, events, known, last_read: None };
+        let worker = Worker { store, events, known, last_read: None, audit };
         Ok(Self {
             folder,
             #[cfg(not(feature = "simulated"))]
@@ -167,6 +169,7 @@ struct Worker {
     known: BTreeMap<Index, SnapshotMeta>,
     /// The latest piece that a follower asked for, and when.
     last_read: Option<(Index, Instant)>,
+    audit: AuditSync,
 }
 
 impl Worker {
@@ -200,6 +203,8 @@ impl Worker {
     /// A snapshot that cannot be written is tried again at the next occasion; until then the log is
     /// longer, and nothing is lost.
     fn take(&mut self, meta: SnapshotMeta, machine: Machine) -> Option<SnapshotEvent> {
+        // The snapshot lets the log forget these entries: what they did must be in the trail by then.
+        self.audit.sync(None);
         match self.store.write(&meta, machine.snapshot_chunks()) {
             Ok(()) => {
                 self.known.insert(meta.index, meta.clone());
@@ -236,6 +241,8 @@ impl Worker {
         match self.store.receive(write) {
             Ok(Incoming::More { .. }) => None,
             Ok(Incoming::Stored(meta)) => {
+                // As in `take`: it will stand for entries that this node has applied.
+                self.audit.sync(None);
                 self.known.insert(meta.index, meta.clone());
                 Some(SnapshotEvent::Stored(meta))
             }

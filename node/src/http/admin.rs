@@ -13,7 +13,7 @@
 //! idea was to compare indexes: a node that lags cannot know by how much.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
@@ -81,8 +81,7 @@ async fn caught_up(site: &Site, before: &[Check]) -> Result<(), String> {
     if before.iter().any(|(_, result)| result.is_err()) {
         return Err("not asked: an earlier check failed".into());
     }
-    let deadline = Instant::now() + site.limits.ready_deadline;
-    match site.node.read(deadline).await {
+    match site.read_within(site.limits.ready_deadline).await {
         Ok(_) => Ok(()),
         Err(error) => {
             Err(format!("no read barrier within {:?}: {error}", site.limits.ready_deadline))

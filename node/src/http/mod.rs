@@ -6,32 +6,36 @@
 //! |---|---|---|
 //! | client | `/lock/acquire`, `/lock/release` | [`original`] |
 //! | client | `/status` | [`node_view`] |
-//! | client | `/v1/locks/{name}` | [`locks`] |
+//! | client | `/v1/audit` | [`audit`] |
+//! | client | `/v1/...`, `/openapi.json` | [`v1`] |
 //! | client, admin | `/metrics` | [`exposition`] |
 //! | admin | `/livez`, `/readyz`, `/startupz` | [`admin`] |
 //!
 //! Reading order: this file, [`problem`] (what can go wrong), [`envelope`] (what all answers share),
-//! [`body`] (what is taken from clients), then the routes. What reads the machine is [`locks_view`]
-//! and nothing else.
+//! [`body`], [`fields`], [`params`] and [`request_id`] (what is taken from clients), then the routes.
 
 pub mod admin;
+pub mod audit;
 pub mod body;
 mod connection;
 pub mod envelope;
 pub mod exposition;
-pub mod locks;
+pub mod fields;
 pub mod locks_view;
 pub mod node_view;
 pub mod original;
+pub mod params;
 pub mod problem;
+pub mod request_id;
 pub mod server;
 mod timed_stream;
+pub mod v1;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
@@ -39,14 +43,16 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, post};
 use dsync_core::contract::{LIVEZ_PATH, METRICS_PATH, READYZ_PATH, STARTUPZ_PATH};
-
+use dsync_core::machine::Machine;
 use tokio::sync::Semaphore;
 
-use crate::handle::NodeHandle;
+use crate::audit::AuditReader;
+use crate::handle::{NodeHandle, SubmitError};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use envelope::RequestContext;
 use problem::Fault;
+use v1::read::Freshness;
 
 pub use server::{Server, ServerSettings};
 
@@ -89,6 +95,12 @@ pub struct Site {
     pub health: Health,
     /// Bounds on one request.
     pub limits: RequestLimits,
+    /// What the node's audit trail has.
+    pub audit: AuditReader,
+    /// Seats for searches of it.
+    searches: Arc<Semaphore>,
+    /// How old this node's own state may be.
+    freshness: Freshness,
     /// Seats for bodies that are not small.
     large_bodies: Arc<Semaphore>,
 }
@@ -98,7 +110,32 @@ impl Site {
     #[must_use]
     pub fn new(node: NodeHandle, metrics: Metrics, health: Health, limits: RequestLimits) -> Self {
         let large_bodies = Arc::new(Semaphore::new(limits.large_bodies_max));
-        Self { node, metrics, health, limits, large_bodies }
+        let (audit, searches) =
+            (AuditReader::none(), Arc::new(Semaphore::new(audit::SEARCHES_MAX)));
+        let freshness = Freshness::default();
+        Self { node, metrics, health, limits, audit, searches, freshness, large_bodies }
+    }
+
+    /// The same site of a node that keeps an audit trail.
+    #[must_use]
+    pub fn with_audit(self, audit: AuditReader) -> Self {
+        Self { audit, ..self }
+    }
+
+    /// A machine that contains everything answered anywhere before this call.
+    ///
+    /// # Errors
+    /// If no leader confirms it in the time that a request has.
+    pub async fn read(&self) -> Result<Arc<Machine>, SubmitError> {
+        self.read_within(self.limits.deadline).await
+    }
+
+    /// The same in another time.
+    ///
+    /// # Errors
+    /// If no leader confirms it in that time.
+    pub async fn read_within(&self, limit: Duration) -> Result<Arc<Machine>, SubmitError> {
+        self.freshness.read(&self.node, Instant::now() + limit).await
     }
 }
 
@@ -109,7 +146,8 @@ pub fn client_router(site: Site) -> Router {
         .route("/lock/release", post(original::release))
         .route("/status", get(node_view::status))
         .route(METRICS_PATH, get(exposition::for_clients))
-        .route("/v1/locks/{name}", get(locks::get));
+        .route("/v1/audit", get(audit::search))
+        .merge(v1::routes());
     compose(routes, site)
 }
 

@@ -9,19 +9,24 @@
 //!   only if the content type says exactly that, and look at `success`. A problem document would be
 //!   correct and unread. The status, `code`, `retryable` and `requestId` are the same in both.
 //!
-//! One meaning per status: 400 malformed, 404, 405, 408 a body that does not come, 413, 415, 422
-//! well-formed but impossible, 429 a limit of the settings, 500 a bug, 503 nothing was applied (try
-//! again), 504 the outcome is unknown. `retryable` says whether the same request may be sent again
-//! without a second thought: true only where nothing was applied and nothing in it has to change.
+//! One meaning per status: 400 malformed, 404, 405, 406, 408 a body that does not come, 409 the locks
+//! are in the way (`code` says how), 410 records that are not kept any more, 413, 415, 422 a request id
+//! that was used for something else, 429 a limit that others may make room under, 500 a bug, 503
+//! nothing was applied (try again), 504 the outcome is unknown. `retryable` says whether the same
+//! request may be sent again without a second thought: true only where nothing was applied and nothing
+//! in it has to change. Every 409 says no: what is in the way has to change first.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use dsync_core::locks::LockRefusal;
+use dsync_core::machine::RequestRefusal;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::envelope::RequestContext;
+use super::fields::hold_id;
 use crate::handle::SubmitError;
 
 /// Media type of the Problem form.
@@ -42,17 +47,33 @@ pub struct Fault {
     pub retryable: bool,
     /// Seconds to wait before that.
     pub retry_after_s: Option<u32>,
+    /// What else programs may want to know: members of the answer beside the fixed ones.
+    pub members: Map<String, Value>,
 }
 
 impl Fault {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self { status, code, detail, field: None, retryable: false, retry_after_s: None }
+        let members = Map::new();
+        Self { status, code, detail, field: None, retryable: false, retry_after_s: None, members }
     }
 
     fn later(code: &'static str, detail: impl Into<String>) -> Self {
         let fault = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
         Self { retryable: true, retry_after_s: Some(1), ..fault }
+    }
+
+    /// The state of things is against it; `code` says which.
+    #[must_use]
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// The same with another member in its answer.
+    #[must_use]
+    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(member.to_owned(), value.into());
+        self
     }
 
     /// A field that is missing or wrong; `body` and `path` stand for the whole of these.
@@ -72,6 +93,19 @@ impl Fault {
     #[must_use]
     pub fn media_type(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+    }
+
+    /// None of the types that the caller accepts is to be had.
+    #[must_use]
+    pub fn not_acceptable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail)
+    }
+
+    /// Records that are wanted are not kept any more.
+    #[must_use]
+    pub fn compacted(oldest: u64) -> Self {
+        let detail = format!("records before number {oldest} are not kept any more");
+        Self::new(StatusCode::GONE, "compacted", detail).with("oldest", oldest)
     }
 
     /// The body is longer than `limit` bytes.
@@ -124,6 +158,25 @@ impl Fault {
         )
     }
 
+    /// A setting's limit. What is too long or too many in the request itself stays so; how much
+    /// others use may change.
+    fn limit(setting: &str, limit: u64, detail: String) -> Self {
+        let field = match setting {
+            "name_bytes_max" => Some("name"),
+            "lease_ms_max" => Some("ttl"),
+            "request_names_max" => Some("locks"),
+            "permits_max" => Some("permits_max"),
+            "reason_bytes_max" => Some("reason"),
+            _ => None,
+        };
+        if let Some(field) = field {
+            return Self::field(field, detail);
+        }
+        let fault = Self::new(StatusCode::TOO_MANY_REQUESTS, "limit_reached", detail);
+        let fault = Self { retryable: true, retry_after_s: Some(1), ..fault };
+        fault.with("setting", setting).with("limit", limit)
+    }
+
     /// Draws the Problem form.
     #[must_use]
     pub fn into_problem(self, context: &RequestContext) -> Response {
@@ -155,8 +208,9 @@ impl Fault {
     }
 
     fn draw(self, mut body: Value, media_type: &'static str) -> Response {
-        if let (Some(members), Some(field)) = (body.as_object_mut(), self.field) {
-            members.insert("field".to_owned(), Value::String(field));
+        if let Some(members) = body.as_object_mut() {
+            members.extend(self.members);
+            members.extend(self.field.map(|field| ("field".to_owned(), Value::String(field))));
         }
         let mut response = (self.status, Body::from(body.to_string())).into_response();
         let headers = response.headers_mut();
@@ -203,16 +257,35 @@ impl From<LockRefusal> for Fault {
     fn from(refusal: LockRefusal) -> Self {
         let (code, detail) = (refusal.code(), refusal.to_string());
         match refusal {
-            LockRefusal::WaitsInOtherMode
-            | LockRefusal::AlreadyHeld { .. }
-            | LockRefusal::PermitsDiffer { .. }
-            | LockRefusal::NotAPlainLock(_) => Self::new(StatusCode::CONFLICT, code, detail),
-            LockRefusal::NoName | LockRefusal::NamedTwice(_) => Self::field("lock", detail),
+            LockRefusal::WaitsInOtherMode => Self::conflict(code, detail),
+            LockRefusal::AlreadyHeld { name, hold } => {
+                Self::conflict(code, detail).with("name", name).with("hold", hold.map(hold_id))
+            }
+            LockRefusal::PermitsDiffer { name, permits_max } => {
+                let fault = Self::conflict(code, detail).with("name", name);
+                fault.with("permits_max", (permits_max > 0).then_some(permits_max))
+            }
+            LockRefusal::NotAPlainLock(name) => Self::conflict(code, detail).with("name", name),
+            LockRefusal::NoName | LockRefusal::NamedTwice(_) => Self::field("locks", detail),
             LockRefusal::BadPermits(_) => Self::field("permits", detail),
             LockRefusal::NoReason => Self::field("reason", detail),
             LockRefusal::BadName(whose) => Self::field(&whose, detail),
-            LockRefusal::Limit { .. } => {
-                let fault = Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail);
+            LockRefusal::Limit { setting, limit } => Self::limit(&setting, limit, detail),
+        }
+    }
+}
+
+impl From<RequestRefusal> for Fault {
+    fn from(refusal: RequestRefusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            RequestRefusal::OtherBody => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Self::new(status, "request_id_reused", detail)
+            }
+            RequestRefusal::Forgotten => Self::conflict("request_settled", detail),
+            RequestRefusal::Full => {
+                let fault = Self::new(StatusCode::TOO_MANY_REQUESTS, "request_ids_full", detail);
                 Self { retryable: true, retry_after_s: Some(1), ..fault }
             }
         }
@@ -240,6 +313,18 @@ fn title(code: &str) -> &'static str {
         "already_held" => "The owner is on this lock by another request",
         "permits_differ" => "The lock is in use with another number of permits",
         "not_a_plain_lock" => "The lock is a semaphore",
+        "not_acceptable" => "No such form of the answer",
+        "compacted" => "The records are not kept any more",
+        "request_id_reused" => "The request id was used for another request",
+        "request_settled" => "The request was settled before",
+        "request_ids_full" => "Too many request ids are remembered",
+        "held" => "The lock is held",
+        "wait_timeout" => "The wait is over",
+        "deadlock" => "The wait would close a cycle",
+        "superseded" => "The request was asked again elsewhere",
+        "revoked" => "The hold was revoked",
+        "hold_ended" => "The hold has ended",
+        "not_held" => "Nobody holds the lock",
         _ => "The server failed",
     }
 }
@@ -247,7 +332,18 @@ fn title(code: &str) -> &'static str {
 /// A 200 with a JSON object.
 #[must_use]
 pub fn json_answer(body: Map<String, Value>) -> Response {
-    let mut response = Body::from(Value::Object(body).to_string()).into_response();
+    draw_json(Value::Object(body).to_string())
+}
+
+/// A 200 with an answer's own type.
+#[must_use]
+pub fn typed_answer(body: &impl Serialize) -> Response {
+    // Plain structs with text keys cannot fail; an empty body would be one way to notice.
+    draw_json(serde_json::to_string(body).unwrap_or_default())
+}
+
+fn draw_json(body: String) -> Response {
+    let mut response = Body::from(body).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

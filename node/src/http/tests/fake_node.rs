@@ -71,7 +71,7 @@ impl FakeNode {
     /// A node that grants whatever it is asked.
     pub fn granting() -> Self {
         let hold = dsync_core::locks::HoldId { index: Index(7), position: 0 };
-        let outcome = AcquireOutcome::Granted { hold, token: 41, remaining_ms: None };
+        let outcome = AcquireOutcome::Granted { hold, tokens: vec![41], remaining_ms: None };
         Self::saying(Ok(Outcome::Acquire(outcome)))
     }
 
@@ -101,10 +101,19 @@ impl FakeNode {
         call(client_router(self.site.clone()), request).await
     }
 
+    /// As clients of `/v1` send it.
+    pub async fn post_json(&self, path: &str, body: &Value) -> Reply {
+        self.send(json_request(path, body.to_string())).await
+    }
+
     pub async fn admin(&self, path: &str) -> Reply {
         let request = Request::get(path).body(Body::empty()).unwrap();
         call(admin_router(self.site.clone()), request).await
     }
+}
+
+pub fn json_request(path: &str, body: impl Into<Body>) -> Request<Body> {
+    Request::post(path).header(CONTENT_TYPE, "application/json").body(body.into()).unwrap()
 }
 
 /// An answer, read to its end.

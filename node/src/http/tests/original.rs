@@ -29,7 +29,8 @@ async fn give_back(outcome: ReleaseOutcome) -> Reply {
 #[tokio::test]
 async fn a_grant_says_success_with_its_token_hold_and_remaining_time() {
     let hold = HoldId { index: Index(7), position: 2 };
-    let reply = ask(AcquireOutcome::Granted { hold, token: 41, remaining_ms: Some(900) }).await;
+    let reply =
+        ask(AcquireOutcome::Granted { hold, tokens: vec![41], remaining_ms: Some(900) }).await;
     assert_eq!(reply.status, 200);
     assert_eq!(reply.header("content-type"), "application/json");
     let body = reply.json();
@@ -68,11 +69,22 @@ async fn who_closes_a_cycle_is_told_deadlock_detected_and_the_cycle() {
 }
 
 #[tokio::test]
-async fn a_shared_holder_who_asks_exclusive_is_told_that_upgrades_are_not_supported() {
-    let reply = ask(AcquireOutcome::Refused(LockRefusal::UpgradeNotSupported)).await;
+async fn what_the_owner_itself_has_to_mend_is_an_ordinary_no_with_a_code() {
+    let refusal = LockRefusal::WaitsInOtherMode;
+    let reply = ask(AcquireOutcome::Refused(refusal.clone())).await;
     assert_eq!(reply.status, 200);
     assert_eq!(reply.json()["success"], false);
-    assert_eq!(reply.json()["message"], "upgrade not supported");
+    assert_eq!(reply.json()["message"], refusal.to_string());
+    assert_eq!(reply.json()["code"], "waits_in_other_mode");
+}
+
+#[tokio::test]
+async fn who_was_forced_out_is_told_why() {
+    let reply = ask(AcquireOutcome::Revoked { reason: "stuck".to_owned() }).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.json()["success"], false);
+    assert_eq!(reply.json()["code"], "revoked");
+    assert!(reply.json()["message"].as_str().unwrap().contains("stuck"));
 }
 
 #[tokio::test]
@@ -90,6 +102,7 @@ async fn a_release_ends_a_hold_or_a_wait_and_nothing_of_a_stranger() {
         (ReleaseOutcome::Released, true),
         (ReleaseOutcome::LeftQueue, true),
         (ReleaseOutcome::NotHolder, false),
+        (ReleaseOutcome::HeldWithOthers { hold: None }, false),
     ] {
         let reply = give_back(outcome.clone()).await;
         assert_eq!(reply.status, 200, "{outcome:?}");
@@ -111,8 +124,15 @@ async fn fields_reach_the_machine_as_they_were_sent() {
         let node = FakeNode::granting();
         let body = format!(r#"{{"resource_id":"a/ü","client_id":"c","lock_type":"shared"{ttl}}}"#);
         assert_eq!(node.post("/lock/acquire", &body).await.status, 200, "{body}");
-        let items = vec![LockItem { name: "a/ü".to_owned(), mode: Mode::Shared, permits: 1 }];
-        let expected = Operation::AcquireLock(Acquire { owner: owner("c"), items, ttl_ms });
+        let (name, mode) = ("a/ü".to_owned(), Mode::Shared);
+        let items = vec![LockItem { name, mode, permits: 1, permits_max: 1 }];
+        let expected = Operation::AcquireLock(Acquire {
+            owner: owner("c"),
+            items,
+            ttl_ms: Some(ttl_ms),
+            queue: true,
+            attachment: None,
+        });
         assert_eq!(*node.operations.lock().unwrap(), [expected], "{body}");
     }
 }

@@ -46,7 +46,7 @@ impl Log {
             low_water: self.sequence,
             taken_at: self.machine.time(),
         };
-        let command = StoredCommand::V1(Command { origin, operation });
+        let command = StoredCommand::V1(Command { origin, request, operation });
         self.append(Payload::Command(encode(&command).into())).expect("a command has an answer")
     }
 

@@ -1,0 +1,94 @@
+//! What the OpenAPI description says about everything that is not a success.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr};
+use utoipa::{IntoResponses, ToSchema};
+
+use crate::http::problem::PROBLEM_JSON;
+
+/// A problem (RFC 9457). Some codes have members of their own beside these.
+#[derive(ToSchema)]
+#[schema(as = Problem)]
+#[allow(dead_code, non_snake_case, reason = "only its schema is used")]
+pub struct ProblemSchema {
+    /// `urn:dsync:problem:` and the code.
+    r#type: String,
+    /// What all problems of one code have in common, for people.
+    title: String,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// One sentence about this very request.
+    detail: String,
+    /// The stable word for programs.
+    code: String,
+    /// Nothing was applied, and the same request may work later.
+    retryable: bool,
+    /// The `X-Request-Id` of this request.
+    requestId: String,
+    /// The node that leads, as far as this node knows.
+    #[schema(required)]
+    leader: Option<String>,
+    /// The field, parameter or header that is wrong.
+    field: Option<String>,
+    /// With `held` and `wait_timeout`: who is in the way, at most 16.
+    #[schema(value_type = Option<Vec<Object>>)]
+    holders: Option<Value>,
+    /// With `deadlock`: each owner waits for a lock behind the next one, the last behind the first.
+    #[schema(value_type = Option<Vec<Object>>)]
+    cycle: Option<Value>,
+    /// With `hold_ended`: the lock as it is now.
+    #[schema(value_type = Option<super::lock::LockNowAnswer>)]
+    lock: Option<Value>,
+    /// With `revoked`: why.
+    reason: Option<String>,
+    /// With `compacted`: the oldest record that is kept.
+    oldest: Option<u64>,
+}
+
+const ALWAYS: [(u16, &str); 4] = [
+    (400, "A field, parameter or header is missing or wrong: `field` names it. Nothing changed."),
+    (500, "A bug of the server."),
+    (503, "Nothing was applied: no leader, overloaded, shutting down. Try again."),
+    (504, "The outcome is unknown: look before repeating it without a request id."),
+];
+
+const READING: [(u16, &str); 1] = [(405, "Another method than the route has.")];
+
+const WRITING: [(u16, &str); 7] = [
+    (405, "Another method than the route has."),
+    (408, "The body did not arrive in time."),
+    (409, "The locks are in the way; `code` says how."),
+    (413, "The body is too long."),
+    (415, "The body's type is not JSON."),
+    (422, "The request id was used for another request."),
+    (429, "A limit of the settings is reached: `setting` names it."),
+];
+
+/// Of reads.
+pub struct ReadProblems;
+
+/// Of changing requests.
+pub struct WriteProblems;
+
+impl IntoResponses for ReadProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        ALWAYS.iter().chain(&READING).map(problem).collect()
+    }
+}
+
+impl IntoResponses for WriteProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        ALWAYS.iter().chain(&WRITING).map(problem).collect()
+    }
+}
+
+/// One response of the Problem form.
+pub fn problem((status, description): &(u16, &str)) -> (String, RefOr<Response>) {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let response = ResponseBuilder::new().description(*description).content(PROBLEM_JSON, content);
+    (status.to_string(), response.build().into())
+}

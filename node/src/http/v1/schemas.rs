@@ -1,0 +1,106 @@
+//! What the OpenAPI description says about things that occur everywhere: modes, lengths of time, hold
+//! ids, names, consistency, the headers of a changing request.
+
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+/// Owners and locks: anything but control characters.
+pub const NAME_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f]+$";
+
+/// How a lock is held.
+#[derive(ToSchema)]
+#[schema(as = Mode, rename_all = "lowercase")]
+#[allow(dead_code, reason = "only its schema is used")]
+pub enum ModeWord {
+    /// By one owner alone.
+    Exclusive,
+    /// Beside other shared holders.
+    Shared,
+    /// Some of the lock's permits, beside others who have theirs.
+    Permits,
+}
+
+/// A length of time: an integer of milliseconds, or a text like `30s`.
+pub struct Duration;
+
+impl PartialSchema for Duration {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::Integer))
+            .minimum(Some(0))
+            .description(Some("Milliseconds."));
+        let text = ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::String))
+            .pattern(Some("^[0-9]+(ms|s|m|h)$"))
+            .description(Some("With a unit: `500ms`, `30s`, `5m`, `1h`."));
+        let one = OneOfBuilder::new().item(number).item(text);
+        Schema::OneOf(one.description(Some("A length of time.")).build()).into()
+    }
+}
+
+impl ToSchema for Duration {}
+
+/// A hold's id: `index-position` of its grant. Never used again.
+pub struct HoldText;
+
+impl PartialSchema for HoldText {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::String))
+            .pattern(Some("^(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,8})$"))
+            .description(Some("A hold's id: `index-position` of its grant. Never used again."))
+            .examples(["812-0"]);
+        Schema::Object(text.build()).into()
+    }
+}
+
+impl ToSchema for HoldText {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "HoldId".into()
+    }
+}
+
+/// The lock of a route.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct NameInPath {
+    /// The lock's name: 1 to 256 bytes of UTF-8 (the setting `name_bytes_max`), without control
+    /// characters. A "/" is written `%2F`.
+    #[param(min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    name: String,
+}
+
+/// Which state a read is from.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct ConsistencyParam {
+    /// `linearizable` (default): everything that was answered anywhere before is in the answer.
+    /// `stale`: this node's own state; the headers `Dsync-Applied` and `Dsync-Staleness-Ms` say how
+    /// old it may be.
+    consistency: Option<Consistency>,
+}
+
+/// See [`ConsistencyParam`].
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "only its schema is used")]
+pub enum Consistency {
+    /// Everything that was answered anywhere before is in the answer.
+    Linearizable,
+    /// This node's own state.
+    Stale,
+}
+
+/// The id of a changing request.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct RequestIdHeaders {
+    /// Any word of the client's for this request, so that it may be sent again, to any node, with one
+    /// effect. Not beside `Dsync-Request`.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 256, pattern = "^[!-~]+$")]
+    idempotency_key: Option<String>,
+}
