@@ -5,13 +5,22 @@
 //! the machine and a status after every batch that it applies, so looking costs no message to it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use dsync_core::machine::{Machine, Operation, Outcome};
+use dsync_core::locks::{Acquire, Upgrade};
+use dsync_core::machine::{Machine, Operation, Outcome, RequestId};
 use dsync_core::raft::{Membership, RaftStatus};
 use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::events::Events;
+use crate::waits::{self, Answer, Asked, Listeners, Patience, Upkeep};
+
+/// A node that stops waits this long for the cluster to take note that nobody listens here any more.
+const STOP_LISTENING_LIMIT: Duration = Duration::from_secs(1);
+/// And then this long for what has been granted to be answered.
+const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why an operation has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +44,18 @@ pub enum SubmitError {
     /// This node is not a member of a cluster (yet); nothing was applied.
     #[error("not a member")]
     NotMember,
+}
+
+impl SubmitError {
+    /// The operation was not applied and never will be.
+    #[must_use]
+    pub fn is_certain(self) -> bool {
+        match self {
+            Self::NoLeader { sent } => !sent,
+            Self::Overloaded | Self::Stopping | Self::NotMember => true,
+            Self::Unknown => false,
+        }
+    }
 }
 
 /// An applied operation.
@@ -76,6 +97,8 @@ pub struct NodeStatus {
 pub enum DriverRequest {
     /// Apply an operation exactly once and say what came of it.
     Submit {
+        /// Which of its client's requests it is, if the client gave it an id.
+        request: Option<RequestId>,
         /// What to do.
         operation: Operation,
         /// When to give up.
@@ -103,17 +126,28 @@ pub struct NodeHandle {
     requests: mpsc::Sender<DriverRequest>,
     machine: Arc<ArcSwap<Machine>>,
     status: Arc<ArcSwap<NodeStatus>>,
+    listeners: Arc<Listeners>,
+    events: Events,
+    _upkeep: Arc<Upkeep>,
 }
 
+/// A way to the driver that does not keep it running.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakDriver(mpsc::WeakSender<DriverRequest>);
+
 impl NodeHandle {
-    /// Joins the three ends. The driver keeps the other ones.
+    /// Joins the three ends. The driver keeps the other ones. Within a tokio runtime.
     #[must_use]
     pub fn new(
         requests: mpsc::Sender<DriverRequest>,
         machine: Arc<ArcSwap<Machine>>,
         status: Arc<ArcSwap<NodeStatus>>,
     ) -> Self {
-        Self { requests, machine, status }
+        let listeners = Arc::new(Listeners::new(status.load().boot_id, machine.clone()));
+        let events = Events::new(machine.load().audit().count);
+        let driver = WeakDriver(requests.downgrade());
+        let upkeep = Arc::new(Upkeep::start(listeners.clone(), driver));
+        Self { requests, machine, status, listeners, events, _upkeep: upkeep }
     }
 
     /// Applies an operation exactly once, wherever the leader is, and says what came of it.
@@ -125,10 +159,70 @@ impl NodeHandle {
         operation: Operation,
         deadline: Instant,
     ) -> Result<Applied, SubmitError> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(DriverRequest::Submit { operation, deadline, reply }).await?;
-        // A driver that ends without a word may have handed the operation to a leader.
-        answer.await.unwrap_or(Err(SubmitError::Unknown))
+        self.submit_as(None, operation, deadline).await
+    }
+
+    /// As [`NodeHandle::submit`], for a request to which its client gave an id.
+    ///
+    /// # Errors
+    /// See [`NodeHandle::submit`].
+    pub async fn submit_as(
+        &self,
+        request: Option<RequestId>,
+        operation: Operation,
+        deadline: Instant,
+    ) -> Result<Applied, SubmitError> {
+        submit(&self.requests, request, operation, deadline).await
+    }
+
+    /// Asks for locks, and waits for them as long as the client does. `ask.attachment` and
+    /// `ask.queue` are set here. A client that hangs up drops this future.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]. After `Unknown` and `NoLeader { sent: true }` the request is given up in
+    /// the background; after `Stopping` its place is kept for a while, for the same request on
+    /// another node.
+    pub async fn acquire(
+        &self,
+        request: Option<RequestId>,
+        ask: Acquire,
+        patience: Patience,
+    ) -> Result<Answer, SubmitError> {
+        let queue = !patience.wait.is_zero();
+        let operation = |attachment| {
+            Operation::AcquireLock(Acquire { queue, attachment: Some(attachment), ..ask })
+        };
+        waits::ask(self, &self.listeners, Asked { request, operation, patience }).await
+    }
+
+    /// Asks for a shared lock of a hold to become exclusive, and waits for it. Otherwise as
+    /// [`NodeHandle::acquire`]; a wish that is given up leaves the shared hold as it is.
+    ///
+    /// # Errors
+    /// See [`NodeHandle::acquire`].
+    pub async fn upgrade(
+        &self,
+        request: Option<RequestId>,
+        ask: Upgrade,
+        patience: Patience,
+    ) -> Result<Answer, SubmitError> {
+        let queue = !patience.wait.is_zero();
+        let operation = |attachment| {
+            Operation::UpgradeHold(Upgrade { queue, attachment: Some(attachment), ..ask })
+        };
+        waits::ask(self, &self.listeners, Asked { request, operation, patience }).await
+    }
+
+    /// What happens to locks, as this node applies it.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// The requests of this node that are open.
+    #[must_use]
+    pub fn listeners(&self) -> &Arc<Listeners> {
+        &self.listeners
     }
 
     /// A machine that contains everything answered anywhere before this call (linearizable read).
@@ -154,15 +248,57 @@ impl NodeHandle {
         self.status.load_full()
     }
 
-    /// Hands the lead over and stops the driver.
+    /// Tells everybody who waits here to go elsewhere, with the machine's word that their places are
+    /// kept; then hands the lead over and stops the driver.
     pub async fn drain(&self) {
+        self.events.close();
+        if self.listeners.stop_opening() {
+            self.stop_listening().await;
+        }
         let (done, ended) = oneshot::channel();
         if self.ask(DriverRequest::Drain { done }).await.is_ok() {
             let _ = ended.await;
         }
     }
 
+    /// If there is no leader to take the word, the places are kept all the same once this process is
+    /// replaced or declared lost.
+    async fn stop_listening(&self) {
+        let deadline = (tokio::time::Instant::now() + STOP_LISTENING_LIMIT).into_std();
+        if let Err(error) = self.submit(Operation::StopListening, deadline).await {
+            tracing::warn!(%error, "stopping without having said so to the cluster");
+        }
+        self.listeners.stop_waits();
+        // Who has just been granted is still answered, and who has hung up is still left.
+        let _ = tokio::time::timeout(SETTLE_LIMIT, self.listeners.all_settled()).await;
+    }
+
     async fn ask(&self, request: DriverRequest) -> Result<(), SubmitError> {
         self.requests.send(request).await.map_err(|_| SubmitError::Stopping)
     }
+}
+
+impl WeakDriver {
+    /// See [`NodeHandle::submit`].
+    pub(crate) async fn submit(
+        &self,
+        operation: Operation,
+        deadline: Instant,
+    ) -> Result<Applied, SubmitError> {
+        let requests = self.0.upgrade().ok_or(SubmitError::Stopping)?;
+        submit(&requests, None, operation, deadline).await
+    }
+}
+
+async fn submit(
+    requests: &mpsc::Sender<DriverRequest>,
+    request: Option<RequestId>,
+    operation: Operation,
+    deadline: Instant,
+) -> Result<Applied, SubmitError> {
+    let (reply, answer) = oneshot::channel();
+    let request = DriverRequest::Submit { request, operation, deadline, reply };
+    requests.send(request).await.map_err(|_| SubmitError::Stopping)?;
+    // A driver that ends without a word may have handed the operation to a leader.
+    answer.await.unwrap_or(Err(SubmitError::Unknown))
 }

@@ -2,12 +2,15 @@
 
 pub mod audit;
 #[cfg(not(feature = "simulated"))]
+pub mod bench;
+#[cfg(not(feature = "simulated"))]
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod consensus;
 #[cfg(not(feature = "simulated"))]
 mod descriptors;
+pub mod events;
 pub mod handle;
 pub mod health;
 pub mod http;
@@ -19,3 +22,4 @@ pub mod peers;
 pub mod runtime;
 pub mod storage;
 pub mod telemetry;
+pub mod waits;

@@ -115,6 +115,7 @@ impl Member {
         let introduction = introduction(&identity, &disk);
         let proposer = proposer(&config, &identity);
         let founder = founder(&config, &identity)?;
+        let silence_limit_ms = 2 * config.timing.election_max_ms;
         let (peers, peer_inbox) = start_peers(config, introduction.clone(), listener)?;
         let (line, heard) = peers.audit_line();
         let writer = disk.audit.writer();
@@ -140,6 +141,9 @@ impl Member {
             },
             published_machine: published.machine,
             published_status: published.status,
+            listeners: handle.listeners().clone(),
+            events: handle.events().clone(),
+            silence_limit_ms,
             metrics: metrics.clone(),
             health: health.clone(),
         });

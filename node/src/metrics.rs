@@ -8,6 +8,8 @@
 //! No lock or owner name is ever a label: their number is the users', and every value of a label is
 //! a series that lives as long as the process.
 
+mod lock_metrics;
+
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +25,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::audit::AuditMetrics;
 use crate::handle::NodeStatus;
+pub use lock_metrics::LockMetrics;
 
 /// Every metric of a node. Clones share their values.
 #[derive(Clone, Debug)]
@@ -31,7 +34,7 @@ pub struct Metrics {
     pub raft: RaftMetrics,
     /// The log on disk; filled by its writer.
     pub log: LogMetrics,
-    /// Locks, as this node's clients see them; filled where the original routes answer.
+    /// Locks, as this node applies them; filled by the driver.
     pub locks: LockMetrics,
     /// The HTTP ports; filled by the server.
     pub http: HttpMetrics,
@@ -61,6 +64,10 @@ pub struct RaftMetrics {
     pub leader_changes: Counter,
     /// Commands that this node handed to a leader.
     pub proposals: Counter,
+    /// Those of them that went to a leader on another node.
+    pub forwarded: Counter,
+    /// Seconds from taking a command in to its being applied here.
+    pub commit_seconds: Histogram,
     /// Commands that were not taken, by reason.
     pub refused: Family<ReasonLabel, Counter>,
     /// Seconds to apply one batch of entries.
@@ -79,21 +86,6 @@ pub struct LogMetrics {
     pub batch_records: Histogram,
     /// Bytes handed to the disk.
     pub written_bytes: Counter,
-}
-
-/// What came of lock requests that this node answered.
-#[derive(Clone, Debug, Default)]
-pub struct LockMetrics {
-    /// Acquires answered as held.
-    pub grants: Counter,
-    /// Acquires answered as queued.
-    pub waits: Counter,
-    /// Acquires refused because they would close a cycle.
-    pub deadlocks: Counter,
-    /// Acquires refused for another reason.
-    pub refusals: Counter,
-    /// Releases that ended a hold or a wait.
-    pub releases: Counter,
 }
 
 /// What the HTTP ports do.
@@ -165,6 +157,8 @@ impl Default for RaftMetrics {
             has_leader: Gauge::default(),
             leader_changes: Counter::default(),
             proposals: Counter::default(),
+            forwarded: Counter::default(),
+            commit_seconds: seconds(),
             refused: Family::default(),
             apply_seconds: seconds(),
             applied_entries: Counter::default(),
@@ -275,6 +269,17 @@ impl RaftMetrics {
             self.leader_changes.clone(),
         );
         to.register("raft_proposals", "Commands handed to a leader", self.proposals.clone());
+        to.register(
+            "raft_forwarded",
+            "Commands handed to a leader on another node",
+            self.forwarded.clone(),
+        );
+        to.register_with_unit(
+            "raft_commit",
+            "Time from taking a command in to its being applied",
+            Unit::Seconds,
+            self.commit_seconds.clone(),
+        );
         to.register("raft_refused", "Commands that were not taken", self.refused.clone());
         to.register_with_unit(
             "raft_apply",
@@ -301,16 +306,6 @@ impl LogMetrics {
             Unit::Bytes,
             self.written_bytes.clone(),
         );
-    }
-}
-
-impl LockMetrics {
-    fn register(&self, to: &mut Registry) {
-        to.register("lock_grants", "Acquires answered as held", self.grants.clone());
-        to.register("lock_waits", "Acquires answered as queued", self.waits.clone());
-        to.register("lock_deadlocks", "Acquires that would close a cycle", self.deadlocks.clone());
-        to.register("lock_refusals", "Acquires refused otherwise", self.refusals.clone());
-        to.register("lock_releases", "Releases that ended a hold or a wait", self.releases.clone());
     }
 }
 

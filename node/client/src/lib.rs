@@ -20,11 +20,13 @@
 //! # }
 //! ```
 //!
-//! What is repeated, and what is not: see [`Client`].
+//! What is repeated, and what is not: see [`Client`]. How a resource refuses a holder that is late: see
+//! [`guard`].
 
 mod answer;
 mod client;
 mod error;
+pub mod guard;
 
 pub use answer::{
     Acquired, CycleEdge, Hold, Holder, Lock, Locks, Member, Refusal, Released, Status, StatusLock,

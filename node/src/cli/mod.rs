@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 mod audit;
+mod bench;
 mod http_get;
 mod local;
 mod node;
@@ -32,6 +33,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Show and check the record of what happened to locks.
     Audit(audit::AuditArgs),
+    /// Measure a running cluster.
+    Bench(bench::BenchArgs),
 }
 
 /// Runs the command that this process was called with.
@@ -43,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Local(args) => local::run(args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => audit::run(args),
+        Command::Bench(args) => bench::run(args),
     };
     match result {
         Ok(code) => code,

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use dsync_core::machine::{Machine, Operation, Outcome};
+use dsync_core::audit::AuditRecord;
+use dsync_core::machine::{Machine, Operation, Outcome, RequestId};
 use dsync_core::proposer::Proposer;
 use dsync_core::raft::{Entry, Fatal, Input, Raft, Ready, Refusal, RoleKind, SnapshotMeta};
 use dsync_core::types::{Index, LocalTime, NodeId};
@@ -28,15 +29,18 @@ use tokio::time::Instant;
 use super::founder::Founder;
 use super::inbox::{DiskEvent, Event, Inbox, SnapshotEvent};
 use super::reads::Reads;
+use super::silence::Silence;
 use super::snapshotter::{Snapshotter, SnapshotterError};
 use super::waiters::{Reply, Waiters};
 use crate::audit::AuditPort;
 use crate::clock;
+use crate::events::Events;
 use crate::handle::{Applied, DriverRequest, NodeStatus, SubmitError};
 use crate::health::Health;
 use crate::log_port::LogPort;
 use crate::metrics::{Metrics, ReasonLabel};
 use crate::peers::{Introduction, PeerEvent, Peers};
+use crate::waits::Listeners;
 
 /// Events taken in at most before the core gets its turn.
 const EVENTS_PER_TURN: usize = 1_024;
@@ -92,6 +96,12 @@ pub struct DriverParts {
     pub published_machine: Arc<ArcSwap<Machine>>,
     /// Where the status is shown.
     pub published_status: Arc<ArcSwap<NodeStatus>>,
+    /// Who waits here for something to be applied.
+    pub listeners: Arc<Listeners>,
+    /// Where watchers look.
+    pub events: Events,
+    /// A leader declares nobody to listen at a node that was silent for this long.
+    pub silence_limit_ms: u64,
     /// What is counted.
     pub metrics: Metrics,
     /// What the probes look at.
@@ -109,6 +119,12 @@ pub struct Driver {
     draining: Option<Draining>,
     ticked_at: Instant,
     last_leader: Option<NodeId>,
+    /// When a leader was last known.
+    led_at: Instant,
+    silence: Silence,
+    /// Entries up to here were in the log when this process began: what they did was counted by the
+    /// one before it.
+    counted: Index,
     stopped: Option<Stopped>,
 }
 
@@ -124,6 +140,8 @@ impl Driver {
     #[must_use]
     pub fn new(parts: DriverParts) -> Self {
         let boot = parts.introduction.boot_id;
+        let silence = Silence::new(parts.silence_limit_ms);
+        let counted = parts.raft.status().last;
         Self {
             parts,
             waiters: Waiters::default(),
@@ -132,6 +150,9 @@ impl Driver {
             draining: None,
             ticked_at: Instant::now(),
             last_leader: None,
+            led_at: Instant::now(),
+            silence,
+            counted,
             stopped: None,
         }
     }
@@ -140,13 +161,15 @@ impl Driver {
     pub async fn run(mut self) -> Stopped {
         let mut more = false;
         loop {
-            if more {
-                // There is work left, but others of this runtime, and the clock, get their turn.
-                tokio::task::yield_now().await;
-            } else {
+            if !more {
                 let event = self.parts.inbox.next().await;
                 self.take_in(event);
             }
+            // Others of this runtime, and the clock, get their turn: if there is work left, because
+            // it may be long; if not, because what brought this event has often brought more. Tasks
+            // and sockets that are ready now say what they have to say, and one turn, one sync and
+            // one append serve all of it instead of a part. If nothing is ready this costs one look.
+            tokio::task::yield_now().await;
             self.parts.health.beat();
             if self.ticked_at.elapsed() >= TICK_AT_LEAST {
                 self.tick();
@@ -180,7 +203,10 @@ impl Driver {
     fn peer_event(&mut self, event: PeerEvent) {
         match event {
             PeerEvent::Introduced(introduction) => self.parts.founder.introduced(&introduction),
-            PeerEvent::Message(envelope) => self.step(Input::Message(envelope)),
+            PeerEvent::Message(envelope) => {
+                self.silence.heard(envelope.from, clock::now());
+                self.step(Input::Message(envelope));
+            }
             PeerEvent::Unreachable(node) => self.step(Input::Unreachable(node)),
             PeerEvent::Refused { refusal, .. } => self.parts.founder.refused(&refusal),
         }
@@ -218,8 +244,8 @@ impl Driver {
 
     fn request(&mut self, request: DriverRequest) {
         match request {
-            DriverRequest::Submit { operation, deadline, reply } => {
-                self.submit(operation, deadline.into(), reply);
+            DriverRequest::Submit { request, operation, deadline, reply } => {
+                self.submit(request, operation, deadline.into(), reply);
             }
             DriverRequest::Barrier { deadline, reply } => match self.refusal() {
                 Some(error) => drop(reply.send(Err(error))),
@@ -229,7 +255,13 @@ impl Driver {
         }
     }
 
-    fn submit(&mut self, operation: Operation, deadline: Instant, reply: Reply) {
+    fn submit(
+        &mut self,
+        request: Option<RequestId>,
+        operation: Operation,
+        deadline: Instant,
+        reply: Reply,
+    ) {
         if let Some(error) = self.refusal() {
             return drop(reply.send(Err(error)));
         }
@@ -237,7 +269,7 @@ impl Driver {
         let left = deadline.saturating_duration_since(Instant::now());
         let until = now.plus(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         let time = self.parts.machine.time();
-        let sequence = self.parts.proposer.submit(now, time, None, operation, until);
+        let sequence = self.parts.proposer.submit(now, time, request, operation, until);
         self.waiters.wait(sequence, reply);
     }
 
@@ -259,6 +291,7 @@ impl Driver {
             self.waiters.give_up(expired.sequence, expired.sent, expired.refusal);
         }
         self.reads.tick(Instant::now());
+        self.watch_over_listeners();
         if self.draining.is_some() {
             // Repeated: a hand-over that did not come about is given up after a while.
             self.step(Input::Transfer { to: None });
@@ -267,6 +300,52 @@ impl Driver {
         if let Some(founding) = self.parts.founder.proposal(&self.parts.raft) {
             self.step(Input::Found(founding));
         }
+    }
+
+    /// Notices who cannot be listened at: other nodes, if this one leads, or this one.
+    fn watch_over_listeners(&mut self) {
+        let status = self.parts.raft.status();
+        self.silence.tick(clock::now(), status.role == RoleKind::Leader);
+        if status.role == RoleKind::Leader {
+            self.lose_silent();
+        }
+        if status.leader.is_some() {
+            self.led_at = Instant::now();
+        } else if self.led_at.elapsed() >= self.claim_window() {
+            self.led_at = Instant::now();
+            self.parts.listeners.cut_off();
+        }
+        let locks = self.parts.machine.locks();
+        self.parts.metrics.locks.record_live(
+            locks.holds(),
+            locks.waits(),
+            self.parts.listeners.open_count(),
+        );
+    }
+
+    /// Has the silence of other members written down.
+    fn lose_silent(&mut self) {
+        let now = clock::now();
+        let machine = &self.parts.machine;
+        let own = self.parts.raft.id();
+        let membership = self.parts.raft.membership();
+        let others = machine.boots().filter(|(node, boot, _)| {
+            let member = membership.is_some_and(|members| members.contains(*node));
+            *node != own && member && !machine.locks().is_lost(*boot)
+        });
+        let silent: Vec<_> = others.filter(|(node, ..)| self.silence.is_due(*node, now)).collect();
+        let (time, until) = (machine.time(), now.plus(self.parts.silence_limit_ms));
+        for (node, boot, _) in silent {
+            tracing::warn!(%node, %boot, "a member is silent: nobody is taken to listen there");
+            let operation = Operation::LoseListeners(boot);
+            self.parts.proposer.submit(now, time, None, operation, until);
+        }
+    }
+
+    /// How long the machine keeps a place to which nobody listens.
+    fn claim_window(&self) -> Duration {
+        let settings = self.parts.machine.settings().cloned().unwrap_or_default();
+        Duration::from_millis(settings.claim_window_ms)
     }
 
     /// Hands the core what this node's clients want.
@@ -283,8 +362,12 @@ impl Driver {
                 self.step(Input::Read { id });
             }
         }
+        let forwards = leader.is_some_and(|leader| leader != self.parts.raft.id());
         for (ticket, commands) in self.parts.proposer.attempts(now) {
             self.parts.metrics.raft.proposals.inc_by(commands.len() as u64);
+            if forwards {
+                self.parts.metrics.raft.forwarded.inc_by(commands.len() as u64);
+            }
             self.step(Input::Propose { ticket, commands });
         }
     }
@@ -349,6 +432,8 @@ impl Driver {
         self.parts.machine = machine;
         self.parts.audit.position(self.parts.machine.audit());
         self.publish_machine();
+        self.parts.events.restart(self.parts.machine.audit().count);
+        self.parts.listeners.installed(&self.parts.machine);
         let next_due = self.parts.machine.next_due();
         self.step(Input::Applied { index, next_due });
     }
@@ -357,11 +442,11 @@ impl Driver {
     /// then answers whoever waited for one of them.
     fn apply(&mut self, began: Instant) {
         let first = Instant::now();
-        let mut answers = Vec::new();
+        let (mut answers, mut records) = (Vec::new(), Vec::new());
         let mut applied = 0;
         let mut last = None;
         while let Some(entry) = self.to_apply.pop_front() {
-            answers.extend(self.apply_one(&entry));
+            answers.extend(self.apply_one(&entry, &mut records));
             (applied, last) = (applied + 1, Some(entry.index));
             if self.stopped.is_some() || began.elapsed() >= TICK_AT_LEAST {
                 break;
@@ -375,15 +460,28 @@ impl Driver {
         self.step(Input::Applied { index, next_due });
         // Before anybody is answered: who looks next shall not see a status older than the locks.
         self.publish_status();
+        self.parts.listeners.applied(&self.parts.machine, &records);
+        self.parts.events.push(records);
         for (sequence, applied) in answers {
-            self.waiters.answer(sequence, applied);
+            if let Some(took) = self.waiters.answer(sequence, applied) {
+                self.parts.metrics.raft.commit_seconds.observe(took.as_secs_f64());
+            }
         }
     }
 
     /// Applies one entry; gives back the answer if it carries an operation of this process.
-    fn apply_one(&mut self, entry: &Entry) -> Option<(u64, Applied)> {
+    fn apply_one(
+        &mut self,
+        entry: &Entry,
+        records: &mut Vec<AuditRecord>,
+    ) -> Option<(u64, Applied)> {
         let applied = self.parts.machine.apply(entry);
         self.parts.audit.append(&applied.events, self.parts.machine.audit());
+        if entry.index > self.counted {
+            let metrics = &self.parts.metrics.locks;
+            applied.events.iter().for_each(|record| metrics.record(&record.event));
+        }
+        records.extend(applied.events);
         self.parts.snapshotter.checkpoint(entry.index, &self.parts.machine, &self.parts.raft);
         let (origin, outcome) = applied.answer?;
         let (sequence, outcome) = self.parts.proposer.applied(&origin, outcome)?;

@@ -4,6 +4,7 @@ mod driver;
 mod founder;
 mod inbox;
 mod reads;
+mod silence;
 mod snapshotter;
 mod waiters;
 

@@ -70,7 +70,7 @@ async fn try_acquire(site: &Site, request: Request) -> Result<Response, Fault> {
     });
     let applied = submit(site, operation).await?;
     match applied.outcome {
-        Outcome::Acquire(ref outcome) => acquired(site, &name, &owner, mode, outcome, &applied),
+        Outcome::Acquire(ref outcome) => acquired(&name, &owner, mode, outcome, &applied),
         ref other => Err(unexpected(other)),
     }
 }
@@ -81,7 +81,7 @@ async fn try_release(site: &Site, request: Request) -> Result<Response, Fault> {
     let operation = Operation::ReleaseLock(Release { owner: owner.clone(), name: name.clone() });
     let applied = submit(site, operation).await?;
     match applied.outcome {
-        Outcome::Release(ref outcome) => Ok(released(site, &name, &owner, outcome, &applied)),
+        Outcome::Release(ref outcome) => Ok(released(&name, &owner, outcome, &applied)),
         ref other => Err(unexpected(other)),
     }
 }
@@ -111,33 +111,28 @@ fn unexpected(outcome: &Outcome) -> Fault {
 }
 
 fn acquired(
-    site: &Site,
     name: &str,
     owner: &Owner,
     mode: Mode,
     outcome: &AcquireOutcome,
     applied: &Applied,
 ) -> Result<Response, Fault> {
-    let metrics = &site.metrics.locks;
     let mut body = answer(name, owner, applied);
     body.insert("lock_type".to_owned(), json!(mode));
     match outcome {
         AcquireOutcome::Granted { hold, tokens, remaining_ms } => {
-            metrics.grants.inc();
             say(&mut body, true, format!("Lock {name} acquired by {}", owner.name));
             body.insert("token".to_owned(), json!(tokens.first()));
             body.insert("hold_id".to_owned(), json!(hold_id(*hold)));
             body.insert("remaining_ms".to_owned(), json!(remaining_ms));
         }
         AcquireOutcome::Waiting { ahead, holders } => {
-            metrics.waits.inc();
             let position = u64::from(*ahead) + 1;
             say(&mut body, false, waiting(name, owner, holders, position));
             body.insert("position".to_owned(), json!(position));
             body.insert("owners".to_owned(), owner_names(holders));
         }
         AcquireOutcome::Deadlock { cycle } => {
-            metrics.deadlocks.inc();
             say(&mut body, false, format!("Deadlock detected: {}", cycle_sentence(cycle)));
             body.insert("code".to_owned(), json!("deadlock"));
             body.insert("cycle".to_owned(), cycle.iter().map(edge).collect());
@@ -147,7 +142,6 @@ fn acquired(
             body.insert("code".to_owned(), json!("revoked"));
         }
         AcquireOutcome::Refused(refusal) => {
-            metrics.refusals.inc();
             refused(&mut body, refusal)?;
         }
         // These routes always queue, and name no request.
@@ -167,13 +161,7 @@ fn refused(body: &mut Map<String, Value>, refusal: &LockRefusal) -> Result<(), F
     Ok(())
 }
 
-fn released(
-    site: &Site,
-    name: &str,
-    owner: &Owner,
-    outcome: &ReleaseOutcome,
-    applied: &Applied,
-) -> Response {
+fn released(name: &str, owner: &Owner, outcome: &ReleaseOutcome, applied: &Applied) -> Response {
     let mut body = answer(name, owner, applied);
     let client = &owner.name;
     let (success, message) = match outcome {
@@ -187,9 +175,6 @@ fn released(
             (false, format!("{client} has lock {name} {how}"))
         }
     };
-    if success {
-        site.metrics.locks.releases.inc();
-    }
     say(&mut body, success, message);
     json_answer(body)
 }

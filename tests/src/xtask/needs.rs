@@ -19,7 +19,6 @@ pub struct Need {
 pub enum Source {
     /// A component of the Rust toolchain; installed wherever rustup is.
     Rustup(&'static str),
-    #[cfg_attr(not(test), expect(dead_code, reason = "no suite needs a package yet"))]
     /// A Debian package; installed on Debian when run as root.
     Debian(&'static str),
 }
@@ -71,7 +70,9 @@ fn is_root() -> bool {
     Call::of("id", "-u").output().is_ok_and(|id| id.trim_ascii() == b"0")
 }
 
-fn in_path(program: &str) -> bool {
+/// True if the program can be called by its name.
+#[must_use]
+pub fn in_path(program: &str) -> bool {
     env::var_os("PATH")
         .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }

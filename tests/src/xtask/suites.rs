@@ -32,10 +32,15 @@ pub enum Step {
 
 const FORMAT: Need = Need { program: "rustfmt", from: Source::Rustup("rustfmt") };
 const LINTS: Need = Need { program: "cargo-clippy", from: Source::Rustup("clippy") };
+const REDIS: Need = Need { program: "redis-server", from: Source::Debian("redis-server") };
+/// The server itself is not in PATH; this comes with it.
+const POSTGRES: Need = Need { program: "pg_ctlcluster", from: Source::Debian("postgresql") };
+const MARIADB: Need =
+    Need { program: "mariadb-install-db", from: Source::Debian("mariadb-server") };
 
 /// All of them. The packages are built with as few sets of features as can be: `unit` with those that
 /// are shipped, dsync-tests (which puts bugs back) apart from them, `power-cut` with a simulated disk.
-pub const SUITES: [Suite; 5] = [
+pub const SUITES: [Suite; 6] = [
     Suite {
         name: "verify",
         about: "format, lints, docs, generated files and structure are in order",
@@ -77,6 +82,17 @@ pub const SUITES: [Suite; 5] = [
         steps: &[
             Step::Build("build --release --package dsync-node"),
             Step::Tests("test --release --package dsync-tests --test process"),
+        ],
+    },
+    Suite {
+        name: "fencing",
+        about: "real Redis, PostgreSQL, MariaDB and SQLite refuse a holder that comes too late",
+        needs: &[REDIS, POSTGRES, MARIADB],
+        files: &["tests/tests/fencing.rs"],
+        steps: &[
+            Step::Build("build --release --package dsync-node"),
+            Step::Tests("test --package dsync-client --features redis"),
+            Step::Tests("test --release --package dsync-tests --test fencing"),
         ],
     },
 ];

@@ -20,7 +20,9 @@ const CHECKS: [(&str, Check); 9] = [
     ("file length", || Ok(checks::length::check(&files(workspace::root(), &[".rs"])?))),
     ("format", || cargo("fmt --all --check -- -l", "")),
     ("lints", || cargo("clippy --quiet --workspace --all-targets -- -D warnings", "")),
-    ("docs", || cargo("doc --quiet --workspace --no-deps", "-D warnings")),
+    ("docs", || {
+        cargo("doc --quiet --workspace --no-deps --features dsync-client/redis", "-D warnings")
+    }),
     ("generated files", generate::stale),
 ];
 

@@ -189,7 +189,10 @@ impl LockTable {
         lock: &'a Lock,
         now: ClusterTime,
     ) -> impl Iterator<Item = (&'a Arc<Owner>, &'a Share)> {
-        lock.holders.iter().filter(move |(_, share)| self.is_live_hold(share.hold, now))
+        // Mostly nothing has ended: then nobody has to be looked up.
+        let cleared = self.is_cleared(now);
+        let holders = lock.holders.iter();
+        holders.filter(move |(_, share)| cleared || self.is_live_hold(share.hold, now))
     }
 
     /// Live waiters that came before `before`, first come first.
@@ -199,7 +202,8 @@ impl LockTable {
         before: HoldId,
         now: ClusterTime,
     ) -> impl Iterator<Item = (HoldId, &'a Place)> {
-        lock.earlier(before).filter(move |(wait, _)| self.is_live_wait(*wait, now))
+        let cleared = self.is_cleared(now);
+        lock.earlier(before).filter(move |(wait, _)| cleared || self.is_live_wait(*wait, now))
     }
 
     /// The holder that waits to be alone, if its wish is live.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::lease::Due;
 use super::listeners::{Listens, Told};
 use super::lock::Lock;
-use super::presence::{Presence, Presences};
+use super::presence::Presence;
 use super::reduction;
 use super::request::{Attachment, HoldId, Mode, Owner};
 use super::table::LockTable;
@@ -89,6 +89,7 @@ impl LockTable {
                 let lock = self.locks.get(&wish.name);
                 let known = lock.is_some_and(|lock| lock.wishes.contains(id));
                 require(known, "a wish is not known to its lock")?;
+                expected.wants.insert((hold.owner.clone(), wish.name.clone()));
                 expected.due(wish.listener.place_ends_at, Due::wish(*id));
                 expected.listens(wish.listener.attachment, Listens::Wish(*id));
             }
@@ -99,6 +100,10 @@ impl LockTable {
                 require(lock.queue.contains_key(id), "a wait has no place")?;
                 let writer = lock.writers.contains(id) == (item.mode == Mode::Exclusive);
                 require(writer, "the writers of a queue are miscounted")?;
+                let wants = self.owners.get(&wait.owner).map_or(0, |it| it.wants.size());
+                let crossing = lock.crossing.contains(id) == (wants > 1);
+                require(crossing, "the waits that cross others are miscounted")?;
+                expected.wants.insert((wait.owner.clone(), item.name.clone()));
                 expected.presence(&wait.owner, &item.name, Presence::Waits(*id));
             }
             expected.due(wait.listener.place_ends_at, Due::wait(*id));
@@ -112,6 +117,7 @@ impl LockTable {
 #[derive(Default)]
 struct Expected {
     presences: BTreeMap<(Arc<Owner>, Arc<str>), Presence>,
+    wants: BTreeSet<(Arc<Owner>, Arc<str>)>,
     dues: BTreeSet<Due>,
     told: BTreeMap<Attachment, Told>,
     listening: BTreeMap<Attachment, Listens>,
@@ -135,14 +141,18 @@ impl Expected {
     }
 
     fn check(self, table: &LockTable) -> Result<(), String> {
-        let noted: usize = table.owners.values().map(Presences::size).sum();
+        let noted: usize = table.owners.values().map(|it| it.on.size()).sum();
         require(noted == self.presences.len(), "an owner's index names too many locks")?;
         require(table.presences == noted as u64, "the presences are miscounted")?;
         for ((owner, name), presence) in &self.presences {
             let noted = table.presence(name, owner) == Some(*presence);
             require(noted, "an owner's index misses a lock")?;
         }
-        let idle = table.owners.values().any(Presences::is_empty);
+        let wants = table.owners.iter();
+        let wants = wants.flat_map(|(owner, it)| it.wants.iter().map(move |name| (owner, name)));
+        let wanted = self.wants.iter().map(|(owner, name)| (owner, name));
+        require(wants.eq(wanted), "what owners wait for is miscounted")?;
+        let idle = table.owners.values().any(|it| it.on.is_empty());
         require(!idle, "an idle owner is kept")?;
         let dues = table.dues.iter().filter(|due| !due.is_of_boot());
         require(dues.eq(self.dues.iter()), "the ends to come are not those of holds and waits")?;

@@ -27,6 +27,8 @@ pub(super) struct Lock {
     pub(super) queue: RedBlackTreeMapSync<HoldId, Place>,
     /// The exclusive ones of `queue`: whom a reader must not pass.
     pub(super) writers: RedBlackTreeSetSync<HoldId>,
+    /// Those of `queue` whose owner waits for another lock, too: where a cycle may turn off.
+    pub(super) crossing: RedBlackTreeSetSync<HoldId>,
     /// Holders that wait to be alone. They stand before the queue. A second one would wait for the
     /// first and the first for it, so between entries at most one is live.
     pub(super) wishes: RedBlackTreeSetSync<HoldId>,

@@ -10,7 +10,7 @@ pub const HOLDERS_NAMED_MAX: usize = 16;
 /// rare.
 pub const CYCLE_NAMED_MAX: usize = 256;
 /// Waiters ahead are counted up to this.
-pub const AHEAD_COUNTED_MAX: u32 = 1_000;
+pub const AHEAD_COUNTED_MAX: u32 = 250;
 
 /// What became of an [`Acquire`](super::Acquire), an [`Upgrade`](super::Upgrade) or a repeated
 /// attachment.

@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 
-use rpds::RedBlackTreeMapSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::lease::Due;
 use super::listeners::{Listens, Told};
@@ -23,7 +23,12 @@ use super::table::LockTable;
 use crate::types::ClusterTime;
 
 /// The locks that one owner is on.
-pub(super) type Presences = RedBlackTreeMapSync<Arc<str>, Presence>;
+#[derive(Clone, Debug, Default)]
+pub(super) struct Presences {
+    pub(super) on: RedBlackTreeMapSync<Arc<str>, Presence>,
+    /// Those of them that it waits for, or wishes to have alone.
+    pub(super) wants: RedBlackTreeSetSync<Arc<str>>,
+}
 
 /// How an owner is on a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +42,7 @@ pub(super) enum Presence {
 impl LockTable {
     /// How `owner` is on `name`, ended or not.
     pub(super) fn presence(&self, name: &str, owner: &Owner) -> Option<Presence> {
-        self.owners.get(owner)?.get(name).copied()
+        self.owners.get(owner)?.on.get(name).copied()
     }
 
     /// What a hold has of one of its locks.
@@ -56,7 +61,7 @@ impl LockTable {
         self.plan(hold.ends_at, Due::hold(id));
         self.tell(hold.attachment, Told::Grant(id));
         if let Some(wish) = &hold.wish {
-            self.link_wish(id, wish);
+            self.link_wish(id, &hold.owner, wish);
         }
         if let Some((attachment, _)) = hold.upgraded {
             self.tell(Some(attachment), Told::Upgrade(id));
@@ -95,6 +100,7 @@ impl LockTable {
                 lock.writers.insert_mut(id);
             }
             self.note_presence(&item.name, &wait.owner, Presence::Waits(id));
+            self.note_want(&item.name, &wait.owner);
         }
         self.plan(wait.listener.place_ends_at, Due::wait(id));
         self.listen(wait.listener.attachment, Listens::Wait(id));
@@ -109,7 +115,9 @@ impl LockTable {
             if let Some(lock) = self.locks.get_mut(name) {
                 lock.queue.remove_mut(&id);
                 lock.writers.remove_mut(&id);
+                lock.crossing.remove_mut(&id);
             }
+            self.forget_want(name, &wait.owner);
             self.forget_presence(name, &wait.owner);
         }
         self.unplan(wait.listener.place_ends_at, &Due::wait(id));
@@ -159,7 +167,8 @@ impl LockTable {
     /// Gives a hold a wish, or another one.
     pub(super) fn put_wish(&mut self, id: HoldId, wish: Wish) {
         self.take_wish(id);
-        self.link_wish(id, &wish);
+        let Some(owner) = self.holds.get(&id).map(|hold| hold.owner.clone()) else { return };
+        self.link_wish(id, &owner, &wish);
         if let Some(hold) = self.holds.get_mut(&id) {
             hold.wish = Some(wish);
         }
@@ -167,10 +176,12 @@ impl LockTable {
 
     /// Takes a hold's wish away. Does not grant to anybody.
     pub(super) fn take_wish(&mut self, id: HoldId) -> Option<Wish> {
-        let wish = self.holds.get(&id)?.wish.clone()?;
+        let hold = self.holds.get(&id)?;
+        let (wish, owner) = (hold.wish.clone()?, hold.owner.clone());
         if let Some(hold) = self.holds.get_mut(&id) {
             hold.wish = None;
         }
+        self.forget_want(&wish.name, &owner);
         if let Some(lock) = self.locks.get_mut(&wish.name) {
             lock.wishes.remove_mut(&id);
         }
@@ -191,7 +202,8 @@ impl LockTable {
         known.unwrap_or_else(|| Arc::new(owner.clone()))
     }
 
-    fn link_wish(&mut self, id: HoldId, wish: &Wish) {
+    fn link_wish(&mut self, id: HoldId, owner: &Arc<Owner>, wish: &Wish) {
+        self.note_want(&wish.name, owner);
         if let Some(lock) = self.locks.get_mut(&wish.name) {
             lock.wishes.insert_mut(id);
         }
@@ -245,11 +257,46 @@ impl LockTable {
 
     fn note_presence(&mut self, name: &Arc<str>, owner: &Arc<Owner>, presence: Presence) {
         self.presences += 1;
+        if !self.owners.contains_key(owner) {
+            self.owners.insert_mut(owner.clone(), Presences::default());
+        }
         if let Some(presences) = self.owners.get_mut(owner) {
-            presences.insert_mut(name.clone(), presence);
+            presences.on.insert_mut(name.clone(), presence);
+        }
+    }
+
+    /// The owner is on the lock, and waits there. Its waits cross as soon as there are two.
+    fn note_want(&mut self, name: &Arc<str>, owner: &Arc<Owner>) {
+        let Some(presences) = self.owners.get_mut(owner) else { return };
+        presences.wants.insert_mut(name.clone());
+        match presences.wants.size() {
+            1 => {}
+            2 => {
+                let both: Vec<Arc<str>> = presences.wants.iter().cloned().collect();
+                both.iter().for_each(|name| self.set_crossing(name, owner, true));
+            }
+            _ => self.set_crossing(name, owner, true),
+        }
+    }
+
+    /// Called while the owner is still on the lock. One wait that is left does not cross.
+    fn forget_want(&mut self, name: &Arc<str>, owner: &Arc<Owner>) {
+        let Some(presences) = self.owners.get_mut(owner) else { return };
+        presences.wants.remove_mut(name);
+        if presences.wants.size() == 1 {
+            let left = presences.wants.first().cloned();
+            left.iter().for_each(|name| self.set_crossing(name, owner, false));
+        }
+    }
+
+    fn set_crossing(&mut self, name: &Arc<str>, owner: &Owner, crossing: bool) {
+        // A wish has no place in the queue.
+        let Some(Presence::Waits(id)) = self.presence(name, owner) else { return };
+        let Some(lock) = self.locks.get_mut(name) else { return };
+        if crossing {
+            lock.crossing.insert_mut(id);
         } else {
-            let presences = Presences::new_sync().insert(name.clone(), presence);
-            self.owners.insert_mut(owner.clone(), presences);
+            lock.crossing.remove_mut(&id);
         }
     }
 
@@ -260,8 +307,8 @@ impl LockTable {
             self.locks.remove_mut(name);
         }
         let Some(presences) = self.owners.get_mut(owner) else { return };
-        presences.remove_mut(name);
-        if presences.is_empty() {
+        presences.on.remove_mut(name);
+        if presences.on.is_empty() {
             self.owners.remove_mut(owner);
         }
     }

@@ -44,7 +44,7 @@ fn waited_for<'a>(
 ) -> BTreeMap<&'a Owner, BTreeSet<&'a Owner>> {
     let mut waited_for: BTreeMap<&Owner, BTreeSet<&Owner>> = BTreeMap::new();
     for (owner, wants) in wants {
-        for reason in wants.iter().flat_map(|want| reasons(table, want, None, now)) {
+        for reason in wants.iter().flat_map(|want| reasons(table, want, now)) {
             waited_for.entry(reason).or_default().insert(owner);
         }
     }
@@ -59,7 +59,7 @@ fn can_be_met(
     now: ClusterTime,
 ) -> bool {
     if want.mode != Mode::Permits {
-        let reasons = reasons(table, want, None, now);
+        let reasons = reasons(table, want, now);
         return !reasons.iter().any(|reason| *reason != owner && left.contains(reason));
     }
     let Some(lock) = table.locks.get(want.name) else { return true };

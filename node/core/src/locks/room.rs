@@ -5,7 +5,7 @@
 
 use super::lock::Item;
 use super::outcome::LockRefusal;
-use super::presence::{Presence, Presences};
+use super::presence::Presence;
 use super::request::{HoldId, Owner};
 use super::table::{Ask, LockTable};
 use super::turn::Turn;
@@ -18,7 +18,7 @@ impl LockTable {
             self.check_kind(turn, item)?;
         }
         let more = ask.items.len();
-        let size = self.owners.get(&ask.owner).map_or(0, Presences::size);
+        let size = self.owners.get(&ask.owner).map_or(0, |presences| presences.on.size());
         let live = || self.live_presences(&ask.owner, turn.now);
         room("owner_holds_max", turn.rules.owner_holds_max, size, more, live)?;
         let size = usize::try_from(self.presences).unwrap_or(usize::MAX);
@@ -55,7 +55,7 @@ impl LockTable {
     }
 
     fn live_presences(&self, owner: &Owner, now: ClusterTime) -> usize {
-        let presences = self.owners.get(owner).into_iter().flatten();
+        let presences = self.owners.get(owner).into_iter().flat_map(|it| &it.on);
         let live = presences.filter(|(_, presence)| match **presence {
             Presence::Holds(id) => self.is_live_hold(id, now),
             Presence::Waits(id) => self.is_live_wait(id, now),

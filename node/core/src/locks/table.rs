@@ -277,9 +277,11 @@ impl LockTable {
         self.granted(id, turn.now)
     }
 
-    /// Puts the wait in, and takes it out again if it closes a cycle: a clone costs nothing.
+    /// Puts the wait in, and takes it out again if it closes a cycle.
     fn enqueue(&mut self, turn: &mut Turn, ask: &Ask) -> AcquireOutcome {
-        let before = self.clone();
+        if let Err(refusal) = self.check_queues(turn, ask) {
+            return AcquireOutcome::Refused(refusal);
+        }
         let id = turn.next_id();
         let wait = Wait {
             owner: ask.owner.clone(),
@@ -290,14 +292,9 @@ impl LockTable {
         };
         self.put_wait(id, wait.clone());
         if let Some(cycle) = wait_graph::closes(self, &ask.owner, turn.now) {
-            *self = before;
+            self.take_wait(id);
             turn.give_back_id();
             return AcquireOutcome::Deadlock { cycle };
-        }
-        if let Err(refusal) = before.check_queues(turn, ask) {
-            *self = before;
-            turn.give_back_id();
-            return AcquireOutcome::Refused(refusal);
         }
         turn.note(wait.event(id, What::Queued, turn.now));
         self.waiting(id, turn.now)

@@ -15,6 +15,9 @@
 //! same entry, as every deadlock is (`wait_graph.rs`); it can give back its lock, and the first is
 //! alone.
 //!
+//! An upgrade is the only grant that others who came before have to make room for, so it is the only
+//! one that has to be looked at for deadlock even if nothing keeps it from being made.
+//!
 //! The hold stays the same hold, and keeps its id; the lock's token is a new one, since a writer is
 //! not compatible with the readers before it. A granted wish is no claim, whoever listens: its owner
 //! has the lock already, with a lease.
@@ -84,24 +87,21 @@ impl LockTable {
             }
             Mode::Shared => {}
         }
-        if self.is_alone(id, &name, turn.now) {
-            self.take_wish(id);
-            self.become_writer(turn, id, &name, ttl_ms, attachment, turn.now);
-            return self.granted(id, turn.now);
-        }
         let other = hold.wish.as_ref().filter(|wish| wish.name != name);
         if other.is_some() && self.is_live_wish(id, turn.now) {
             let name = other.map(|wish| wish.name.to_string()).unwrap_or_default();
             return AcquireOutcome::Refused(LockRefusal::AlreadyHeld { name, hold: Some(id) });
         }
-        if !queue {
+        if !queue && !self.is_alone(id, &name, turn.now) {
             let holders = self.other_readers(id, &name, turn.now);
             return AcquireOutcome::Held { holders };
         }
         self.wish(turn, id, name, ttl_ms, attachment)
     }
 
-    /// Puts the wish in, and takes it out again if it closes a cycle.
+    /// Puts the wish in, and takes it out again if it closes a cycle. It may do so also if it could be
+    /// granted at once: somebody may wait here for another lock only, and wait for this holder from
+    /// now on.
     fn wish(
         &mut self,
         turn: &mut Turn,
@@ -110,7 +110,6 @@ impl LockTable {
         ttl_ms: u64,
         attachment: Option<Attachment>,
     ) -> AcquireOutcome {
-        let before = self.clone();
         let Some(hold) = self.holds.get(&id).cloned() else { return AcquireOutcome::Ended };
         let known = hold.wish.as_ref().filter(|_| self.is_live_wish(id, turn.now));
         let since = known.map_or(turn.now, |wish| wish.since);
@@ -120,11 +119,17 @@ impl LockTable {
         }
         let first = known.is_none();
         let wish = Wish { name, ttl_ms, listener, since };
-        // A second reader's wish: the first one's must not be forgotten if this one is refused.
         self.put_wish(id, wish.clone());
         if let Some(cycle) = wait_graph::closes(self, &hold.owner, turn.now) {
-            *self = before;
+            match hold.wish {
+                Some(before) => self.put_wish(id, before),
+                None => drop(self.take_wish(id)),
+            }
             return AcquireOutcome::Deadlock { cycle };
+        }
+        if self.is_alone(id, &wish.name, turn.now) {
+            self.grant_upgrader(turn, &wish.name);
+            return self.granted(id, turn.now);
         }
         if first {
             turn.note(wish.event(id, &hold, What::UpgradeQueued, turn.now));

@@ -204,7 +204,7 @@ impl<'a> LocksView<'a> {
         table.owners.keys().flat_map(move |waiter| {
             let wants = wait_graph::wants(table, waiter, now);
             wants.into_iter().flat_map(move |want| {
-                let reasons = wait_graph::reasons(table, &want, None, now);
+                let reasons = wait_graph::reasons(table, &want, now);
                 reasons.into_iter().map(move |blocker| edge(table, waiter, want.name, blocker))
             })
         })

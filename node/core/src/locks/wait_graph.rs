@@ -11,8 +11,9 @@
 //! pass, since the queue is fair. The second kind is real: a writer queued between two readers makes
 //! the later reader wait for the writer.
 //!
-//! Only a new wait, or a new wish to upgrade, adds edges that can close a cycle, and every cycle that
-//! it closes goes through its owner: a grant turns edges that pointed at a waiter into edges that
+//! Only a new wait, or a wish to upgrade (also one that is granted at once, since whoever waits there
+//! waits for a writer from then on), adds edges that can close a cycle, and every cycle that it closes
+//! goes through its owner: a grant turns edges that pointed at a waiter into edges that
 //! point at a holder, a renewal adds nothing, everything else removes. So a graph without cycles
 //! stays so if each new wait is put in only if no path leads from its owner back to itself. If one
 //! does, its request is the victim: it is not queued, what its owner holds stays, and the others wait
@@ -29,9 +30,15 @@
 //!
 //! # Cost
 //!
-//! Most askers that must wait are not waited for by anybody: no search. Otherwise the search looks
-//! at each waiter and holder of a reachable lock at most once per mode: what a wait at place 9 saw,
-//! a wait at place 10 of the same queue need not look at again.
+//! Most askers that must wait are not waited for by anybody: no search. Otherwise the search leaves
+//! out every edge that leads nowhere new:
+//!
+//! - a holder that waits for nothing ends every path: it is skipped;
+//! - a waiter before us in the same queue, that waits for nothing else, waits for nobody but those
+//!   that we wait for ourselves: it is skipped without being looked at, whatever the queue's length.
+//!   Only the *crossing* ones are followed (`lock.rs`), whose owners wait elsewhere, too;
+//! - a reader behind a writer waits for whatever the last writer before it waits for;
+//! - what a wait at place 9 saw of a queue, a wait at place 10 need not look at again.
 //!
 //! # Rejected
 //!
@@ -41,6 +48,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::Arc;
 
 use super::lock::Lock;
 use super::outcome::CYCLE_NAMED_MAX;
@@ -103,36 +111,34 @@ pub(super) struct Want<'a> {
 
 /// All that an owner waits for, in live waits and wishes.
 pub(super) fn wants<'a>(table: &'a LockTable, owner: &Owner, now: ClusterTime) -> Vec<Want<'a>> {
-    let mut wants = Vec::new();
-    for (name, presence) in table.owners.get(owner).into_iter().flatten() {
-        match *presence {
-            Presence::Waits(id) if table.is_live_wait(id, now) => {
-                let lock = table.locks.get(name);
-                if let Some(place) = lock.and_then(|lock| lock.queue.get(&id)) {
-                    let (mode, permits) = (place.mode, place.permits);
-                    wants.push(Want { name, mode, permits, before: id, upgrade: None });
-                }
-            }
-            Presence::Holds(id) if table.is_live_wish(id, now) => {
-                let wish = table.holds.get(&id).and_then(|hold| hold.wish.as_ref());
-                if wish.is_some_and(|wish| wish.name == *name) {
-                    let (mode, before) = (Mode::Exclusive, id);
-                    wants.push(Want { name, mode, permits: 1, before, upgrade: Some(id) });
-                }
-            }
-            Presence::Waits(_) | Presence::Holds(_) => {}
-        }
-    }
-    wants
+    let Some(presences) = table.owners.get(owner) else { return Vec::new() };
+    let wants = presences.wants.iter();
+    wants.filter_map(|name| want(table, name, *presences.on.get(name)?, now)).collect()
 }
 
-/// The edges: who keeps this from being granted. With `from`, only waiters from that place on.
-pub(super) fn reasons<'a>(
+fn want<'a>(
     table: &'a LockTable,
-    want: &Want,
-    from: Option<HoldId>,
+    name: &'a Arc<str>,
+    presence: Presence,
     now: ClusterTime,
-) -> Vec<&'a Owner> {
+) -> Option<Want<'a>> {
+    match presence {
+        Presence::Waits(id) => {
+            let place = table.locks.get(name)?.queue.get(&id)?;
+            let (mode, permits) = (place.mode, place.permits);
+            let live = table.is_live_wait(id, now);
+            live.then_some(Want { name, mode, permits, before: id, upgrade: None })
+        }
+        Presence::Holds(id) => {
+            let (mode, before, upgrade) = (Mode::Exclusive, id, Some(id));
+            let live = table.is_live_wish(id, now);
+            live.then_some(Want { name, mode, permits: 1, before, upgrade })
+        }
+    }
+}
+
+/// The edges, all of them: who keeps this from being granted.
+pub(super) fn reasons<'a>(table: &'a LockTable, want: &Want, now: ClusterTime) -> Vec<&'a Owner> {
     let Some(lock) = table.locks.get(want.name) else { return Vec::new() };
     if let Some(hold) = want.upgrade {
         return table.live_others(lock, hold, now).collect();
@@ -140,11 +146,11 @@ pub(super) fn reasons<'a>(
     if is_met(table, want, now) {
         return Vec::new();
     }
-    let mut reasons = Vec::new();
-    if from.is_none() {
-        reasons.extend(holding_reasons(table, lock, want.mode, now));
-    }
-    reasons.extend(waiting_reasons(table, lock, want, from, now));
+    let mut reasons = holding_reasons(table, lock, want.mode, now);
+    let earlier = table.live_earlier(lock, want.before, now);
+    let in_the_way = |mode: Mode| want.mode == Mode::Permits || want.mode.excludes(mode);
+    let earlier = earlier.filter(|(_, place)| in_the_way(place.mode));
+    reasons.extend(earlier.map(|(_, place)| &*place.owner));
     reasons
 }
 
@@ -168,27 +174,6 @@ fn holding_reasons<'a>(
     reasons.map(|(owner, _)| &**owner).collect()
 }
 
-fn waiting_reasons<'a>(
-    table: &'a LockTable,
-    lock: &'a Lock,
-    want: &Want,
-    from: Option<HoldId>,
-    now: ClusterTime,
-) -> Vec<&'a Owner> {
-    let in_the_way = |mode: Mode| want.mode == Mode::Permits || want.mode.excludes(mode);
-    let from = from.unwrap_or(HoldId::FIRST);
-    let range = from..want.before.max(from);
-    let owner = |id: &HoldId| lock.queue.get(id).map(|place| &*place.owner);
-    if want.mode == Mode::Shared {
-        let writers = lock.writers.range::<HoldId, _>(range);
-        return writers.filter(|id| table.is_live_wait(**id, now)).filter_map(owner).collect();
-    }
-    let earlier = lock.queue.range::<HoldId, _>(range);
-    let earlier =
-        earlier.filter(|(id, place)| in_the_way(place.mode) && table.is_live_wait(**id, now));
-    earlier.map(|(_, place)| &*place.owner).collect()
-}
-
 struct Search<'a> {
     table: &'a LockTable,
     now: ClusterTime,
@@ -198,8 +183,8 @@ struct Search<'a> {
     among: Option<&'a BTreeSet<&'a Owner>>,
     /// Owner -> who was found to wait for it, and for which lock: the way back.
     reached: BTreeMap<&'a Owner, (&'a Owner, &'a str)>,
-    /// Lock -> how far its queue has been looked at, by exclusive (or permits) and by shared waits.
-    seen: BTreeMap<&'a str, [Option<HoldId>; 2]>,
+    /// Lock -> how far its queue has been looked at, its holders included.
+    seen: BTreeMap<&'a str, HoldId>,
     /// Reached, but its own waits not followed yet.
     pending: VecDeque<&'a Owner>,
     /// Some edge was of a wait for permits.
@@ -245,39 +230,72 @@ impl<'a> Search<'a> {
         self.reached.keys().copied().collect()
     }
 
-    /// Reaches everybody for whom this owner waits.
+    /// Reaches everybody for whom this owner waits, but for those who lead nowhere new.
     fn follow_all(&mut self, owner: &'a Owner) {
         for want in wants(self.table, owner, self.now) {
-            if is_met(self.table, &want, self.now) {
-                continue;
-            }
-            let from = self.look(&want);
-            let reasons = reasons(self.table, &want, from, self.now);
-            self.met_permits |= want.mode == Mode::Permits;
-            for reason in reasons {
-                let looked_at = self.among.is_none_or(|among| among.contains(reason));
-                if looked_at && reason != owner && !self.reached.contains_key(reason) {
-                    self.reached.insert(reason, (owner, want.name));
-                    self.pending.push_back(reason);
-                }
+            let Some(lock) = self.table.locks.get(want.name) else { continue };
+            if want.upgrade.is_some() {
+                self.reach_holders(owner, &want, lock);
+            } else if want.mode == Mode::Shared {
+                self.follow_reader(owner, &want, lock);
+            } else if !is_met(self.table, &want, self.now) {
+                self.met_permits |= want.mode == Mode::Permits;
+                self.follow_queue(owner, &want, lock);
             }
         }
     }
 
-    /// Where in the queue this wait has something new to look at (`None`: nothing of the lock was
-    /// looked at yet), and remembers that it was. Whom a shared wait sees, an exclusive one sees too.
-    fn look(&mut self, want: &Want<'a>) -> Option<HoldId> {
-        if want.upgrade.is_some() {
-            return None;
+    /// A reader waits for a writer that holds or wishes to, and for the last writer before it. What
+    /// that one waits for is followed in its turn.
+    fn follow_reader(&mut self, owner: &'a Owner, want: &Want<'a>, lock: &'a Lock) {
+        let (table, now) = (self.table, self.now);
+        let first = table.live_holders(lock, now).next();
+        let writer = first.filter(|(_, share)| share.mode == Mode::Exclusive);
+        let wisher = lock.wishes.iter().filter(|id| table.is_live_wish(**id, now));
+        let wisher = wisher.filter_map(|id| table.holds.get(id)).map(|hold| &*hold.owner);
+        let before = lock.writers.range::<HoldId, _>(..want.before).rev();
+        let last = before.copied().find(|id| table.is_live_wait(*id, now));
+        let last = last.and_then(|id| lock.queue.get(&id)).map(|place| &*place.owner);
+        let writer = writer.map(|(owner, _)| &**owner);
+        for reason in writer.into_iter().chain(wisher).chain(last) {
+            self.reach(owner, want.name, reason);
         }
-        let [exclusive, shared] = self.seen.entry(want.name).or_default();
-        let from = match want.mode {
-            Mode::Shared => (*exclusive).max(*shared),
-            Mode::Exclusive | Mode::Permits => *exclusive,
-        };
-        let seen = if want.mode == Mode::Shared { shared } else { exclusive };
-        *seen = (*seen).max(Some(want.before));
-        from
+    }
+
+    /// Who waits for all before it: the holders, and the waiters from where the last look ended.
+    fn follow_queue(&mut self, owner: &'a Owner, want: &Want<'a>, lock: &'a Lock) {
+        let seen = self.seen.get(want.name).copied();
+        if seen.is_none() {
+            self.reach_holders(owner, want, lock);
+        }
+        let from = seen.unwrap_or(HoldId::FIRST);
+        if want.before <= from {
+            return;
+        }
+        self.seen.insert(want.name, want.before);
+        for id in lock.crossing.range::<HoldId, _>(from..want.before) {
+            let place = lock.queue.get(id).filter(|_| self.table.is_live_wait(*id, self.now));
+            if let Some(place) = place {
+                self.reach(owner, want.name, &place.owner);
+            }
+        }
+    }
+
+    fn reach_holders(&mut self, owner: &'a Owner, want: &Want<'a>, lock: &'a Lock) {
+        for (holder, _) in self.table.live_holders(lock, self.now) {
+            let waits = self.table.owners.get(holder).is_some_and(|it| !it.wants.is_empty());
+            if waits {
+                self.reach(owner, want.name, holder);
+            }
+        }
+    }
+
+    fn reach(&mut self, owner: &'a Owner, name: &'a str, reason: &'a Owner) {
+        let looked_at = self.among.is_none_or(|among| among.contains(reason));
+        if looked_at && reason != owner && !self.reached.contains_key(reason) {
+            self.reached.insert(reason, (owner, name));
+            self.pending.push_back(reason);
+        }
     }
 
     /// The way back from the origin to itself, turned round.
@@ -299,7 +317,7 @@ impl<'a> Search<'a> {
 
 /// Somebody waits on a lock that `owner` holds, or behind a place of it. May say yes too often.
 fn is_waited_for(table: &LockTable, owner: &Owner, now: ClusterTime) -> bool {
-    let mut presences = table.owners.get(owner).into_iter().flatten();
+    let mut presences = table.owners.get(owner).into_iter().flat_map(|it| &it.on);
     presences.any(|(name, presence)| {
         let Some(lock) = table.locks.get(name) else { return false };
         let from = match *presence {

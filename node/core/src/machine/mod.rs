@@ -26,6 +26,8 @@ mod snapshot;
 #[cfg(test)]
 mod machine_test;
 #[cfg(test)]
+mod requests_test;
+#[cfg(test)]
 mod snapshot_test;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,216 @@
+//! A request that comes again: each sentence is a promise to a client that lost its connection.
+
+use super::machine_test::{Log, origin};
+use super::*;
+use crate::locks::{
+    Acquire, AcquireOutcome, Attachment, HoldId, HoldOutcome, HoldRef, LockItem, Mode, Owner,
+    Renew, Upgrade,
+};
+
+/// Commands of one process, numbered, each with its client's id for it.
+struct Stage {
+    log: Log,
+    sequence: u64,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let mut log = Log::founded();
+        log.register(9, 1);
+        Self { log, sequence: 1 }
+    }
+
+    fn send(&mut self, id: Option<RequestId>, operation: Operation) -> Outcome {
+        self.sequence += 1;
+        let taken_at = self.log.machine.time();
+        let origin = Origin { taken_at, ..origin(9, self.sequence, self.sequence) };
+        self.log.request(origin, id, operation)
+    }
+
+    fn keyed(&mut self, key: &str, operation: Operation) -> Outcome {
+        self.send(Some(RequestId::Key(key.to_owned())), operation)
+    }
+
+    fn numbered(&mut self, sequence: u64, low_water: u64, operation: Operation) -> Outcome {
+        self.send(Some(RequestId::Numbered { client: 5, sequence, low_water }), operation)
+    }
+
+    fn at(&mut self, stamp: u64) {
+        self.log.at(stamp).append(Payload::Empty);
+    }
+
+    fn known(&self) -> usize {
+        let mut count = 0;
+        let mut cursor = None;
+        while let Some((at, _)) = self.log.machine.requests.record_after(cursor.as_ref()) {
+            (count, cursor) = (count + 1, Some(at));
+        }
+        count
+    }
+}
+
+fn owner(name: &str) -> Owner {
+    Owner { principal: "p".to_owned(), name: name.to_owned() }
+}
+
+fn ask(who: &str, name: &str, mode: Mode, ttl_ms: u64, via: u64) -> Operation {
+    let item = LockItem { name: name.to_owned(), mode, permits: 1, permits_max: 1 };
+    let attachment = Some(Attachment { boot: BootId(9), number: via });
+    let (owner, items, ttl_ms) = (owner(who), vec![item], Some(ttl_ms));
+    Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue: true, attachment })
+}
+
+fn of(hold: HoldId) -> HoldRef {
+    HoldRef { principal: "p".to_owned(), hold, name: None }
+}
+
+fn granted(outcome: &Outcome) -> HoldId {
+    let Outcome::Acquire(AcquireOutcome::Granted { hold, .. }) = outcome else {
+        panic!("not granted: {outcome:?}")
+    };
+    *hold
+}
+
+const WAITING: fn(&Outcome) -> bool =
+    |outcome| matches!(outcome, Outcome::Acquire(AcquireOutcome::Waiting { .. }));
+const ENDED: Outcome = Outcome::Acquire(AcquireOutcome::Ended);
+
+#[test]
+fn a_repeated_acquire_is_answered_with_the_hold_as_it_is_now() {
+    let mut stage = Stage::new();
+    let first = stage.keyed("k", ask("ann", "x", Mode::Exclusive, 1_000, 1));
+    stage.log.at(400);
+    let again = stage.keyed("k", ask("ann", "x", Mode::Exclusive, 1_000, 2));
+    assert_eq!(again, first, "the same hold and token, and the lease is renewed");
+    stage.at(1_399);
+    assert!(stage.log.machine.locks().hold(granted(&first)).is_some());
+}
+
+#[test]
+fn an_acquire_whose_hold_has_ended_is_never_granted_again() {
+    let mut stage = Stage::new();
+    let hold = granted(&stage.keyed("k", ask("ann", "x", Mode::Exclusive, 1_000, 1)));
+    stage.send(None, Operation::ReleaseHold(of(hold)));
+    assert_eq!(stage.keyed("k", ask("ann", "x", Mode::Exclusive, 1_000, 2)), ENDED);
+    let other = stage.keyed("l", ask("ann", "x", Mode::Exclusive, 1_000, 3));
+    assert_ne!(granted(&other), hold);
+    assert_eq!(stage.keyed("k", ask("ann", "x", Mode::Exclusive, 1_000, 4)), ENDED);
+}
+
+#[test]
+fn an_acquire_that_waits_keeps_its_place_when_it_is_repeated() {
+    let mut stage = Stage::new();
+    let hold = granted(&stage.keyed("a", ask("ann", "x", Mode::Exclusive, 0, 1)));
+    assert!(WAITING(&stage.keyed("b", ask("bob", "x", Mode::Exclusive, 0, 2))));
+    assert!(WAITING(&stage.keyed("c", ask("cid", "x", Mode::Exclusive, 0, 3))));
+    assert!(WAITING(&stage.keyed("b", ask("bob", "x", Mode::Exclusive, 0, 4))));
+    stage.send(None, Operation::ReleaseHold(of(hold)));
+    granted(&stage.keyed("b", ask("bob", "x", Mode::Exclusive, 0, 5)));
+    assert!(WAITING(&stage.keyed("c", ask("cid", "x", Mode::Exclusive, 0, 6))));
+}
+
+#[test]
+fn an_acquire_that_left_its_queue_does_not_come_back_into_it() {
+    let mut stage = Stage::new();
+    stage.keyed("a", ask("ann", "x", Mode::Exclusive, 0, 1));
+    assert!(WAITING(&stage.keyed("b", ask("bob", "x", Mode::Exclusive, 0, 2))));
+    stage.send(None, Operation::Leave(Attachment { boot: BootId(9), number: 2 }));
+    assert_eq!(stage.keyed("b", ask("bob", "x", Mode::Exclusive, 0, 3)), ENDED);
+}
+
+#[test]
+fn a_hold_that_was_made_shared_is_not_made_exclusive_by_a_late_repeat() {
+    let mut stage = Stage::new();
+    let hold = granted(&stage.keyed("k", ask("ann", "x", Mode::Exclusive, 0, 1)));
+    stage.send(None, Operation::DowngradeHold(of(hold)));
+    granted(&stage.keyed("k", ask("ann", "x", Mode::Exclusive, 0, 2)));
+    let lock = stage.log.machine.locks().get("x").unwrap();
+    assert_eq!(lock.holders[0].mode, Mode::Shared);
+    assert!(lock.waiters.is_empty());
+}
+
+#[test]
+fn an_upgrade_that_was_granted_is_not_granted_again_after_a_downgrade() {
+    let mut stage = Stage::new();
+    let hold = granted(&stage.keyed("k", ask("ann", "x", Mode::Shared, 0, 1)));
+    let upgrade = || {
+        let attachment = Some(Attachment { boot: BootId(9), number: 7 });
+        Operation::UpgradeHold(Upgrade { hold: of(hold), ttl_ms: None, queue: true, attachment })
+    };
+    granted(&stage.keyed("u", upgrade()));
+    stage.send(None, Operation::DowngradeHold(of(hold)));
+    granted(&stage.keyed("u", upgrade()));
+    assert_eq!(stage.log.machine.locks().get("x").unwrap().holders[0].mode, Mode::Shared);
+    stage.send(None, Operation::ReleaseHold(of(hold)));
+    assert_eq!(stage.keyed("u", upgrade()), ENDED);
+}
+
+#[test]
+fn a_repeated_release_is_answered_like_the_first() {
+    let mut stage = Stage::new();
+    let hold = granted(&stage.keyed("k", ask("ann", "x", Mode::Exclusive, 0, 1)));
+    let released = Outcome::Hold(HoldOutcome::Released);
+    assert_eq!(stage.keyed("r", Operation::ReleaseHold(of(hold))), released);
+    assert_eq!(stage.keyed("r", Operation::ReleaseHold(of(hold))), released);
+    let unnamed = stage.send(None, Operation::ReleaseHold(of(hold)));
+    assert_eq!(unnamed, Outcome::Hold(HoldOutcome::NotHeld));
+}
+
+#[test]
+fn another_body_under_the_same_id_is_refused_and_changes_nothing() {
+    let mut stage = Stage::new();
+    granted(&stage.keyed("k", ask("ann", "x", Mode::Exclusive, 0, 1)));
+    let other = stage.keyed("k", ask("bob", "x", Mode::Exclusive, 0, 2));
+    assert_eq!(other, Outcome::RequestRefused(RequestRefusal::OtherBody));
+    assert!(stage.log.machine.locks().get("x").unwrap().waiters.is_empty());
+}
+
+#[test]
+fn a_key_is_another_one_for_another_lock_or_operation() {
+    let mut stage = Stage::new();
+    let hold = granted(&stage.keyed("k", ask("ann", "x", Mode::Exclusive, 0, 1)));
+    granted(&stage.keyed("k", ask("ann", "y", Mode::Exclusive, 0, 2)));
+    let renew = Operation::RenewHold(Renew { hold: of(hold), ttl_ms: Some(5) });
+    assert!(matches!(stage.keyed("k", renew), Outcome::Hold(HoldOutcome::Renewed { .. })));
+}
+
+#[test]
+fn a_request_is_remembered_while_it_holds_and_for_the_retention_after() {
+    let mut stage = Stage::new();
+    let hold = granted(&stage.keyed("k", ask("ann", "x", Mode::Exclusive, 0, 1)));
+    stage.at(1_000_000);
+    assert_eq!(stage.known(), 1);
+    stage.send(None, Operation::ReleaseHold(of(hold)));
+    stage.at(1_299_999);
+    assert_eq!(stage.keyed("k", ask("ann", "x", Mode::Exclusive, 0, 2)), ENDED);
+    stage.at(1_300_000);
+    assert_eq!(stage.known(), 0);
+    granted(&stage.keyed("k", ask("ann", "x", Mode::Exclusive, 0, 3)));
+}
+
+#[test]
+fn what_a_client_will_not_ask_again_is_forgotten_at_once_and_refused() {
+    let mut stage = Stage::new();
+    for number in 1..=9 {
+        let name = format!("l{number}");
+        granted(&stage.numbered(number, 1, ask("ann", &name, Mode::Exclusive, 0, number)));
+    }
+    assert_eq!(stage.known(), 10, "nine requests, and the client's mark");
+    granted(&stage.numbered(10, 9, ask("ann", "l10", Mode::Exclusive, 0, 10)));
+    assert_eq!(stage.known(), 3, "the ninth and the tenth, and the mark");
+    let late = stage.numbered(3, 1, ask("ann", "l3", Mode::Exclusive, 0, 11));
+    assert_eq!(late, Outcome::RequestRefused(RequestRefusal::Forgotten));
+}
+
+#[test]
+fn at_the_limit_new_ids_are_refused_and_none_is_forgotten() {
+    let mut stage = Stage::new();
+    let founded = stage.log.machine.founded.clone().unwrap();
+    let settings = Settings { request_ids_max: 1, ..founded.settings.clone() };
+    stage.log.machine.founded = Some(Arc::new(Founded { settings, ..(*founded).clone() }));
+    let first = stage.keyed("a", ask("ann", "x", Mode::Exclusive, 0, 1));
+    let full = stage.keyed("b", ask("bob", "y", Mode::Exclusive, 0, 2));
+    assert_eq!(full, Outcome::RequestRefused(RequestRefusal::Full));
+    assert_eq!(stage.keyed("a", ask("ann", "x", Mode::Exclusive, 0, 3)), first);
+    granted(&stage.send(None, ask("bob", "y", Mode::Exclusive, 0, 4)));
+}
