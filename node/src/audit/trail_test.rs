@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)] // a panic is how a test says no
+
 //! The trail through restarts, jumps, crashes, full disks and its own bounds.
 
 use std::ops::RangeInclusive;

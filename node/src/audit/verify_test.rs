@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)] // a panic is how a test says no
+
 //! Every way of changing a trail that leaves the rest of the chain as it is, and those that do not.
 
 use dsync_core::audit::encode;
