@@ -5,6 +5,7 @@
 //! on. An owner that nobody is against can go on, give everything back, and so free others; who is
 //! never freed is in a knot. No path is searched.
 
+use super::ONLY_HOLDERS_IN_THE_WAY_ARE_NAMED;
 use super::oracle::{Hold, Oracle, Wait, bit, part_of};
 use super::world::{owner, who};
 use crate::locks::{HOLDERS_NAMED_MAX, Mode, Owner};
@@ -37,13 +38,18 @@ impl Oracle {
     pub(super) fn holders_against(&self, at: usize) -> Vec<Owner> {
         let mut holders: Vec<usize> = Vec::new();
         for want in self.wants_of_wait(at) {
-            let against = self.blockers(&want, 0);
+            let against = if ONLY_HOLDERS_IN_THE_WAY_ARE_NAMED {
+                self.blockers(&want, 0)
+            } else {
+                self.holders_of(&want)
+            };
             for blocker in against.into_iter().filter(|blocker| blocker.holds) {
                 if !holders.contains(&blocker.who) {
                     holders.push(blocker.who);
                 }
             }
         }
+        holders.sort_unstable();
         holders.into_iter().take(HOLDERS_NAMED_MAX).map(owner).collect()
     }
 
@@ -94,6 +100,16 @@ impl Oracle {
         against.sort_by_key(|blocker| (blocker.who, !blocker.holds));
         against.dedup_by_key(|blocker| blocker.who);
         against
+    }
+
+    /// In the way or not.
+    fn holders_of(&self, want: &Want) -> Vec<Blocker> {
+        let on = |hold: &&Hold| hold.who != want.who && part_of(&hold.parts, want.name).is_some();
+        let holders = self.holds.iter().filter(on);
+        let mut holders: Vec<_> =
+            holders.map(|hold| Blocker { who: hold.who, holds: true }).collect();
+        holders.sort_unstable();
+        holders
     }
 
     fn holder_excludes(&self, want: &Want, hold: &Hold, mode: Mode) -> bool {

@@ -3,9 +3,10 @@
 use super::oracle::Oracle;
 use super::seen::Seen;
 use super::shrink;
-use super::stage::{BOOTS, Stage};
+use super::stage::Stage;
 use super::world::{Act, Ask, Part, RULES, Step, Which, permits, plain};
 use crate::locks::{Attachment, HoldId, Mode, Rules};
+use crate::types::{BootId, Index};
 
 /// Plays the history of `seed`.
 ///
@@ -72,6 +73,8 @@ struct History {
     mix: Mix,
     index: u64,
     now: u64,
+    /// The process of each node.
+    boots: [BootId; 2],
     attachments: Vec<Attachment>,
     ids: Vec<HoldId>,
 }
@@ -80,7 +83,8 @@ impl History {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let mix = Mix::new(&mut dice);
-        Self { dice, mix, index: 0, now: 0, attachments: Vec::new(), ids: Vec::new() }
+        let (index, now, boots) = (0, 0, [BootId(1), BootId(2)]);
+        Self { dice, mix, index, now, boots, attachments: Vec::new(), ids: Vec::new() }
     }
 
     fn step(&mut self, oracle: &Oracle) -> Step {
@@ -118,12 +122,23 @@ impl History {
             39..42 => self.force(oracle),
             42..47 => self.heard_of(oracle).map_or(Act::Mark, Act::Leave),
             47..52 => self.heard_of(oracle).map_or(Act::Mark, Act::Attach),
-            52..55 => Act::Lose { boot: self.dice.pick(&BOOTS), for_good: self.dice.share(10) },
-            55..57 => Act::Resume(self.dice.pick(&BOOTS)),
+            52..55 => self.lose(),
+            55..57 => Act::Resume(self.dice.pick(&self.boots)),
             57 => self.malformed(),
             58 => Act::Mark,
             _ => Act::Ask(self.ask()),
         }
+    }
+
+    /// For good: the node has a new process, and nothing ever comes from the old one again.
+    fn lose(&mut self) -> Act {
+        let at = self.dice.index(self.boots.len());
+        let (boot, for_good) = (self.boots[at], self.dice.share(20));
+        if for_good {
+            self.boots[at] = BootId(boot.0 + 10);
+            self.attachments.retain(|attachment| attachment.boot != boot);
+        }
+        Act::Lose { boot, for_good }
     }
 
     fn ask(&mut self) -> Ask {
@@ -164,7 +179,8 @@ impl History {
         }
         let (who, parts) = self.dice.pick(&requests);
         let (ttl, queue, via) = (self.ttl(), !self.dice.share(15), self.via());
-        Act::Ask(Ask { who, parts: parts.clone(), ttl, queue, via })
+        let parts = parts.iter().map(|part| Part { token: 0, ..*part }).collect();
+        Act::Ask(Ask { who, parts, ttl, queue, via })
     }
 
     /// A request that holds or waits, with something changed.
@@ -237,7 +253,7 @@ impl History {
     fn which_named(&mut self, oracle: &Oracle) -> Which {
         let stranger = self.dice.share(2);
         if oracle.holds.is_empty() || self.dice.share(6) {
-            let none = HoldId { index: crate::types::Index(9_999), position: 0 };
+            let none = HoldId { index: Index(9_999), position: 0 };
             let hold = if self.ids.is_empty() { none } else { self.dice.pick(&self.ids) };
             return Which { hold, name: Some(self.name()), stranger };
         }
@@ -252,9 +268,11 @@ impl History {
         let told = oracle
             .holds
             .iter()
-            .flat_map(|hold| [hold.told, hold.wish.and_then(|wish| wish.ear.attachment)]);
+            .flat_map(|hold| [hold.told, hold.told_upgrade.map(|(told, _)| told), hold.wish.and_then(|wish| wish.ear.attachment)]);
         let waits = oracle.waits.iter().map(|wait| wait.ear.attachment);
-        let newest: Vec<Attachment> = told.chain(waits).flatten().collect();
+        let newest = told.chain(waits).flatten();
+        let newest: Vec<Attachment> =
+            newest.filter(|attachment| self.boots.contains(&attachment.boot)).collect();
         let any =
             if newest.is_empty() || self.dice.share(20) { &self.attachments } else { &newest };
         if any.is_empty() { None } else { Some(self.dice.pick(any)) }
@@ -264,7 +282,7 @@ impl History {
         if !self.dice.share(self.mix.attached) {
             return None;
         }
-        let attachment = Attachment { boot: self.dice.pick(&BOOTS), number: self.index };
+        let attachment = Attachment { boot: self.dice.pick(&self.boots), number: self.index };
         self.attachments.push(attachment);
         Some(attachment)
     }

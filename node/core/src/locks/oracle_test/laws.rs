@@ -88,10 +88,7 @@ impl Laws {
         };
         for holder in &lock.holders {
             let place = |one: &str| before.waiters.iter().position(|wait| wait.owner.name == one);
-            let held = before
-                .holders
-                .iter()
-                .any(|old| old.owner == holder.owner && old.mode == holder.mode);
+            let held = before.holders.iter().any(|old| old.hold == holder.hold);
             if held {
                 continue;
             }

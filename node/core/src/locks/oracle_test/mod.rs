@@ -16,6 +16,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use seen::Seen;
 
+/// As `AcquireOutcome` says. `false`: as the table does, which names every holder of every lock.
+const ONLY_HOLDERS_IN_THE_WAY_ARE_NAMED: bool = false;
+/// A wait that is asked for again is granted with the lease of the newest ask. `false`: the first.
+const NEWEST_ASK_OF_A_WAIT_SAYS_THE_LEASE: bool = false;
+/// Who asked for a hold once is not its newest attachment any more when its owner has asked to
+/// upgrade it. `false`: a late Leave of the first ask ends what the second ask was told.
+const AN_UPGRADE_TAKES_THE_GRANT_OVER: bool = false;
+
 /// In a debug build a share of what a release build plays.
 const HISTORIES: u64 = if cfg!(debug_assertions) { 15_000 } else { 100_000 };
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::{AN_UPGRADE_TAKES_THE_GRANT_OVER, NEWEST_ASK_OF_A_WAIT_SAYS_THE_LEASE};
 use super::world::{Act, Ask, LOCKS, Part, REASON, Said, TOKEN_BASE, Which, owner};
 use crate::locks::{
     AHEAD_COUNTED_MAX, AcquireOutcome, Attachment, ForceOutcome, HOLDERS_NAMED_MAX, HoldId,
@@ -31,10 +32,10 @@ pub(super) struct Hold {
     pub ttl: u64,
     pub revoked: bool,
     pub wish: Option<Wish>,
-    /// The newest attachment that was told of this hold.
+    /// Who was to tell of the grant: the attachment of the newest ask for it.
     pub told: Option<Attachment>,
-    /// What it was told is that this lock had become exclusive.
-    pub told_upgrade: Option<usize>,
+    /// Who was to tell that this lock had become exclusive.
+    pub told_upgrade: Option<(Attachment, usize)>,
 }
 
 /// A shared lock of a hold is wanted exclusive.
@@ -137,6 +138,15 @@ impl Oracle {
         self.lost.contains_key(&boot)
     }
 
+    pub(super) fn is_replaced(&self, boot: BootId) -> bool {
+        self.lost.get(&boot).is_some_and(|lost| lost.for_good)
+    }
+
+    /// The places of a lost boot end together, and that is planned whether it has any or not.
+    pub(super) fn may_be_due(&self, due: u64) -> bool {
+        self.lost.values().any(|lost| lost.since + self.rules.claim_window_ms == due)
+    }
+
     /// `None`: somebody listens.
     pub(super) fn place_end(&self, ear: Ear) -> Option<u64> {
         place_end(&self.lost, self.rules, ear)
@@ -223,9 +233,7 @@ impl Oracle {
             return self.upgrade(at, name, ttl, ask.queue, ask.via);
         }
         self.extend(at, ttl);
-        self.holds[at].ttl = ttl;
         self.holds[at].told = ask.via;
-        self.holds[at].told_upgrade = None;
         self.granted(at, ttl)
     }
 
@@ -245,7 +253,9 @@ impl Oracle {
         }
         let ear = Ear { attachment: ask.via, asked_at: self.now };
         self.waits[at].ear = ear;
-        self.waits[at].ttl = ttl;
+        if NEWEST_ASK_OF_A_WAIT_SAYS_THE_LEASE {
+            self.waits[at].ttl = ttl;
+        }
         self.waiting(at)
     }
 
@@ -357,7 +367,7 @@ impl Oracle {
         let who = self.holds[at].who;
         if part_of(&self.holds[at].parts, name).is_some_and(|part| part.mode == Mode::Exclusive) {
             self.extend(at, ttl);
-            self.holds[at].told = via;
+            self.holds[at].told_upgrade = via.map(|via| (via, name));
             return self.granted(at, ttl);
         }
         if let Some(wish) = self.holds[at].wish {
@@ -380,6 +390,9 @@ impl Oracle {
         if let Some(refused) = self.deadlock(who) {
             self.holds[at].wish = None;
             return refused;
+        }
+        if AN_UPGRADE_TAKES_THE_GRANT_OVER {
+            self.holds[at].told = None;
         }
         if holders.is_empty() {
             self.grant_wish(at);
@@ -406,6 +419,7 @@ impl Oracle {
             return HoldOutcome::Refused(LockRefusal::NotAPlainLock(LOCKS[name].to_owned()));
         }
         part.mode = Mode::Shared;
+        hold.told_upgrade = hold.told_upgrade.filter(|(_, upgraded)| *upgraded != name);
         HoldOutcome::Downgraded { token: part.token, remaining_ms }
     }
 
@@ -518,18 +532,19 @@ impl Oracle {
             self.holds[at].wish = None;
             return LeaveOutcome::LeftQueue;
         }
-        let told = |hold: &Hold| hold.told == Some(attachment);
-        let Some(at) = self.holds.iter().position(told) else { return LeaveOutcome::NotAttached };
-        let Some(name) = self.holds[at].told_upgrade else {
+        if let Some(at) = self.holds.iter().position(|hold| hold.told == Some(attachment)) {
             self.holds.remove(at);
             return LeaveOutcome::Released;
-        };
-        let hold = &mut self.holds[at];
-        (hold.told, hold.told_upgrade) = (None, None);
-        for part in hold.parts.iter_mut().filter(|part| part.name == name) {
-            part.mode = Mode::Shared;
         }
-        LeaveOutcome::Released
+        for hold in &mut self.holds {
+            if let Some((_, name)) = hold.told_upgrade.take_if(|(told, _)| *told == attachment) {
+                for part in hold.parts.iter_mut().filter(|part| part.name == name) {
+                    part.mode = Mode::Shared;
+                }
+                return LeaveOutcome::Released;
+            }
+        }
+        LeaveOutcome::NotAttached
     }
 
     fn attach(&mut self, attachment: Attachment) -> AcquireOutcome {
@@ -543,15 +558,15 @@ impl Oracle {
                 return AcquireOutcome::Waiting { ahead: 0, holders };
             }
         }
-        let told = |hold: &Hold| hold.told == Some(attachment);
+        let told = |hold: &Hold| hold.told_attachments().any(|told| told == attachment);
         let Some(at) = self.holds.iter().position(told) else { return AcquireOutcome::Ended };
+        if self.holds[at].revoked {
+            return self.end_revoked(at);
+        }
         if self.holds[at].claim {
             if self.is_lost(attachment.boot) {
                 let holders = vec![owner(self.holds[at].who)];
                 return AcquireOutcome::Waiting { ahead: 0, holders };
-            }
-            if self.holds[at].revoked {
-                return self.end_revoked(at);
             }
             self.take_up(at, self.holds[at].ttl);
         }
@@ -613,7 +628,7 @@ impl Oracle {
         for part in hold.parts.iter_mut().filter(|part| part.name == wish.name) {
             (part.mode, part.token) = (Mode::Exclusive, token);
         }
-        (hold.told, hold.told_upgrade) = (wish.ear.attachment, Some(wish.name));
+        hold.told_upgrade = wish.ear.attachment.map(|told| (told, wish.name));
     }
 
     fn next_id(&mut self) -> HoldId {
@@ -671,6 +686,7 @@ impl Oracle {
     fn extend(&mut self, at: usize, ttl: u64) {
         let (old, new) = (self.holds[at].ends_at, end(self.now, ttl));
         self.holds[at].ends_at = old.zip(new).map(|(old, new)| old.max(new));
+        self.holds[at].ttl = ttl;
     }
 
     /// At most what was asked for; 0: whatever is left.
@@ -693,6 +709,12 @@ impl Oracle {
         let ahead = self.waits[at].parts.iter().map(before).max().unwrap_or(0);
         let ahead = u32::try_from(ahead).unwrap_or(u32::MAX).min(AHEAD_COUNTED_MAX);
         AcquireOutcome::Waiting { ahead, holders: self.holders_against(at) }
+    }
+}
+
+impl Hold {
+    pub(super) fn told_attachments(&self) -> impl Iterator<Item = Attachment> {
+        self.told.into_iter().chain(self.told_upgrade.map(|(told, _)| told))
     }
 }
 
