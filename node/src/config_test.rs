@@ -163,14 +163,18 @@ fn a_duration_without_a_unit_is_refused_by_its_flag() {
 }
 
 #[test]
-fn a_segment_is_neither_tiny_nor_huge() {
-    assert_eq!(listed(&["--segment-bytes", "16MiB"]).unwrap().segment_bytes, 16 << 20);
+fn an_audit_trail_keeps_enough_to_look_something_up() {
     let audit = listed(&["--audit-bytes-max", "2MiB", "--audit-age-max", "90m"]).unwrap();
     assert_eq!(audit.audit_bytes_max, 2 << 20);
     assert_eq!(audit.audit_age_max, Some(Duration::from_secs(5_400)));
     for wrong in [["--audit-bytes-max", "1023KiB"], ["--audit-age-max", "59s"]] {
         assert_eq!(listed(&wrong).unwrap_err().flag(), wrong[0]);
     }
+}
+
+#[test]
+fn a_segment_is_neither_tiny_nor_huge() {
+    assert_eq!(listed(&["--segment-bytes", "16MiB"]).unwrap().segment_bytes, 16 << 20);
     assert_eq!(listed(&["--segment-bytes", "1048576"]).unwrap().segment_bytes, 1 << 20);
     refused_for("--segment-bytes", listed(&["--segment-bytes", "1KiB"]));
     refused_for("--segment-bytes", listed(&["--segment-bytes", "5GiB"]));

@@ -106,8 +106,9 @@ fn refused(response: &Response, ring: usize) {
 fn ring(cluster: &Cluster, kind: Kind, size: usize) {
     let nodes = cluster.clients();
     let node = |at: usize| nodes[at % NODES];
-    let holds: Vec<String> =
-        (0..size).map(|at| granted(&acquire(node(at), &owner(at), &kind.held(at), "0s"))).collect();
+    let holds: Vec<String> = (0..size)
+        .map(|at| granted(&acquire(node(at), &owner(at), &kind.held(at), "0s")))
+        .collect();
     let mut waiting: Vec<JoinHandle<Response>> = (0..size - 1)
         .map(|at| wait_for(node(at + 1), &owner(at), kind.asked(at + 1), &lock(at + 1)))
         .collect();
