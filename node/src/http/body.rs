@@ -43,7 +43,9 @@ pub fn refuse_foreign_page(headers: &HeaderMap) -> Result<(), Fault> {
 pub fn require_json(headers: &HeaderMap) -> Result<(), Fault> {
     match is_json(headers) {
         true => Ok(()),
-        false => Err(Fault::media_type("the body must be JSON, with `Content-Type: application/json`")),
+        false => {
+            Err(Fault::media_type("the body must be JSON, with `Content-Type: application/json`"))
+        }
     }
 }
 

@@ -67,7 +67,8 @@ impl Fields {
     /// # Errors
     /// If it is not one JSON object in UTF-8, or has other fields.
     pub fn strict(body: &[u8], known: &[&str]) -> Result<Self, Fault> {
-        let book = Book { depth_max: STRICT_DEPTH, values_max: Some(VALUES_MAX), ..Book::default() };
+        let book =
+            Book { depth_max: STRICT_DEPTH, values_max: Some(VALUES_MAX), ..Book::default() };
         let fields = read(body, &book)?;
         if let Some(field) = book.twice.take() {
             return Err(Fault::field(&field, format!("{field} is given twice")));
@@ -353,8 +354,7 @@ fn read(body: &[u8], book: &Book) -> Result<Fields, Fault> {
     let text = std::str::from_utf8(body).map_err(|error| {
         Fault::malformed(format!("the body is not UTF-8 from byte {}", error.valid_up_to()))
     })?;
-    let not_an_object =
-        |error| Fault::malformed(format!("the body is not a JSON object: {error}"));
+    let not_an_object = |error| Fault::malformed(format!("the body is not a JSON object: {error}"));
     let mut reader = serde_json::Deserializer::from_str(text);
     let given = Place { book, depth: 0, path: "" }.deserialize(&mut reader);
     let given = given.and_then(|given| reader.end().map(|()| given)).map_err(not_an_object)?;

@@ -29,7 +29,8 @@ async fn give_back(outcome: ReleaseOutcome) -> Reply {
 #[tokio::test]
 async fn a_grant_says_success_with_its_token_hold_and_remaining_time() {
     let hold = HoldId { index: Index(7), position: 2 };
-    let reply = ask(AcquireOutcome::Granted { hold, tokens: vec![41], remaining_ms: Some(900) }).await;
+    let reply =
+        ask(AcquireOutcome::Granted { hold, tokens: vec![41], remaining_ms: Some(900) }).await;
     assert_eq!(reply.status, 200);
     assert_eq!(reply.header("content-type"), "application/json");
     let body = reply.json();

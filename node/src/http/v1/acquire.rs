@@ -197,8 +197,8 @@ fn item(asked: &Asked, fields: &Fields, name: String) -> Result<LockItem, Fault>
             None => Ok(LockItem { name, mode, permits: 1, permits_max: 1 }),
         };
     }
-    let permits_max =
-        permits_max.ok_or_else(|| fields.wrong("permits_max", "is missing: how many are there?"))?;
+    let permits_max = permits_max
+        .ok_or_else(|| fields.wrong("permits_max", "is missing: how many are there?"))?;
     let permits = permits.unwrap_or(1);
     if permits > permits_max {
         return Err(fields.wrong("permits", "must not be more than permits_max"));

@@ -84,7 +84,6 @@ async fn try_check(site: &Site, path: NamePath, request: Request) -> Result<Resp
         .find(|holder| token == Some(holder.token) || hold == Some(holder.hold))
         .map(|holder| lock::holder(&machine, holder));
     let valid = holder.is_some();
-    let answer =
-        CheckAnswer { name, valid, holder, token_max, index: index.0, time_ms: time.0 };
+    let answer = CheckAnswer { name, valid, holder, token_max, index: index.0, time_ms: time.0 };
     Ok(typed_answer(&answer))
 }

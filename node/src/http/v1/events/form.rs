@@ -153,10 +153,5 @@ impl EventAnswer {
 }
 
 fn lock(item: &EventItem) -> EventLock {
-    EventLock {
-        name: item.name.clone(),
-        mode: item.mode,
-        permits: item.permits,
-        token: item.token,
-    }
+    EventLock { name: item.name.clone(), mode: item.mode, permits: item.permits, token: item.token }
 }

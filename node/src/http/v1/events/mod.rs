@@ -128,11 +128,7 @@ fn from(params: &Params, headers: &HeaderMap) -> Result<Option<u64>, Fault> {
     }
 }
 
-fn subscribe(
-    site: &Site,
-    from: Option<u64>,
-    filter: EventFilter,
-) -> Result<Subscription, Fault> {
+fn subscribe(site: &Site, from: Option<u64>, filter: EventFilter) -> Result<Subscription, Fault> {
     if site.health.is_draining() {
         return Err(SubmitError::Stopping.into());
     }
