@@ -29,6 +29,10 @@ const HEARTBEATS_PER_ELECTION_MIN: u32 = 3;
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 /// Above this one segment takes longer to zero than anybody waits for a start.
 const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+/// Below this a trail is too short to look anything up in.
+const AUDIT_BYTES_MIN: u64 = 1 << 20;
+/// Below this a trail forgets faster than anybody can look.
+const AUDIT_AGE_MIN: Duration = Duration::from_secs(60);
 /// Longest DNS name.
 const NAME_BYTES_MAX: usize = 253;
 
@@ -86,6 +90,18 @@ pub struct NodeArgs {
           value_parser = parse_bytes)]
     pub segment_bytes: u64,
 
+    /// Size of the audit trail on this node's disk; its oldest files are deleted above this. Accepts
+    /// KiB, MiB and GiB.
+    #[arg(long, env = "DSYNC_AUDIT_BYTES_MAX", value_name = "BYTES", default_value = "1GiB",
+          value_parser = parse_bytes)]
+    pub audit_bytes_max: u64,
+
+    /// How long audit records are kept at most, by this node's clock. Without it only their size
+    /// counts.
+    #[arg(long, env = "DSYNC_AUDIT_AGE_MAX", value_name = "DURATION",
+          value_parser = parse_duration)]
+    pub audit_age_max: Option<Duration>,
+
     /// What a line of the log looks like; `auto` is text on a terminal and JSON elsewhere.
     #[arg(long, env = "DSYNC_LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
@@ -136,6 +152,10 @@ pub struct NodeConfig {
     pub election: Duration,
     /// Size of one file of the log.
     pub segment_bytes: u64,
+    /// Size of the audit trail.
+    pub audit_bytes_max: u64,
+    /// Age at which audit records are deleted.
+    pub audit_age_max: Option<Duration>,
     /// How to log.
     pub log: LogConfig,
     /// End when standard input ends.
@@ -188,6 +208,12 @@ impl NodeArgs {
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
             return refuse("--segment-bytes", "must be between 1MiB and 4GiB");
         }
+        if self.audit_bytes_max < AUDIT_BYTES_MIN {
+            return refuse("--audit-bytes-max", "must be at least 1MiB");
+        }
+        if self.audit_age_max.is_some_and(|age| age < AUDIT_AGE_MIN) {
+            return refuse("--audit-age-max", "must be at least 1m; leave it out to keep all ages");
+        }
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log_filter) {
             return refuse("--log", format!("cannot be read: {error}"));
         }
@@ -203,6 +229,8 @@ impl NodeArgs {
             heartbeat: self.heartbeat,
             election: self.election,
             segment_bytes: self.segment_bytes,
+            audit_bytes_max: self.audit_bytes_max,
+            audit_age_max: self.audit_age_max,
             log: LogConfig { format: self.log_format, filter: self.log_filter },
             exit_with_parent: self.exit_with_parent,
         })

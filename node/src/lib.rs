@@ -1,5 +1,8 @@
 //! A dsync node: the shell around the pure core.
 
+pub mod audit;
+#[cfg(not(feature = "simulated"))]
+pub mod bench;
 #[cfg(not(feature = "simulated"))]
 pub mod cli;
 pub mod clock;

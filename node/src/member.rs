@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::audit::{AuditPort, AuditReader, TrailOptions, filler};
 use crate::clock;
 use crate::consensus::{
     Driver, DriverParts, Founder, Inbox, SnapshotEvent, Snapshotter, Stopped, load_snapshot,
@@ -61,6 +62,8 @@ pub struct MemberConfig {
     pub log: LogOptions,
     /// A snapshot is taken every so many entries.
     pub snapshot_every_entries: u64,
+    /// Bounds of the audit trail.
+    pub audit: TrailOptions,
 }
 
 /// A running member.
@@ -68,6 +71,8 @@ pub struct MemberConfig {
 pub struct Member {
     /// The way to it.
     pub handle: NodeHandle,
+    /// What its audit trail has.
+    pub audit: AuditReader,
     /// Ends when the member has drained, or must stop.
     pub driver: JoinHandle<Stopped>,
     /// Held for its lock on the data folder.
@@ -112,6 +117,9 @@ impl Member {
         let founder = founder(&config, &identity)?;
         let silence_limit_ms = 2 * config.timing.election_max_ms;
         let (peers, peer_inbox) = start_peers(config, introduction.clone(), listener)?;
+        let (line, heard) = peers.audit_line();
+        let writer = disk.audit.writer();
+        line.spawn(filler::run(line.clone(), heard, disk.audit_reader.clone(), writer));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let driver = Driver::new(DriverParts {
@@ -123,6 +131,7 @@ impl Member {
             introduction,
             writer: disk.writer,
             snapshotter: disk.snapshotter,
+            audit: disk.audit,
             inbox: Inbox {
                 disk: disk.events,
                 snapshots: disk.snapshot_events,
@@ -144,7 +153,8 @@ impl Member {
             boot_count = identity.boot_count.0,
             "member started"
         );
-        Ok(Self { handle, driver: tokio::spawn(driver.run()), _folder: folder })
+        let (driver, audit) = (tokio::spawn(driver.run()), disk.audit_reader);
+        Ok(Self { handle, audit, driver, _folder: folder })
     }
 }
 
@@ -156,6 +166,8 @@ struct Disk {
     events: mpsc::UnboundedReceiver<crate::consensus::DiskEvent>,
     snapshotter: Snapshotter,
     snapshot_events: mpsc::UnboundedReceiver<SnapshotEvent>,
+    audit: AuditPort,
+    audit_reader: AuditReader,
 }
 
 impl Disk {
@@ -174,18 +186,34 @@ impl Disk {
         };
         let (snapshot_sender, snapshot_events) = mpsc::unbounded_channel();
         let (writer, events) = LogPort::start(log, metrics.log.clone(), health.clone())?;
+        let (audit, audit_reader) = AuditPort::start(
+            &folder.audit(),
+            config.audit,
+            machine.audit(),
+            metrics.audit.clone(),
+        )?;
         let snapshotter = Snapshotter::start(
             folder.snapshots(),
             snapshot_sender,
             config.snapshot_every_entries,
             recovered.snapshot.as_ref(),
+            audit.writer(),
         )?;
         let options = RaftOptions {
             timing: config.timing,
             ..RaftOptions::new(folder.node_id(), random_u64()?)
         };
         let raft = Raft::new(options, clock::now(), recovered);
-        Ok(Self { raft, machine, writer, events, snapshotter, snapshot_events })
+        Ok(Self {
+            raft,
+            machine,
+            writer,
+            events,
+            snapshotter,
+            snapshot_events,
+            audit,
+            audit_reader,
+        })
     }
 
     fn cluster_id(&self) -> Option<ClusterId> {

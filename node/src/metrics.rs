@@ -23,6 +23,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::audit::AuditMetrics;
 use crate::handle::NodeStatus;
 pub use lock_metrics::LockMetrics;
 
@@ -37,6 +38,8 @@ pub struct Metrics {
     pub locks: LockMetrics,
     /// The HTTP ports; filled by the server.
     pub http: HttpMetrics,
+    /// What the audit trail does.
+    pub audit: AuditMetrics,
     registry: Arc<Registry>,
 }
 
@@ -204,7 +207,9 @@ impl Metrics {
         log.register(&mut registry);
         locks.register(&mut registry);
         http.register(&mut registry);
-        Self { raft, log, locks, http, registry: Arc::new(registry) }
+        let audit = AuditMetrics::default();
+        audit.register(&mut registry);
+        Self { raft, log, locks, http, audit, registry: Arc::new(registry) }
     }
 
     /// All of them in the OpenMetrics text format, up to and with `# EOF`.

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use dsync_core::raft::Timing;
 use tokio::net::{TcpListener, TcpSocket};
 
+use crate::audit::TrailOptions;
 use crate::config::NodeConfig;
 use crate::consensus::Stopped;
 use crate::descriptors;
@@ -42,7 +43,8 @@ pub async fn run(config: NodeConfig) -> Result<()> {
     let (metrics, health) = (Metrics::new(), Health::new());
     let member = Member::start(member_config(&config)?, peer, &metrics, &health)?;
     telemetry::identify(member.handle.status().node_id);
-    let site = Site::new(member.handle.clone(), metrics, health.clone(), RequestLimits::default());
+    let site = Site::new(member.handle.clone(), metrics, health.clone(), RequestLimits::default())
+        .with_audit(member.audit.clone());
     let servers = start_servers(client, admin, &site, descriptors::raise_limit())?;
     health.set_started();
     tracing::info!(client = %config.listen_client, peer = %config.listen_peer,
@@ -126,6 +128,7 @@ fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
             salt: u64::from_le_bytes(random()?),
         },
         snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
+        audit: TrailOptions::new(config.audit_bytes_max, config.audit_age_max.map(millis)),
     })
 }
 

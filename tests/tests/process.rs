@@ -31,3 +31,5 @@ mod original_routes;
 mod pause;
 #[path = "process/strangers.rs"]
 mod strangers;
+#[path = "process/v1_deadlock.rs"]
+mod v1_deadlock;

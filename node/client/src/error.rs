@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -19,7 +21,7 @@ pub enum Error {
     #[error("{node} answers {status} {code}: {message}{}", field_suffix(field.as_ref()))]
     Refused {
         /// Which node said so.
-        node: String,
+        node: Box<str>,
         /// The HTTP status.
         status: u16,
         /// The stable word of the refusal.
@@ -29,10 +31,11 @@ pub enum Error {
         /// The field that is wrong, if one is.
         field: Option<String>,
         /// Names the request in the node's log.
-        request_id: Option<String>,
+        request_id: Option<Box<str>>,
+        /// Everything that the answer says, as it stands there.
+        members: Box<Map<String, Value>>,
     },
-    /// The request may or may not have been applied. It was not repeated: a repeat could answer
-    /// something else than the first one did.
+    /// The request may or may not have been applied: no node said so in time.
     #[error("the outcome is unknown: {0}")]
     OutcomeUnknown(NodeError),
     /// No node served the request in time; nothing was applied.
@@ -51,6 +54,31 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl Error {
+    /// The stable word of a refusal.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Nobody can be reached, or nobody could serve: asking later may work.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::OutcomeUnknown(_))
+    }
+
+    /// A member of a refusal's body.
+    pub(crate) fn member(&self, name: &str) -> Option<&Value> {
+        match self {
+            Self::Refused { members, .. } => members.get(name),
+            _ => None,
+        }
+    }
 }
 
 /// What one node did instead of serving.

@@ -8,9 +8,16 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod audit;
+mod bench;
+mod completion;
 mod http_get;
 mod local;
+mod lock;
+mod locks;
 mod node;
+mod output;
+mod servers;
 mod status;
 
 /// Locks, queues and caches that several machines can agree on.
@@ -27,18 +34,41 @@ enum Command {
     Node(Box<node::NodeCommand>),
     /// Run three nodes on this machine.
     Local(local::LocalArgs),
+    /// Run a command while holding locks.
+    Lock(Box<lock::LockArgs>),
+    /// Look at locks, watch them, release one by force.
+    Locks(locks::LocksArgs),
     /// Show the nodes of a cluster: who leads, how far each has come, what it holds.
     Status(status::StatusArgs),
+    /// Measure a running cluster.
+    Bench(bench::BenchArgs),
+    /// Show and check the record of what happened to locks.
+    Audit(audit::AuditArgs),
+    /// Print a script that completes commands and options in a shell.
+    Completion(completion::CompletionArgs),
+    /// The part of `dsync lock` that holds the locks.
+    #[command(hide = true)]
+    LockKeeper,
+    /// The part of `dsync lock` that becomes the command.
+    #[command(hide = true)]
+    LockLaunch(lock::launch::LaunchArgs),
 }
 
 /// Runs the command that this process was called with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| called_wrongly(&error));
     let result = match cli.command {
         Command::Node(command) => node::run(*command),
         Command::Local(args) => local::run(args),
+        Command::Lock(args) => Ok(lock::run(*args)),
+        Command::Locks(args) => locks::run(args),
+        Command::Completion(args) => completion::run(&args),
+        Command::LockKeeper => lock::keeper::run(),
+        Command::LockLaunch(args) => Ok(lock::launch::run(&args)),
         Command::Status(args) => status::run(&args),
+        Command::Bench(args) => bench::run(args),
+        Command::Audit(args) => audit::run(args),
     };
     match result {
         Ok(code) => code,
@@ -48,6 +78,16 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Ends the process when it was called wrongly, or for help. The codes of `dsync lock` have to be told
+/// from those of the command that it runs, and many use 2.
+fn called_wrongly(error: &clap::Error) -> ! {
+    if error.use_stderr() && std::env::args_os().nth(1).is_some_and(|command| command == "lock") {
+        let _ = error.print();
+        std::process::exit(lock::exit::USAGE.into());
+    }
+    error.exit()
 }
 
 /// Ends the process as a wrongly called command does: the message, the usage, code 2.

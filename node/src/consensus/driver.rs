@@ -32,6 +32,7 @@ use super::reads::Reads;
 use super::silence::Silence;
 use super::snapshotter::{Snapshotter, SnapshotterError};
 use super::waiters::{Reply, Waiters};
+use crate::audit::AuditPort;
 use crate::clock;
 use crate::events::Events;
 use crate::handle::{Applied, DriverRequest, NodeStatus, SubmitError};
@@ -87,6 +88,8 @@ pub struct DriverParts {
     pub writer: LogPort,
     /// The snapshot worker.
     pub snapshotter: Snapshotter,
+    /// Keeps the audit trail.
+    pub audit: AuditPort,
     /// What happens.
     pub inbox: Inbox,
     /// Where the applied state is shown.
@@ -158,13 +161,15 @@ impl Driver {
     pub async fn run(mut self) -> Stopped {
         let mut more = false;
         loop {
-            if more {
-                // There is work left, but others of this runtime, and the clock, get their turn.
-                tokio::task::yield_now().await;
-            } else {
+            if !more {
                 let event = self.parts.inbox.next().await;
                 self.take_in(event);
             }
+            // Others of this runtime, and the clock, get their turn: if there is work left, because
+            // it may be long; if not, because what brought this event has often brought more. Tasks
+            // and sockets that are ready now say what they have to say, and one turn, one sync and
+            // one append serve all of it instead of a part. If nothing is ready this costs one look.
+            tokio::task::yield_now().await;
             self.parts.health.beat();
             if self.ticked_at.elapsed() >= TICK_AT_LEAST {
                 self.tick();
@@ -425,6 +430,7 @@ impl Driver {
     fn restored(&mut self, machine: Machine, index: Index) {
         self.to_apply.clear();
         self.parts.machine = machine;
+        self.parts.audit.position(self.parts.machine.audit());
         self.publish_machine();
         self.parts.events.restart(self.parts.machine.audit().count);
         self.parts.listeners.installed(&self.parts.machine);
@@ -470,6 +476,7 @@ impl Driver {
         records: &mut Vec<AuditRecord>,
     ) -> Option<(u64, Applied)> {
         let applied = self.parts.machine.apply(entry);
+        self.parts.audit.append(&applied.events, self.parts.machine.audit());
         if entry.index > self.counted {
             let metrics = &self.parts.metrics.locks;
             applied.events.iter().for_each(|record| metrics.record(&record.event));
@@ -553,6 +560,7 @@ impl Driver {
     /// Nobody is left without an answer. What was never handed to a leader is certainly not applied;
     /// of the rest nobody knows.
     fn finish(&mut self) {
+        self.parts.audit.close();
         for expired in self.parts.proposer.expired(LocalTime(u64::MAX)) {
             if expired.sent {
                 tracing::warn!(sequence = expired.sequence, "stopping with an operation under way");

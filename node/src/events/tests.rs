@@ -122,7 +122,8 @@ async fn a_watcher_that_waits_is_woken_by_a_snapshot_that_passes_it() {
     let waiting = tokio::spawn(async move { watch.next().await });
     tokio::time::sleep(Duration::from_millis(1)).await;
     events.restart(10);
-    assert_eq!(waiting.await.unwrap(), Err(WatchEnd::Compacted { oldest: 11 }));
+    let end = timeout(Duration::from_secs(60), waiting).await.expect("it is woken");
+    assert_eq!(end.unwrap(), Err(WatchEnd::Compacted { oldest: 11 }));
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | client | `/lock/acquire`, `/lock/release` | [`original`] |
 //! | client | `/status` | [`node_view`] |
+//! | client | `/v1/audit` | [`audit`] |
 //! | client | `/v1/...`, `/openapi.json` | [`v1`] |
 //! | client, admin | `/metrics` | [`exposition`] |
 //! | admin | `/livez`, `/readyz`, `/startupz` | [`admin`] |
@@ -14,6 +15,7 @@
 //! [`body`], [`fields`], [`params`] and [`request_id`] (what is taken from clients), then the routes.
 
 pub mod admin;
+pub mod audit;
 pub mod body;
 mod connection;
 pub mod envelope;
@@ -44,6 +46,7 @@ use dsync_core::contract::{LIVEZ_PATH, METRICS_PATH, READYZ_PATH, STARTUPZ_PATH}
 use dsync_core::machine::Machine;
 use tokio::sync::Semaphore;
 
+use crate::audit::AuditReader;
 use crate::handle::{NodeHandle, SubmitError};
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -92,6 +95,10 @@ pub struct Site {
     pub health: Health,
     /// Bounds on one request.
     pub limits: RequestLimits,
+    /// What the node's audit trail has.
+    pub audit: AuditReader,
+    /// Seats for searches of it.
+    searches: Arc<Semaphore>,
     /// How old this node's own state may be.
     freshness: Freshness,
     /// Seats for bodies that are not small.
@@ -103,7 +110,16 @@ impl Site {
     #[must_use]
     pub fn new(node: NodeHandle, metrics: Metrics, health: Health, limits: RequestLimits) -> Self {
         let large_bodies = Arc::new(Semaphore::new(limits.large_bodies_max));
-        Self { node, metrics, health, limits, freshness: Freshness::default(), large_bodies }
+        let (audit, searches) =
+            (AuditReader::none(), Arc::new(Semaphore::new(audit::SEARCHES_MAX)));
+        let freshness = Freshness::default();
+        Self { node, metrics, health, limits, audit, searches, freshness, large_bodies }
+    }
+
+    /// The same site of a node that keeps an audit trail.
+    #[must_use]
+    pub fn with_audit(self, audit: AuditReader) -> Self {
+        Self { audit, ..self }
     }
 
     /// A machine that contains everything answered anywhere before this call.
@@ -130,6 +146,7 @@ pub fn client_router(site: Site) -> Router {
         .route("/lock/release", post(original::release))
         .route("/status", get(node_view::status))
         .route(METRICS_PATH, get(exposition::for_clients))
+        .route("/v1/audit", get(audit::search))
         .merge(v1::routes());
     compose(routes, site)
 }

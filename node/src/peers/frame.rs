@@ -51,6 +51,8 @@ pub(super) enum Frame {
     Farewell(Refusal),
     /// A message of consensus.
     Message(PeerFrame),
+    /// A word between two audit trails; its form is theirs (`audit/exchange.rs`). From version 2 on.
+    Audit(Bytes),
 }
 
 /// Why a stream cannot be read on.
@@ -163,7 +165,7 @@ mod tests {
     use dsync_core::raft::{Envelope, Message};
     use dsync_core::types::{BootId, ClusterId, NodeId, NodeName, Term};
 
-    use super::super::introduction::PROTOCOL;
+    use super::super::introduction::ProtocolVersions;
     use super::*;
 
     fn message() -> Frame {
@@ -234,7 +236,7 @@ mod tests {
     #[test]
     fn published_frames_keep_their_bytes() {
         let introduction = Introduction {
-            versions: PROTOCOL,
+            versions: ProtocolVersions { min: 1, max: 1 },
             name: NodeName("n".into()),
             node_id: NodeId(1),
             boot_id: BootId(2),
@@ -256,6 +258,7 @@ mod tests {
             (Frame::Introduction(introduction), [&[3], said].concat()),
             (Frame::Farewell(Refusal::NodeIdInUse { node_id: NodeId(5) }), vec![4, 1, 5]),
             (message(), vec![5, 0, 1, 2, 3, 13]),
+            (Frame::Audit(Bytes::from_static(b"a")), vec![6, 1, b'a']),
         ];
         for (frame, bytes) in golden {
             assert_eq!(wire::encode(&frame), bytes, "{frame:?}");

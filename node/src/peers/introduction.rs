@@ -3,8 +3,8 @@
 use dsync_core::types::{BootId, ClusterId, NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
-/// The versions of the peer protocol that this release speaks.
-pub const PROTOCOL: ProtocolVersions = ProtocolVersions { min: 1, max: 1 };
+/// The versions of the peer protocol that this release speaks. 2 adds the words of the audit trail.
+pub const PROTOCOL: ProtocolVersions = ProtocolVersions { min: 1, max: 2 };
 
 /// A range of protocol versions, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

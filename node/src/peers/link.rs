@@ -174,6 +174,10 @@ async fn take(shared: &Shared, frame: Frame, theirs: &mut Introduction) -> Resul
             *theirs = introduction.clone();
             PeerEvent::Introduced(introduction)
         }
+        Frame::Audit(word) => {
+            shared.audit.hear(theirs.node_id, word);
+            return Ok(());
+        }
         Frame::Farewell(refusal) => return Err(LinkEnd::RefusedByPeer(refusal)),
         Frame::Hello { .. } | Frame::Confirm { .. } => return Err(LinkEnd::OutOfOrder),
     };

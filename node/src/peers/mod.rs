@@ -25,6 +25,7 @@ use dsync_core::wire::PeerFrame;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+mod audit_line;
 mod dialler;
 pub mod discovery;
 pub mod frame;
@@ -46,6 +47,7 @@ mod simulated_tests;
 #[cfg(test)]
 mod tests;
 
+pub use audit_line::AuditLine;
 pub use dialler::TargetStatus;
 pub use discovery::{ParsePeerListError, PeerList};
 pub use introduction::{Introduction, Lane, PROTOCOL, ProtocolVersions, Refusal};

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
+use super::audit_line::Ear;
 use super::dialler::Targets;
 use super::handshake::HandshakeError;
 use super::introduction::Refusal;
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<PeerMetrics>,
     pub(super) targets: Mutex<Targets>,
     pub(super) events: mpsc::Sender<PeerEvent>,
+    pub(super) audit: Ear,
     pub(super) stage: watch::Sender<Stage>,
     /// Every task holds a clone; `None` once no task may start.
     pub(super) tasks: Mutex<Option<mpsc::Sender<()>>>,
@@ -59,6 +61,7 @@ impl Shared {
             metrics: Arc::default(),
             targets: Mutex::default(),
             events,
+            audit: Ear::default(),
             stage: watch::Sender::new(Stage::Running),
             tasks: Mutex::new(Some(tasks)),
         }

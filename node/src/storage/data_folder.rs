@@ -143,6 +143,12 @@ impl DataFolder {
         self.path.join("log")
     }
 
+    /// Folder of the audit trail.
+    #[must_use]
+    pub fn audit(&self) -> PathBuf {
+        self.path.join("audit")
+    }
+
     /// Folder of the snapshots.
     #[must_use]
     pub fn snapshots(&self) -> PathBuf {

@@ -6,6 +6,7 @@
 //! DATA/log-made    there has been a log
 //! DATA/log/        the write-ahead log, in segments
 //! DATA/snapshots/  the machine's states, one file each
+//! DATA/audit/      the audit trail (`crate::audit`)
 //! ```
 //! Everything here reaches the disk through [`fs`] alone, so that tests can replace the disk by one
 //! that loses and tears what was not synced.

@@ -91,7 +91,13 @@ impl Asking<'_> {
         let said = self.send(request, operation).await;
         let verdict = match said {
             Ok((Said::Waits, _)) => self.wait().await?,
-            Ok((Said::Final(outcome), applied)) => Verdict::of(outcome, &applied),
+            Ok((Said::Final(outcome), applied)) => {
+                // Its owner had it before, and may know: then it is not this request's to undo.
+                if !self.listener.got_it() {
+                    self.listener.forsake();
+                }
+                Verdict::of(outcome, &applied)
+            }
             Ok((Said::Nonsense(outcome), _)) => {
                 tracing::error!(?outcome, "a lock request was answered by something else");
                 return Err(SubmitError::Unknown);
@@ -108,7 +114,7 @@ impl Asking<'_> {
         operation: Operation,
     ) -> Result<(Said, Applied), SubmitError> {
         let deadline = (Instant::now() + self.step).into_std();
-        self.listener.sending();
+        let before = self.listener.sending();
         match self.node.submit_as(request, operation, deadline).await {
             Ok(applied) => {
                 self.listener.sent();
@@ -116,7 +122,7 @@ impl Asking<'_> {
             }
             Err(error) => {
                 if error.is_certain() {
-                    self.listener.sent();
+                    self.listener.not_sent(before);
                 }
                 Err(error)
             }

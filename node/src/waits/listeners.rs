@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use dsync_core::audit::AuditRecord;
-use dsync_core::locks::{Attached, Attachment, HoldId, LockEvent, What};
+use dsync_core::locks::{Attachment, HoldId, LockEvent, What};
 use dsync_core::machine::Machine;
-use dsync_core::types::BootId;
+use dsync_core::types::{BootId, Index};
 use tokio::sync::Notify;
 
-use super::orphans::Orphans;
+use super::orphans::{Orphan, Orphans};
 use crate::handle::SubmitError;
 
 /// Every attachment of this process that is open or has to be left. Shared by the requests, the
@@ -47,6 +47,10 @@ struct Open {
     target: Option<HoldId>,
     /// Its entry is applied, and it waits.
     waits: bool,
+    /// An event says that it was queued or granted under this very number.
+    got: bool,
+    /// How far the state was applied when it was opened.
+    opened_at: Index,
     /// The last look at the state did not find it.
     missed: bool,
     /// A snapshot was installed since it was opened: events of it may have been skipped.
@@ -72,7 +76,7 @@ pub(super) enum End {
 
 /// What would be left behind if a listener were forgotten now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stake {
+pub(super) enum Stake {
     /// Nothing: nothing was sent, or what it did has ended or is delivered.
     Nothing,
     /// A command of it may or may not be applied, now or later.
@@ -176,7 +180,7 @@ impl Listeners {
         }
         inner.last_number += 1;
         let (number, wake) = (inner.last_number, Arc::new(Notify::new()));
-        inner.open.insert(number, Open::new(wake.clone()));
+        inner.open.insert(number, Open::new(wake.clone(), self.machine.load().applied()));
         Ok(Listener { listeners: Arc::clone(self), number, wake, stake: Stake::Nothing })
     }
 
@@ -196,12 +200,8 @@ impl Listeners {
         let mut inner = self.lock();
         inner.missed(&missing);
         let retention_ms = machine.settings().map_or(0, |settings| settings.command_retention_ms);
-        inner.orphans.sweep(machine.time(), retention_ms, |number| {
-            matches!(
-                locks.attached(self.attachment(number)),
-                Some(Attached::Waits | Attached::Holds(_))
-            )
-        });
+        let attached = |number| locks.attached(self.attachment(number));
+        inner.orphans.sweep(machine.time(), retention_ms, attached);
         self.settled.notify_waiters();
     }
 
@@ -216,11 +216,16 @@ impl Listeners {
     fn close(&self, number: u64, stake: Stake) {
         let time = self.machine.load().time();
         let mut inner = self.lock();
-        if let Some(target) = inner.open.remove(&number).and_then(|open| open.target) {
+        let Some(open) = inner.open.remove(&number) else { return };
+        if let Some(target) = open.target {
             inner.targets.remove(&target);
         }
         if stake != Stake::Nothing {
-            inner.orphans.add(number, stake == Stake::Known, time);
+            let settled = stake == Stake::Known;
+            let due = settled || open.got || open.waits;
+            inner
+                .orphans
+                .add(number, Orphan { settled, due, since: time, opened_at: open.opened_at });
             self.work.notify_one();
         }
         self.settled.notify_waiters();
@@ -248,14 +253,26 @@ impl Listener {
         End::Vanished { skipped: inner.open.get(&self.number).is_some_and(|open| open.skipped) }
     }
 
-    /// A command of this attachment goes out.
-    pub(super) fn sending(&mut self) {
-        self.stake = Stake::Unknown;
+    /// A command of this attachment goes out. Gives back what was at stake before, for the case that
+    /// it is certain not to be applied.
+    pub(super) fn sending(&mut self) -> Stake {
+        std::mem::replace(&mut self.stake, Stake::Unknown)
     }
 
     /// All its commands are applied.
     pub(super) fn sent(&mut self) {
         self.stake = Stake::Known;
+    }
+
+    /// The last one was not, and never will be.
+    pub(super) fn not_sent(&mut self, before: Stake) {
+        self.stake = before;
+    }
+
+    /// True if the grant that its own entry says was made by that entry. Otherwise its owner had the
+    /// hold before and asked for it again.
+    pub(super) fn got_it(&self) -> bool {
+        self.listeners.lock().open.get(&self.number).is_some_and(|open| open.got)
     }
 
     /// Its entry is applied, and it waits.
@@ -305,6 +322,7 @@ impl Inner {
         let Some(open) = self.open.get_mut(&number) else {
             return self.orphans.seen(number, event.what);
         };
+        open.got |= gets(event.what);
         match event.what {
             What::Queued | What::UpgradeQueued => {
                 open.target = event.wait;
@@ -350,8 +368,9 @@ impl Inner {
 }
 
 impl Open {
-    fn new(wake: Arc<Notify>) -> Self {
-        Self { wake, target: None, waits: false, missed: false, skipped: false, end: None }
+    fn new(wake: Arc<Notify>, opened_at: Index) -> Self {
+        let (waits, got, missed, skipped) = (false, false, false, false);
+        Self { wake, target: None, waits, got, opened_at, missed, skipped, end: None }
     }
 
     fn end(&mut self, end: End) {
@@ -360,25 +379,29 @@ impl Open {
     }
 }
 
+/// True of what gives a request something that it had not: a place, a hold, an exclusive lock.
+pub(super) fn gets(what: What) -> bool {
+    matches!(
+        what,
+        What::Queued
+            | What::UpgradeQueued
+            | What::Granted
+            | What::ClaimOpened
+            | What::ClaimTaken
+            | What::Upgraded
+    )
+}
+
 /// True of what ends a wait, a wish or a hold.
 pub(super) fn ends(what: What) -> bool {
-    match what {
+    matches!(
+        what,
         What::Released
-        | What::Undone
-        | What::Expired
-        | What::ClaimLapsed
-        | What::Left
-        | What::PlaceLapsed
-        | What::Forced => true,
-        What::Queued
-        | What::Granted
-        | What::ClaimOpened
-        | What::ClaimTaken
-        | What::UpgradeQueued
-        | What::Upgraded
-        | What::Downgraded
-        | What::Revoked
-        | What::Refused
-        | What::Deadlock => false,
-    }
+            | What::Undone
+            | What::Expired
+            | What::ClaimLapsed
+            | What::Left
+            | What::PlaceLapsed
+            | What::Forced
+    )
 }

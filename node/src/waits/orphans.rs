@@ -2,39 +2,56 @@
 //!
 //! ```text
 //!   add ──> due ──> under way ──┬── it left, or nothing can come any more ──> forgotten
-//!            ^                  ├── not attached, but an entry of it may still come ──> parked
-//!            │                  └── no answer ──> failed
-//!            └── parked: seen in an event or in the state; failed: at the next sweep
+//!    │       ^                  ├── not attached, but an entry of it may still come ──> parked
+//!    │       │                  └── no answer ──> failed
+//!    └──> parked: it has got something, by an event or the state; failed: at the next sweep
 //! ```
+//!
+//! # Only what it got
+//!
+//! An owner may ask again for what it holds; the answer is that hold, and the newest attachment is
+//! then this ask's. If that connection breaks, Leave would end a hold that its owner was told of long
+//! before and relies on. So an orphan is left only if it waits, or if something was granted under its
+//! own number. While neither is known it is parked.
+//!
+//! The price: an owner that asked twice and heard neither answer keeps the hold until its lease ends,
+//! or until it asks a third time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dsync_core::locks::{LeaveOutcome, What};
-use dsync_core::types::ClusterTime;
+use dsync_core::locks::{Attached, LeaveOutcome, What};
+use dsync_core::types::{ClusterTime, Index};
 
-use super::listeners::ends;
+use super::listeners::gets;
+
+/// A command may be taken in a little later than its client is gone.
+const TAKEN_LATE_MS: u64 = 10_000;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Orphans {
-    all: BTreeMap<u64, Orphan>,
+    all: BTreeMap<u64, (Orphan, State)>,
     /// Exactly those in the state `Due`.
     due: BTreeSet<u64>,
 }
 
-#[derive(Debug)]
-struct Orphan {
+/// What is known of one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Orphan {
     /// All its commands are applied: no entry of it can come any more.
-    settled: bool,
-    /// Not before its last command was taken in.
-    since: ClusterTime,
-    state: State,
+    pub(super) settled: bool,
+    /// It waits, or has got something.
+    pub(super) due: bool,
+    /// When its client was gone.
+    pub(super) since: ClusterTime,
+    /// How far the state was applied before it was asked.
+    pub(super) opened_at: Index,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Due,
-    /// A Leave is on its way; `again`: something was seen of it meanwhile.
+    /// A Leave is on its way; `again`: it has got something meanwhile.
     UnderWay {
         again: bool,
     },
@@ -43,9 +60,11 @@ enum State {
 }
 
 impl Orphans {
-    pub(super) fn add(&mut self, number: u64, settled: bool, since: ClusterTime) {
-        self.all.insert(number, Orphan { settled, since, state: State::Due });
-        self.due.insert(number);
+    pub(super) fn add(&mut self, number: u64, orphan: Orphan) {
+        self.all.insert(number, (orphan, State::Parked));
+        if orphan.due {
+            self.make_due(number);
+        }
     }
 
     #[cfg(test)]
@@ -59,41 +78,38 @@ impl Orphans {
 
     /// A Leave is due or on its way.
     pub(super) fn is_busy(&self) -> bool {
-        let busy = |orphan: &Orphan| matches!(orphan.state, State::Due | State::UnderWay { .. });
-        self.all.values().any(busy)
+        let busy = |state: &State| matches!(state, State::Due | State::UnderWay { .. });
+        self.all.values().any(|(_, state)| busy(state))
     }
 
     /// The next one to be left; it is under way now.
     pub(super) fn take_due(&mut self) -> Option<u64> {
         let number = self.due.pop_first()?;
-        if let Some(orphan) = self.all.get_mut(&number) {
-            orphan.state = State::UnderWay { again: false };
+        if let Some((_, state)) = self.all.get_mut(&number) {
+            *state = State::UnderWay { again: false };
         }
         Some(number)
     }
 
     /// What its Leave said; `None`: no answer.
     pub(super) fn left(&mut self, number: u64, outcome: Option<LeaveOutcome>) {
-        let Some(orphan) = self.all.get_mut(&number) else { return };
-        match (outcome, orphan.state) {
+        let Some((orphan, state)) = self.all.get_mut(&number) else { return };
+        match (outcome, *state) {
             (Some(LeaveOutcome::LeftQueue | LeaveOutcome::Released), _) => self.forget(number),
             (Some(LeaveOutcome::NotAttached), State::UnderWay { again: true }) => {
                 self.make_due(number);
             }
             (Some(LeaveOutcome::NotAttached), _) if orphan.settled => self.forget(number),
-            (Some(LeaveOutcome::NotAttached), _) => orphan.state = State::Parked,
-            (None, _) => orphan.state = State::Failed,
+            (Some(LeaveOutcome::NotAttached), _) => *state = State::Parked,
+            (None, _) => *state = State::Failed,
         }
     }
 
     /// An event names it.
     pub(super) fn seen(&mut self, number: u64, what: What) {
-        let Some(orphan) = self.all.get_mut(&number) else { return };
-        if ends(what) || matches!(what, What::Refused | What::Deadlock) {
-            return;
-        }
-        match orphan.state {
-            State::UnderWay { .. } => orphan.state = State::UnderWay { again: true },
+        let Some((_, state)) = self.all.get_mut(&number).filter(|_| gets(what)) else { return };
+        match state {
+            State::UnderWay { .. } => *state = State::UnderWay { again: true },
             State::Parked => self.make_due(number),
             State::Due | State::Failed => {}
         }
@@ -104,23 +120,24 @@ impl Orphans {
         &mut self,
         now: ClusterTime,
         retention_ms: u64,
-        is_attached: impl Fn(u64) -> bool,
+        attached: impl Fn(u64) -> Option<Attached>,
     ) {
-        let parked = |orphan: &Orphan| orphan.state == State::Parked;
-        self.all.retain(|_, orphan| !parked(orphan) || now.since(orphan.since) <= retention_ms);
-        let due = |number: &u64, orphan: &Orphan| match orphan.state {
+        let void_after_ms = retention_ms.saturating_add(TAKEN_LATE_MS);
+        let is_void = |orphan: &Orphan| now.since(orphan.since) > void_after_ms;
+        self.all.retain(|_, (orphan, state)| *state != State::Parked || !is_void(orphan));
+        let due = |number: u64, (orphan, state): &(Orphan, State)| match state {
             State::Failed => true,
-            State::Parked => is_attached(*number),
+            State::Parked => attached(number).is_some_and(|it| orphan.has(&it)),
             State::Due | State::UnderWay { .. } => false,
         };
-        let found: Vec<u64> =
-            self.all.iter().filter(|(number, it)| due(number, it)).map(|(it, _)| *it).collect();
+        let all = self.all.iter();
+        let found: Vec<u64> = all.filter(|(n, it)| due(**n, it)).map(|(n, _)| *n).collect();
         found.into_iter().for_each(|number| self.make_due(number));
     }
 
     fn make_due(&mut self, number: u64) {
-        if let Some(orphan) = self.all.get_mut(&number) {
-            orphan.state = State::Due;
+        if let Some((_, state)) = self.all.get_mut(&number) {
+            *state = State::Due;
             self.due.insert(number);
         }
     }
@@ -128,5 +145,15 @@ impl Orphans {
     fn forget(&mut self, number: u64) {
         self.all.remove(&number);
         self.due.remove(&number);
+    }
+}
+
+impl Orphan {
+    /// What the state shows is its own, though no event said so: nobody was told of it before.
+    fn has(&self, attached: &Attached) -> bool {
+        match attached {
+            Attached::Waits => true,
+            Attached::Holds(hold) => hold.claim || hold.hold.index > self.opened_at,
+        }
     }
 }

@@ -47,6 +47,7 @@ struct Work {
 }
 
 /// A command of the upkeep that has an answer, or has none.
+#[derive(Clone, Copy)]
 enum Done {
     Left(u64, Option<LeaveOutcome>),
     Resumed,
@@ -58,7 +59,8 @@ impl Work {
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(done) = self.under_way.join_next() => self.done(done.ok()),
+                // Only a runtime that shuts down cancels one.
+                Some(Ok(done)) = self.under_way.join_next() => self.done(done),
                 () = self.listeners.work.notified() => {}
                 _ = sweeps.tick() => self.listeners.sweep(),
             }
@@ -83,19 +85,17 @@ impl Work {
         }
     }
 
-    fn done(&mut self, done: Option<Done>) {
+    fn done(&mut self, done: Done) {
         match done {
-            Some(Done::Left(number, outcome)) => {
+            Done::Left(number, outcome) => {
                 self.listeners.lock().orphans.left(number, outcome);
                 self.listeners.settled.notify_waiters();
             }
             // Claims wait for this to be attached.
-            Some(Done::Resumed) => {
+            Done::Resumed => {
                 self.resuming = false;
                 self.listeners.wake_all();
             }
-            // Only a runtime that shuts down cancels them.
-            None => {}
         }
     }
 }

@@ -151,14 +151,20 @@ impl Client {
                 let _ = self.acquire(lock, mode);
             }
         }
-        self.give_back(lock);
+        self.give_back(lock, mode);
+    }
+
+    /// An owner for each mode: a request of this client that took effect late, in the other mode,
+    /// would make an upgrade of this one, and those have suites of their own.
+    fn owner(&self, mode: Mode) -> String {
+        format!("{}-{}", self.owner, mode.word())
     }
 
     /// Until it is answered: a hold that is forgotten would keep everybody else waiting. When all is
     /// over, a cluster that does not serve is for the test to find.
-    fn give_back(&mut self, lock: LockId) {
+    fn give_back(&mut self, lock: LockId, mode: Mode) {
         let began = Instant::now();
-        while self.release(lock).is_err() {
+        while self.release(lock, mode).is_err() {
             if self.stop.load(Ordering::Relaxed) && began.elapsed() > WAIT_MAX {
                 return;
             }
@@ -167,13 +173,13 @@ impl Client {
     }
 
     fn acquire(&mut self, lock: LockId, mode: Mode) -> Result<Answer, Trouble> {
-        let owner = self.owner.clone();
+        let owner = self.owner(mode);
         let operation = Operation::Acquire { owner: owner.clone(), mode };
         self.call(lock, operation, |client, name| client.acquire(name, &owner, mode))
     }
 
-    fn release(&mut self, lock: LockId) -> Result<Answer, Trouble> {
-        let owner = self.owner.clone();
+    fn release(&mut self, lock: LockId, mode: Mode) -> Result<Answer, Trouble> {
+        let owner = self.owner(mode);
         let operation = Operation::Release { owner: owner.clone() };
         self.call(lock, operation, |client, name| client.release(name, &owner))
     }

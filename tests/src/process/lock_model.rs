@@ -126,7 +126,7 @@ impl LockModel {
     }
 
     fn seen(&self, view: &View) -> Option<Self> {
-        let (holds, offers): (Vec<_>, Vec<_>) = view.holders.iter().partition(|h| h.claimed);
+        let (holds, offers): (Vec<_>, Vec<_>) = view.holders.iter().partition(|h| !h.claim);
         let asks = |owner: &String| self.askers.contains(owner);
         let known = offers.iter().all(|offer| asks(&offer.owner))
             && view.waiters.iter().all(|waiter| asks(&waiter.owner));
@@ -196,7 +196,7 @@ mod tests {
             owner: (*owner).to_owned(),
             mode: X,
             token: *token,
-            claimed: true,
+            claim: false,
         };
         let holders = holders.iter().map(holder).collect();
         (Operation::Look, Some(Answer::Seen(View { holders, waiters: Vec::new() })))

@@ -67,8 +67,8 @@ pub struct Holder {
     pub mode: Mode,
     /// Its fencing token.
     pub token: u64,
-    /// It was picked up: a hold.
-    pub claimed: bool,
+    /// It was not picked up yet.
+    pub claim: bool,
 }
 
 /// Someone in the wait list.
@@ -94,7 +94,7 @@ pub enum Trouble {
 pub struct LockClient(HttpClient);
 
 fn is_other_mode(answer: &Value) -> bool {
-    matches!(answer["code"].as_str(), Some("upgrade_not_supported" | "waits_in_other_mode"))
+    matches!(answer["code"].as_str(), Some("waits_in_other_mode"))
 }
 
 impl LockClient {

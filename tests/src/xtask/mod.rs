@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod checks;
 mod command;
 mod fix;
@@ -41,6 +42,8 @@ enum Verb {
     Test(test::TestArgs),
     /// Run simulated clusters: one seed, to see what happened, or many fresh ones.
     Sim(sim::SimArgs),
+    /// Measure, beside what others have.
+    Bench(bench::BenchArgs),
 }
 
 /// Runs the verb that this process was called with.
@@ -52,6 +55,7 @@ pub fn main() -> ExitCode {
         Verb::Gen => generate::write(),
         Verb::Test(args) => test::run(&args),
         Verb::Sim(args) => sim::run(&args),
+        Verb::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

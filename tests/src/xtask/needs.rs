@@ -94,7 +94,9 @@ fn is_root() -> bool {
     Call::of("id", "-u").output().is_ok_and(|id| id.trim_ascii() == b"0")
 }
 
-fn in_path(program: &str) -> bool {
+/// True if the program can be called by its name.
+#[must_use]
+pub fn in_path(program: &str) -> bool {
     env::var_os("PATH")
         .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }

@@ -74,9 +74,13 @@ pub const SUITES: [Suite; 7] = [
         name: "power-cut",
         about: "a cut of the power at any moment loses nothing that was acknowledged",
         needs: &[],
-        files: &["node/tests/log_power_cut.rs", "node/tests/node_power_cut.rs"],
+        files: &[
+            "node/tests/audit_power_cut.rs",
+            "node/tests/log_power_cut.rs",
+            "node/tests/node_power_cut.rs",
+        ],
         steps: &[Step::Tests(
-            "test --package dsync-node --features simulated --test log_power_cut --test node_power_cut",
+            "test --package dsync-node --features simulated --test audit_power_cut --test log_power_cut --test node_power_cut",
         )],
     },
     Suite {

@@ -109,7 +109,7 @@ fn run_step(step: Step, full: bool) -> anyhow::Result<Counts> {
 }
 
 /// Where a release build leaves the node's program.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let target = env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
     workspace::root().join(target).join("release").join("dsync")
 }

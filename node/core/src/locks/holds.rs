@@ -169,7 +169,7 @@ impl LockTable {
             return self.end_and_grant(turn, id, What::Forced, detail);
         }
         // Whoever has lost a lock shall not get more of it.
-        self.end_wish(turn, id, What::Left);
+        let freed = self.end_wish(turn, id, What::Left);
         let end = turn.now.plus(turn.rules.default_lease_ms);
         let reason: Arc<str> = Arc::from(force.reason.as_str());
         self.change_hold(id, |hold| {
@@ -180,6 +180,8 @@ impl LockTable {
         if let Some(event) = turn.last_event_mut() {
             event.detail = detail;
         }
+        // The wish kept readers out.
+        self.grant_next(turn, freed);
     }
 
     /// Ends a revoked hold at its owner's word, and says why it was revoked.

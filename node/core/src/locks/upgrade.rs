@@ -15,6 +15,9 @@
 //! same entry, as every deadlock is (`wait_graph.rs`); it can give back its lock, and the first is
 //! alone.
 //!
+//! An upgrade is the only grant that others who came before have to make room for, so it is the only
+//! one that has to be looked at for deadlock even if nothing keeps it from being made.
+//!
 //! The hold stays the same hold, and keeps its id; the lock's token is a new one, since a writer is
 //! not compatible with the readers before it. A granted wish is no claim, whoever listens: its owner
 //! has the lock already, with a lease.
@@ -84,24 +87,21 @@ impl LockTable {
             }
             Mode::Shared => {}
         }
-        if self.is_alone(id, &name, turn.now) {
-            self.take_wish(id);
-            self.become_writer(turn, id, &name, ttl_ms, attachment, turn.now);
-            return self.granted(id, turn.now);
-        }
         let other = hold.wish.as_ref().filter(|wish| wish.name != name);
         if other.is_some() && self.is_live_wish(id, turn.now) {
             let name = other.map(|wish| wish.name.to_string()).unwrap_or_default();
             return AcquireOutcome::Refused(LockRefusal::AlreadyHeld { name, hold: Some(id) });
         }
-        if !queue {
+        if !queue && !self.is_alone(id, &name, turn.now) {
             let holders = self.other_readers(id, &name, turn.now);
             return AcquireOutcome::Held { holders };
         }
         self.wish(turn, id, name, ttl_ms, attachment)
     }
 
-    /// Puts the wish in, and takes it out again if it closes a cycle.
+    /// Puts the wish in, and takes it out again if it closes a cycle. It may do so also if it could be
+    /// granted at once: somebody may wait here for another lock only, and wait for this holder from
+    /// now on.
     fn wish(
         &mut self,
         turn: &mut Turn,
@@ -126,6 +126,10 @@ impl LockTable {
                 None => drop(self.take_wish(id)),
             }
             return AcquireOutcome::Deadlock { cycle };
+        }
+        if self.is_alone(id, &wish.name, turn.now) {
+            self.grant_upgrader(turn, &wish.name);
+            return self.granted(id, turn.now);
         }
         if first {
             turn.note(wish.event(id, &hold, What::UpgradeQueued, turn.now));

@@ -11,8 +11,9 @@
 //! pass, since the queue is fair. The second kind is real: a writer queued between two readers makes
 //! the later reader wait for the writer.
 //!
-//! Only a new wait, or a new wish to upgrade, adds edges that can close a cycle, and every cycle that
-//! it closes goes through its owner: a grant turns edges that pointed at a waiter into edges that
+//! Only a new wait, or a wish to upgrade (also one that is granted at once, since whoever waits there
+//! waits for a writer from then on), adds edges that can close a cycle, and every cycle that it closes
+//! goes through its owner: a grant turns edges that pointed at a waiter into edges that
 //! point at a holder, a renewal adds nothing, everything else removes. So a graph without cycles
 //! stays so if each new wait is put in only if no path leads from its owner back to itself. If one
 //! does, its request is the victim: it is not queued, what its owner holds stays, and the others wait

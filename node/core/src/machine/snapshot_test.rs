@@ -35,7 +35,7 @@ fn random(seed: u64, steps: u64) -> Log {
     let mut stamp = 0;
     for sequence in 2..steps + 2 {
         stamp += below(3);
-        let operation = operation(sequence, &mut below);
+        let operation = operation(seed % 2 == 1, sequence, &mut below);
         let request = (below(3) == 0).then(|| match below(2) {
             0 => RequestId::Key(format!("k{}", below(20))),
             _ => {
@@ -52,12 +52,14 @@ fn random(seed: u64, steps: u64) -> Log {
     log
 }
 
-/// Anything that may stand in a log.
-fn operation(number: u64, below: &mut impl FnMut(u64) -> u64) -> Operation {
-    let owner = Owner { principal: "p".to_owned(), name: format!("o{}", below(12)) };
-    let name = format!("l{}", below(16));
+/// Anything that may stand in a log. In a *tight* world everybody is in everybody's way.
+fn operation(tight: bool, number: u64, below: &mut impl FnMut(u64) -> u64) -> Operation {
+    let (owners, locks, others) = if tight { (6, 5, 3) } else { (12, 16, 16) };
+    let owner = Owner { principal: "p".to_owned(), name: format!("o{}", below(owners)) };
+    let name = format!("l{}", below(locks));
     let attachment = (below(2) == 0).then_some(Attachment { boot: BootId(9), number });
-    let id = HoldId { index: Index(below(300)), position: 0 };
+    let recent = if tight { 30 } else { 300 };
+    let id = HoldId { index: Index((1 + number).saturating_sub(below(recent))), position: 0 };
     let hold = HoldRef { principal: "p".to_owned(), hold: id, name: None };
     let (ttl_ms, queue) = (Some(below(2) * below(500)), below(4) > 0);
     match below(16) {
@@ -84,7 +86,7 @@ fn operation(number: u64, below: &mut impl FnMut(u64) -> u64) -> Operation {
             };
             let mut items = vec![item(name, below(3))];
             if below(4) == 0 {
-                items.push(item(format!("m{}", below(16)), below(3)));
+                items.push(item(format!("m{}", below(others)), below(3)));
             }
             Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue, attachment })
         }
@@ -105,8 +107,8 @@ fn restore(bytes: &[u8], piece: usize) -> Result<Machine, RestoreError> {
 
 #[test]
 fn random_states_survive_the_round_trip_and_go_on_alike() {
-    for seed in 0..60 {
-        let mut log = random(seed, 20 + seed * 10);
+    for seed in 0..120 {
+        let mut log = random(seed, 20 + seed * 5);
         let bytes = bytes_of(&log.machine);
         let piece = 1 + usize::try_from(seed).unwrap() * 97;
         let mut copy = restore(&bytes, piece).unwrap();

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use dsync_client::{Client, ClientSettings, RoleKind, Status};
-use dsync_core::contract::LOCAL_CLIENT_PORTS;
 use serde::Serialize;
 
+use super::servers::ServerArgs;
 use crate::config::parse_duration;
 
 mod table;
@@ -26,10 +26,8 @@ mod table;
 #[derive(Args, Debug)]
 #[command(after_help = "Exit code: 0 all well, 3 a leader but not all nodes, 4 no leader.")]
 pub struct StatusArgs {
-    /// Address of a node, like http://127.0.0.1:5001; may be given several times, or as a list.
-    /// Default: the three nodes of `dsync local`.
-    #[arg(long = "server", env = "DSYNC_SERVER", value_name = "URL", value_delimiter = ',')]
-    servers: Vec<String>,
+    #[command(flatten)]
+    servers: ServerArgs,
 
     /// How to print.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
@@ -104,8 +102,9 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
         deadline: args.timeout,
         connect_timeout: args.timeout,
         request_timeout: args.timeout,
+        ..ClientSettings::default()
     };
-    let client = Client::with_settings(servers(args), settings)?;
+    let client = Client::with_settings(args.servers.addresses(), settings)?;
     let answers = super::runtime()?.block_on(client.statuses());
     let rows = answers.into_iter().map(|(server, answer)| {
         Row::new(server.as_str().trim_end_matches('/'), answer.map_err(|error| error.to_string()))
@@ -113,13 +112,6 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let report = Report::new(rows.collect());
     io::stdout().write_all(report.print(args.output)?.as_bytes())?;
     Ok(report.health.exit_code())
-}
-
-fn servers(args: &StatusArgs) -> Vec<String> {
-    match args.servers.is_empty() {
-        true => LOCAL_CLIENT_PORTS.map(|port| format!("http://127.0.0.1:{port}")).to_vec(),
-        false => args.servers.clone(),
-    }
 }
 
 impl Health {

@@ -1,7 +1,8 @@
 //! The client crate against this server: both ends of the original routes and of `/v1/locks`, over
 //! a real socket.
 
-use dsync_client::{Acquired, Client, Error, Mode, Released};
+use dsync_client::original::{Acquired, Released};
+use dsync_client::{Client, Error, Mode};
 use dsync_core::locks::{AcquireOutcome, HoldId, Owner, ReleaseOutcome};
 use dsync_core::machine::{Operation, Outcome};
 use dsync_core::types::Index;
@@ -47,23 +48,24 @@ fn by_name() -> FakeNode {
 async fn the_client_reads_every_answer_of_the_server() {
     let node = by_name();
     let (_server, client) = serve(&node).await;
-    let acquire = async |name, ttl_ms| client.acquire(name, "b", Mode::Exclusive, ttl_ms).await;
+    let acquire =
+        async |name, ttl_ms| client.original().acquire(name, "b", Mode::Exclusive, ttl_ms).await;
     let Acquired::Held(hold) = acquire("free", Some(900)).await.unwrap() else { panic!() };
     assert_eq!((hold.token, hold.hold_id.as_str(), hold.remaining_ms), (41, "7-0", Some(900)));
     let Acquired::Waiting(wait) = acquire("held", None).await.unwrap() else { panic!() };
     assert_eq!((wait.position, wait.owners), (1, vec!["a".to_owned()]));
     let Acquired::Deadlock(cycle) = acquire("knot", None).await.unwrap() else { panic!() };
     assert_eq!(cycle[0].waits_for, "knot");
-    assert_eq!(client.release("free", "b").await.unwrap(), Released::NotHolder);
+    assert_eq!(client.original().release("free", "b").await.unwrap(), Released::NotHolder);
     assert_eq!(client.status().await.unwrap().leader.as_deref(), Some("n1"));
-    assert_eq!(client.lock("a/b ü").await.unwrap().name, "a/b ü");
+    assert_eq!(client.get("a/b ü").await.unwrap().name, "a/b ü");
 }
 
 #[tokio::test]
 async fn the_client_passes_a_refusal_on_with_its_field() {
     let node = by_name();
     let (_server, client) = serve(&node).await;
-    match client.acquire("", "b", Mode::Shared, None).await {
+    match client.original().acquire("", "b", Mode::Shared, None).await {
         Err(Error::Refused { status: 400, field: Some(field), .. }) => {
             assert_eq!(field, "resource_id");
         }

@@ -1,5 +1,6 @@
 //! The HTTP surface against a node whose consensus is a function.
 
+mod audit;
 mod bad_input;
 mod client;
 mod edges;

@@ -1,0 +1,112 @@
+//! From a request to a hold.
+//!
+//! A grant is called a hold only when this client knows how long it lasts and that nothing of its own
+//! can end it by mistake. Two grants do not tell that, and are renewed once before anything else:
+//!
+//! - One that ended a wait. What is left counts from the sending of the request, long ago; counted so,
+//!   most of the lease may seem to be over.
+//! - One whose request was sent more than once. A copy may still be under way; when it arrives, its
+//!   node finds nobody who listens and gives the lock back in our name. The renewal names the hold, and
+//!   its mark says that the request's number is done with, so a late copy is refused.
+//!
+//! A hold that turns out to be gone at that renewal was never ours: the request begins anew, under a
+//! new number, for the rest of the time to wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use crate::clock::BootInstant;
+use crate::hold::{Held, HeldLock, Hold};
+use crate::lock_error::{LockError, Loss};
+use crate::lock_request::LockRequest;
+use crate::long_poll;
+use crate::names::TakenNames;
+use crate::nodes::{Answer, Call, PauseGrows, Repeat};
+
+/// An answer that took less did not wait, or what it waited does not matter: what is left counts from
+/// the sending in any case.
+const WAITED_MIN: Duration = Duration::from_millis(100);
+
+/// What a node says of a grant.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Granted {
+    pub(crate) hold: String,
+    pub(crate) locks: Vec<HeldLock>,
+    pub(crate) remaining_ms: Option<u64>,
+}
+
+/// Acquires everything that is asked for, within `wait`.
+pub(crate) async fn acquire(asked: &LockRequest, wait: Duration) -> Result<Hold, LockError> {
+    let agent = &asked.client.agent;
+    let names = Arc::clone(&agent.names).take(asked.names()).await;
+    let mut names = names.map_err(|name| LockError::AlreadyHeld { name })?;
+    let wait_ends = Instant::now() + wait;
+    let mut pause = PauseGrows::new();
+    let mut left = wait;
+    loop {
+        let (error, returned) = match ask(asked, left, names).await {
+            Ok(hold) => return Ok(hold),
+            Err(failed) => failed,
+        };
+        if !matches!(error, LockError::Lost(Loss::Ended) | LockError::WaitTimeout { .. }) {
+            return Err(error);
+        }
+        tokio::time::sleep(pause.next()).await;
+        left = wait_ends.saturating_duration_since(Instant::now());
+        // Not with nothing left: a request that does not wait is another request.
+        if left.is_zero() {
+            return Err(error);
+        }
+        names = returned;
+    }
+}
+
+/// Asks under one number. The names come back with an error.
+async fn ask(
+    asked: &LockRequest,
+    wait: Duration,
+    names: TakenNames,
+) -> Result<Hold, (LockError, TakenNames)> {
+    let nodes = &asked.client.nodes;
+    let (path, body) = asked.draw();
+    let call = Call::post(&path, body, Repeat::Always).numbered(nodes.ids.next());
+    let answer = match long_poll::ask(nodes, &call, wait).await {
+        Ok(answer) => answer,
+        Err(error) => return Err((error.into(), names)),
+    };
+    call.close();
+    let mut granted: Granted = match answer.decode() {
+        Ok(granted) => granted,
+        Err(error) => return Err((error.into(), names)),
+    };
+    // Nodes answer in the order of the names, callers mean the first that they named.
+    let order = asked.names();
+    granted.locks.sort_by_key(|lock| order.iter().position(|name| *name == lock.name));
+    let confirm = needs_confirmation(&answer, wait, asked.ttl);
+    let held = Held::new(nodes, granted, answer.sent, asked.ttl, confirm);
+    if confirm && let Err(error) = held.confirm().await {
+        held.release_in_background();
+        return Err((error, names));
+    }
+    Ok(Hold::start(held, names))
+}
+
+/// The grant ended a wait, or its request was sent more than once.
+pub(crate) fn needs_confirmation(answer: &Answer, wait: Duration, ttl: Option<Duration>) -> bool {
+    answer.sends > 1 || (!wait.is_zero() && waited(answer, ttl))
+}
+
+/// Whether it took so long that it must have waited, or that it makes a difference.
+fn waited(answer: &Answer, ttl: Option<Duration>) -> bool {
+    #[derive(Deserialize)]
+    struct Said {
+        waited_ms: Option<u64>,
+    }
+    let said = answer.decode::<Said>().ok().and_then(|said| said.waited_ms);
+    let took = BootInstant::now().since(answer.sent);
+    let waited = said.map_or(took, Duration::from_millis);
+    waited >= WAITED_MIN || ttl.is_some_and(|ttl| took > ttl / 10)
+}

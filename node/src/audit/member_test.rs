@@ -1,0 +1,148 @@
+#![allow(clippy::unwrap_used)] // a panic is how a test says no
+
+//! Whole members on the loopback: a node that was away, and whose trail is gone, starts from a
+//! snapshot, and fetches from the others what lies before it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dsync_core::audit::AuditHead;
+use dsync_core::locks::{Acquire, LockItem, Mode, Owner, Release};
+use dsync_core::machine::Operation;
+use dsync_core::raft::Timing;
+use dsync_core::types::NodeName;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use super::TrailOptions;
+use super::verify::{Witness, verify_folder};
+use crate::handle::{NodeHandle, SubmitError};
+use crate::health::Health;
+use crate::member::{Member, MemberConfig};
+use crate::metrics::Metrics;
+use crate::peers::discovery::ListedPeer;
+use crate::peers::{PeerLimits, PeerList, SecretSource, Secrets, SystemResolver};
+use crate::storage::LogOptions;
+
+const SNAPSHOT_EVERY_ENTRIES: u64 = 20;
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn config(data: &Path, name: usize, ports: &[u16]) -> MemberConfig {
+    let listed = |(at, port): (usize, &u16)| ListedPeer {
+        host: "127.0.0.1".into(),
+        name: Some(NodeName(format!("n{at}"))),
+        port: *port,
+    };
+    let secret = b"0123456789abcdef0123456789abcdef";
+    MemberConfig {
+        name: NodeName(format!("n{name}")),
+        data: data.join(format!("n{name}")),
+        peers: PeerList::Listed(ports.iter().enumerate().map(listed).collect()),
+        founders: ports.len(),
+        secrets: SecretSource::fixed(Secrets::parse(secret).unwrap()),
+        resolver: Arc::new(SystemResolver),
+        peer_limits: PeerLimits::default(),
+        timing: Timing::default(),
+        log: LogOptions { segment_bytes: 1 << 20, ..LogOptions::new(7) },
+        snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
+        audit: TrailOptions::new(1 << 20, None),
+    }
+}
+
+async fn listener(port: u16) -> TcpListener {
+    TcpListener::bind((IpAddr::from(Ipv4Addr::LOCALHOST), port)).await.unwrap()
+}
+
+async fn start(data: &Path, name: usize, ports: &[u16], metrics: &Metrics) -> Member {
+    let listener = listener(ports[name]).await;
+    Member::start(config(data, name, ports), listener, metrics, &Health::new()).unwrap()
+}
+
+/// Until there is a cluster there is nothing to submit to.
+async fn submit(handle: &NodeHandle, operation: Operation) {
+    loop {
+        match handle.submit(operation.clone(), Instant::now() + LIMIT).await {
+            Ok(_) => return,
+            Err(SubmitError::NotMember) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Takes and gives back so many locks: two records each.
+async fn work(handle: &NodeHandle, from: usize, count: usize) {
+    for number in from..from + count {
+        let owner = Owner { principal: "p".into(), name: format!("o{number}") };
+        let name = format!("lock-{number}");
+        let (mode, permits, permits_max) = (Mode::Exclusive, 1, 1);
+        let items = vec![LockItem { name: name.clone(), mode, permits, permits_max }];
+        let (ttl_ms, queue, attachment) = (Some(0), false, None);
+        let taken = Acquire { owner: owner.clone(), items, ttl_ms, queue, attachment };
+        for operation in
+            [Operation::AcquireLock(taken), Operation::ReleaseLock(Release { owner, name })]
+        {
+            submit(handle, operation).await;
+        }
+    }
+}
+
+async fn stop(member: Member) {
+    member.handle.drain().await;
+    member.driver.await.unwrap();
+}
+
+/// Waits until a member's trail is whole up to this head.
+async fn whole(member: &Member, head: AuditHead) {
+    let mut audit = member.audit.clone();
+    tokio::time::timeout(LIMIT, async {
+        while audit.catalog().last() < head.count || !audit.catalog().gaps(&head).is_empty() {
+            assert!(audit.changed().await);
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("gaps {:?}", audit.catalog().own_gaps()));
+}
+
+fn check(folder: &Path, head: AuditHead) {
+    let witness = Witness { said_by: "the cluster".into(), head };
+    let verdict = verify_folder(folder, &[witness]).unwrap();
+    assert_eq!((verdict.findings.as_slice(), verdict.missing.as_slice()), (&[][..], &[][..]));
+    assert_eq!(verdict.records, head.count);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_away_fetches_what_it_missed_and_all_trails_are_the_same() {
+    let data = TempDir::new().unwrap();
+    // Kept bound until each member takes its own, so that nobody else gets it.
+    let mut ports = Vec::new();
+    for _ in 0..3 {
+        let bound = listener(0).await;
+        ports.push((bound.local_addr().unwrap().port(), bound));
+    }
+    let ports: Vec<u16> = ports.into_iter().map(|(port, _)| port).collect();
+    let metrics = [(); 4].map(|()| Metrics::new());
+    let first = start(data.path(), 0, &ports, &metrics[0]).await;
+    let second = start(data.path(), 1, &ports, &metrics[1]).await;
+    let third = start(data.path(), 2, &ports, &metrics[2]).await;
+    work(&first.handle, 0, 10).await;
+    stop(third).await;
+    // Its disk forgets, too: it has to fetch what lies before its own snapshot.
+    std::fs::remove_dir_all(data.path().join("n2").join("audit")).unwrap();
+    work(&first.handle, 10, 100).await;
+    let third = start(data.path(), 2, &ports, &metrics[3]).await;
+    work(&second.handle, 110, 5).await;
+    let head = first.handle.read(Instant::now() + LIMIT).await.unwrap().audit();
+    assert_eq!(head.count, 230);
+    for member in [&first, &second, &third] {
+        whole(member, head).await;
+    }
+    assert!(metrics[3].audit.filled.get() > 0, "it came from peers, not from the log");
+    for member in [first, second, third] {
+        stop(member).await;
+    }
+    for name in 0..3 {
+        check(&data.path().join(format!("n{name}")).join("audit"), head);
+    }
+}

@@ -1,0 +1,146 @@
+//! What is printed, as a table for people or as JSON.
+
+use std::fmt::Write;
+
+use dsync_core::locks::EventItem;
+use serde_json::{Value, json};
+
+use super::Output;
+use super::remote::Heads;
+use crate::audit::answer::{AuditAnswer, HeadLine};
+use crate::audit::line;
+use crate::audit::verify::Verdict;
+
+/// One trail, checked.
+#[derive(Debug)]
+pub(super) struct Check {
+    /// Folder or server.
+    pub(super) of: String,
+    /// What it was held against, for people.
+    pub(super) notes: Vec<String>,
+    /// Or why it could not be checked.
+    pub(super) result: Result<Verdict, String>,
+}
+
+impl Check {
+    /// Nothing is wrong, and nothing missing unless that is allowed.
+    pub(super) fn is_good(&self, allow_missing: bool) -> bool {
+        self.result.as_ref().is_ok_and(|verdict| {
+            verdict.findings.is_empty() && (allow_missing || verdict.missing.is_empty())
+        })
+    }
+}
+
+pub(super) fn list(answer: &AuditAnswer, output: Output) -> anyhow::Result<String> {
+    if output == Output::Json {
+        return Ok(serde_json::to_string_pretty(answer)? + "\n");
+    }
+    let heading = ["NUMBER", "TIME", "WHAT", "LOCKS", "OWNER", "HOLD", "MS", "DETAIL"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    rows.extend(answer.records.iter().map(|record| {
+        let what = serde_json::to_value(record.what).ok();
+        vec![
+            record.number.to_string(),
+            record.time.clone(),
+            what.as_ref().and_then(Value::as_str).unwrap_or("?").to_owned(),
+            record.items.iter().map(item).collect::<Vec<_>>().join(","),
+            record.owner.clone(),
+            record.hold.clone().unwrap_or_else(|| "-".to_owned()),
+            record.elapsed_ms.to_string(),
+            record.detail.clone(),
+        ]
+    }));
+    let mut text = table(&rows);
+    for gap in &answer.gaps {
+        let _ =
+            writeln!(text, "This node does not have {} to {}: {}.", gap.from, gap.to, gap.cause);
+    }
+    if let Some(next) = answer.next {
+        let _ = writeln!(text, "There is more: --after {next}");
+    }
+    Ok(text)
+}
+
+fn item(item: &EventItem) -> String {
+    let mode = serde_json::to_value(item.mode).ok();
+    let mode = mode.as_ref().and_then(Value::as_str).unwrap_or("?").to_owned();
+    match item.token {
+        0 => format!("{} ({mode})", item.name),
+        token => format!("{} ({mode}, token {token})", item.name),
+    }
+}
+
+pub(super) fn heads(heads: &Heads, output: Output) -> anyhow::Result<String> {
+    if output == Output::Json {
+        let rows: Vec<Value> = heads
+            .iter()
+            .map(|(server, head)| match head {
+                Ok(head) => json!({ "server": server, "head": HeadLine::new(head) }),
+                Err(error) => json!({ "server": server, "error": format!("{error:#}") }),
+            })
+            .collect();
+        return Ok(serde_json::to_string_pretty(&rows)? + "\n");
+    }
+    let mut rows = vec![vec!["SERVER".to_owned(), "HEAD".to_owned()]];
+    rows.extend(heads.iter().map(|(server, head)| {
+        let head = match head {
+            Ok(head) => format!("{}:{}", head.count, line::hex(&head.hash)),
+            Err(error) => format!("- ({error:#})"),
+        };
+        vec![server.clone(), head]
+    }));
+    Ok(table(&rows))
+}
+
+pub(super) fn checks(checks: &[Check], output: Output, good: bool) -> anyhow::Result<String> {
+    if output == Output::Json {
+        let rows: Vec<Value> = checks
+            .iter()
+            .map(|check| match &check.result {
+                Ok(verdict) => json!({ "of": check.of, "notes": check.notes, "verdict": verdict }),
+                Err(error) => json!({ "of": check.of, "error": error }),
+            })
+            .collect();
+        let report = json!({ "whole": good, "checks": rows });
+        return Ok(serde_json::to_string_pretty(&report)? + "\n");
+    }
+    let mut text = String::new();
+    for check in checks {
+        let _ = writeln!(text, "{}", check.of);
+        match &check.result {
+            Ok(verdict) => text.push_str(&verdict_lines(verdict, &check.notes)),
+            Err(error) => drop(writeln!(text, "  cannot be checked: {error}")),
+        }
+    }
+    text.push_str(if good { "The trail is whole.\n" } else { "The trail is NOT whole.\n" });
+    Ok(text)
+}
+
+fn verdict_lines(verdict: &Verdict, notes: &[String]) -> String {
+    let Verdict { records, oldest, last, hash, .. } = verdict;
+    let mut text = format!("  {records} records checked, {oldest} to {last}, head {last}:{hash}\n");
+    for note in notes {
+        let _ = writeln!(text, "  {note}");
+    }
+    for (from, to) in &verdict.missing {
+        let _ = writeln!(text, "  MISSING: {from} to {to}");
+    }
+    for found in &verdict.findings {
+        let _ = writeln!(text, "  WRONG at record {}: {}", found.number, found.finding);
+    }
+    text
+}
+
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,318 @@
+//! `dsync lock` as a process, against nodes that say what they are told to say.
+//!
+//! A command's output pipe is also held by everything that it started: when it ends, all of them are
+//! dead. That is how these tests wait for processes to be gone.
+
+#![cfg(unix)]
+
+#[path = "../client/testing/fake_node.rs"]
+mod fake_node;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use fake_node::{FakeNode, Request, Say, ok, problem};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+/// Grants, renews and releases whatever is asked.
+fn friendly(request: &Request) -> Say {
+    match verb(request) {
+        "acquire" => ok(&grant(request)),
+        "renew" => ok(&json!({ "hold": "12-0", "remaining_ms": request.body["ttl"], "index": 13 })),
+        _ => ok(&json!({})),
+    }
+}
+
+fn verb(request: &Request) -> &str {
+    request.line.rsplit('/').next().unwrap_or_default()
+}
+
+fn grant(request: &Request) -> Value {
+    let named = request.body["locks"].as_array().into_iter().flatten();
+    let mut names: Vec<_> = named.map(|lock| lock["name"].as_str().unwrap()).collect();
+    if names.is_empty() {
+        names.push(request.line.split('/').nth(3).unwrap());
+    }
+    let lock = |(at, name): (usize, &&str)| json!({ "name": name, "mode": "exclusive", "permits": 1, "token": 41 + at });
+    let ttl_ms = request.body["ttl"].as_u64().filter(|ttl| *ttl > 0);
+    json!({
+        "hold": "12-0", "token": 41, "locks": names.iter().enumerate().map(lock).collect::<Value>(),
+        "remaining_ms": ttl_ms, "waited_ms": 0, "index": 12,
+    })
+}
+
+/// `dsync lock ARGS`.
+fn dsync(node: &FakeNode, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dsync"));
+    command.arg("lock").args(args).env("DSYNC_SERVERS", &node.address);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// What it ended with, wrote, and said.
+fn run(node: &FakeNode, args: &[&str]) -> (i32, String, String) {
+    let output = dsync(node, args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// A running `dsync lock` whose command says a line when it is ready.
+struct Running {
+    process: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn new(node: &FakeNode, args: &[&str], script: &str) -> Self {
+        let args = [args, &["--", "sh", "-c", script]].concat();
+        let mut process = dsync(node, &args).stderr(Stdio::inherit()).spawn().unwrap();
+        let out = BufReader::new(process.stdout.take().unwrap());
+        Self { process, out }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Everything until the last process that could write is dead.
+    fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        rest
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+    }
+
+    fn code(&mut self) -> i32 {
+        self.process.wait().unwrap().code().unwrap()
+    }
+}
+
+/// Says the number of its process group, which is the keeper's, and stays until it is killed; so does
+/// a child of it.
+const STUBBORN: &str = "trap 'echo term' TERM; (trap '' TERM; while :; do sleep 1; done) & \
+                        cut -d' ' -f5 /proc/self/stat; while :; do wait; done";
+
+/// Until no process of a group is left. The dead ones are reaped by whoever adopted them, some time.
+fn await_gone(group: &str) {
+    let group = Pid::from_raw(group.parse().unwrap()).unwrap();
+    while rustix::process::test_kill_process_group(group).is_ok() {
+        std::thread::yield_now();
+    }
+}
+
+/// A pipe with a name, so that a command can hold it and `dsync lock` does not.
+fn named_pipe() -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    (folder, pipe)
+}
+
+#[test]
+fn the_command_is_told_its_lock_and_tokens_and_its_exit_code_is_passed_through() {
+    let node = FakeNode::new(friendly);
+    let script = "echo $DSYNC_LOCK $DSYNC_TOKEN $DSYNC_TOKENS $DSYNC_HOLD; exit 7";
+    let (code, out, said) = run(&node, &["b", "a", "--", "sh", "-c", script]);
+    assert_eq!((code, out.as_str(), said.as_str()), (7, "b 41 b=41,a=42 12-0\n", ""));
+    let verbs: Vec<_> = node.requests().iter().map(|it| verb(it).to_owned()).collect();
+    assert_eq!(verbs, ["acquire", "release"]);
+    assert_eq!(node.requests()[1].body, json!({ "hold": "12-0" }));
+}
+
+#[test]
+fn options_become_the_request() {
+    let node = FakeNode::new(friendly);
+    let options = ["--permits", "2/8", "--wait", "3s", "--ttl", "9s", "--owner", "me"];
+    assert_eq!(run(&node, &[&["gpu"], &options[..], &["--", "true"]].concat()).0, 0);
+    assert_eq!(run(&node, &["x", "--shared", "--try", "--ttl", "0s", "--", "true"]).0, 0);
+    let asked = node.await_requests("/acquire", 2);
+    assert_eq!(
+        asked[0].body,
+        json!({ "owner": "me", "mode": "permits", "permits": 2, "permits_max": 8, "ttl": 9_000,
+                "wait": asked[0].body["wait"] })
+    );
+    let wait = asked[0].body["wait"].as_u64().unwrap();
+    assert!((1..=3_000).contains(&wait), "{wait}");
+    let other = &asked[1].body;
+    assert_eq!(
+        (&other["mode"], &other["ttl"], &other["wait"]),
+        (&json!("shared"), &json!(0), &json!(0))
+    );
+}
+
+#[test]
+fn what_keeps_the_lock_away_has_an_exit_code_and_the_command_does_not_run() {
+    let cases = [
+        (problem(409, "held", false), 75),
+        (problem(409, "deadlock", false), 76),
+        (problem(409, "already_held", false), 77),
+        (problem(400, "invalid_field", false), 77),
+    ];
+    for (say, code) in cases {
+        let node = FakeNode::scripted([say.clone()]);
+        let (got, out, said) = run(&node, &["x", "--try", "--", "echo", "ran"]);
+        assert_eq!((got, out.as_str()), (code, ""), "{say:?}");
+        assert!(said.starts_with("dsync: "), "{said}");
+    }
+    let waits = FakeNode::scripted([problem(409, "wait_timeout", false)]);
+    assert_eq!(run(&waits, &["x", "--wait", "1ms", "--", "echo", "ran"]).0, 75);
+}
+
+#[test]
+fn a_wrong_call_and_a_command_that_cannot_run_have_codes_of_their_own() {
+    let node = FakeNode::new(friendly);
+    for wrong in [&["x"][..], &["--", "true"], &["x", "--ttl", "30", "--", "true"]] {
+        assert_eq!(run(&node, wrong).0, 64, "{wrong:?}");
+    }
+    assert_eq!(run(&node, &["--help"]).0, 0);
+    assert_eq!(run(&node, &["x", "--", "/no/such/command"]).0, 127);
+    assert_eq!(run(&node, &["x", "--", "/"]).0, 126);
+    let mut nowhere = dsync(&node, &["x", "--server", "nowhere", "--", "true"]);
+    assert_eq!(nowhere.output().unwrap().status.code(), Some(64));
+}
+
+#[test]
+fn a_command_that_a_signal_ended_is_reported_as_shells_do() {
+    let node = FakeNode::new(friendly);
+    assert_eq!(run(&node, &["x", "--", "sh", "-c", "kill -USR1 $$"]).0, 128 + 10);
+}
+
+#[test]
+fn signals_are_passed_on_to_the_command() {
+    for (signal, name) in [(Signal::TERM, "TERM"), (Signal::INT, "INT"), (Signal::USR2, "USR2")] {
+        let node = FakeNode::new(friendly);
+        let script =
+            format!("trap 'echo got; exit 3' {name}; echo ready; while :; do sleep 0.01; done");
+        let mut running = Running::new(&node, &["x"], &script);
+        assert_eq!(running.line(), "ready");
+        running.signal(signal);
+        assert_eq!((running.rest().as_str(), running.code()), ("got\n", 3), "{name}");
+        node.await_requests("/release", 1);
+    }
+}
+
+#[test]
+fn a_signal_while_waiting_leaves_the_queue() {
+    let node = FakeNode::scripted([Say::Nothing]);
+    let mut running = Running::new(&node, &["x"], "echo ran");
+    node.await_requests("/acquire", 1);
+    running.signal(Signal::INT);
+    assert_eq!((running.code(), running.rest().as_str()), (128 + 2, ""));
+    node.await_hang_ups(1);
+}
+
+#[test]
+fn when_renewals_hang_the_group_gets_term_and_then_kill_and_nothing_is_left() {
+    let node = FakeNode::new(|request| match verb(request) {
+        "renew" => Say::Nothing,
+        _ => friendly(request),
+    });
+    let mut running = Running::new(&node, &["x", "--ttl", "900ms"], STUBBORN);
+    let group = running.line();
+    assert_eq!(running.rest(), "term\n");
+    assert_eq!(running.code(), 79);
+    await_gone(&group);
+}
+
+#[test]
+fn after_a_forced_release_the_command_is_ended_and_the_code_says_so() {
+    let node = FakeNode::new(|request| match verb(request) {
+        "renew" => problem(409, "revoked", false),
+        _ => friendly(request),
+    });
+    let mut running = Running::new(
+        &node,
+        &["x", "--ttl", "900ms"],
+        "trap 'echo term; exit 0' TERM; echo ready; \
+                                                       while :; do sleep 0.01; done",
+    );
+    assert_eq!(running.line(), "ready");
+    assert_eq!((running.rest().as_str(), running.code()), ("term\n", 79));
+    assert!(!node.requests().iter().any(|it| verb(it) == "release"));
+}
+
+#[test]
+fn a_command_dies_with_a_killed_dsync_and_so_does_the_rest_of_its_group() {
+    let node = FakeNode::new(friendly);
+    let mut running = Running::new(&node, &["x", "--ttl", "900ms"], STUBBORN);
+    let group = running.line();
+    running.signal(Signal::KILL);
+    // The kernel kills the command and the keeper asks it to end, whoever comes first; the keeper
+    // kills its child. The end of the pipe says that both are dead.
+    let rest = running.rest();
+    assert!(["", "term\n"].contains(&rest.as_str()), "{rest}");
+    running.process.wait().unwrap();
+    await_gone(&group);
+}
+
+#[test]
+fn a_stopped_dsync_keeps_the_lock_and_goes_on_as_if_nothing_had_happened() {
+    let node = FakeNode::new(friendly);
+    let script = "echo ready; read line < \"$0\"; exit 5";
+    let (_folder, pipe) = named_pipe();
+    let args = ["x", "--ttl", "600ms", "--", "sh", "-c", script, pipe.to_str().unwrap()];
+    let mut process = dsync(&node, &args).spawn().unwrap();
+    let out = BufReader::new(process.stdout.take().unwrap());
+    let mut running = Running { process, out };
+    assert_eq!(running.line(), "ready");
+    running.signal(Signal::STOP);
+    // More than one lease.
+    let before = node.await_requests("/renew", 0).len();
+    node.await_requests("/renew", before + 5);
+    running.signal(Signal::CONT);
+    std::fs::write(&pipe, "go\n").unwrap();
+    assert_eq!(running.code(), 5);
+    node.await_requests("/release", 1);
+}
+
+#[test]
+fn the_keeper_ends_the_command_of_a_stopped_dsync_in_time() {
+    let node = FakeNode::new(|request| match verb(request) {
+        "renew" => Say::Nothing,
+        _ => friendly(request),
+    });
+    let (_folder, pipe) = named_pipe();
+    let script = format!("exec >\"$0\"; {STUBBORN}");
+    let args = ["x", "--ttl", "900ms", "--", "sh", "-c", &script, pipe.to_str().unwrap()];
+    let mut process = dsync(&node, &args).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut out = BufReader::new(std::fs::File::open(&pipe).unwrap());
+    let mut group = String::new();
+    out.read_line(&mut group).unwrap();
+    let dsync = Pid::from_child(&process);
+    kill_process(dsync, Signal::STOP).unwrap();
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "term\n");
+    kill_process(dsync, Signal::CONT).unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(79));
+    await_gone(group.trim_end());
+}
+
+#[test]
+fn a_command_is_ended_in_time_though_the_keeper_is_killed_or_stopped() {
+    for signal in [Signal::KILL, Signal::STOP] {
+        let node = FakeNode::new(friendly);
+        let mut running = Running::new(&node, &["x", "--ttl", "900ms"], STUBBORN);
+        let keeper = Pid::from_raw(running.line().parse().unwrap()).unwrap();
+        kill_process(keeper, signal).unwrap();
+        assert_eq!(running.rest(), "term\n", "{signal:?}");
+        assert_eq!(running.code(), 79, "{signal:?}");
+    }
+}
+
+#[test]
+fn a_release_that_is_not_taken_is_said_and_changes_no_exit_code() {
+    let node = FakeNode::new(|request| match verb(request) {
+        "release" => problem(400, "invalid_field", false),
+        _ => friendly(request),
+    });
+    let (code, _, said) = run(&node, &["x", "--", "true"]);
+    assert_eq!(code, 0);
+    assert!(said.contains("not given back"), "{said}");
+}
