@@ -153,7 +153,8 @@ async fn a_request_that_waits_at_a_node_that_falls_silent_goes_on_at_another_in_
     let (first, again) = (&silent.requests()[0], &good.requests()[0]);
     assert!(is(first, "/acquire") && is(again, "/acquire"));
     assert_eq!(first.id.as_deref().map(|it| &it[..18]), again.id.as_deref().map(|it| &it[..18]));
-    // The connection that stands is not closed: a node that lives would leave the queue for us.
+    let probes = silent.requests().iter().filter(|it| is(it, "/v1/cluster")).count();
+    assert!(probes >= 2, "it was asked whether it lives, and not once only");
     assert!(hold.is_held());
 }
 
