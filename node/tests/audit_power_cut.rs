@@ -26,7 +26,7 @@ use dsync_core::types::{ClusterTime, Index};
 use dsync_node::audit::query::{Question, search};
 use dsync_node::audit::verify::{Witness, verify_folder};
 use dsync_node::audit::{Trail, TrailOptions};
-use dsync_node::storage::fs::faults;
+use dsync_node::storage::fs::{self, faults};
 
 const LIVES_PER_DISK: u64 = 10;
 const FOLDER: &str = "/data/audit";
@@ -166,6 +166,8 @@ impl History {
 
     fn recover_and_apply(&mut self) -> Result<(), String> {
         let options = TrailOptions { segment_bytes: 600, bytes_max: 6_000, age_max_ms: None };
+        // As `DataFolder` does before anything opens a folder in it.
+        fs::create_folder(Path::new("/data")).map_err(|error| error.to_string())?;
         let mut trail = Trail::open(Path::new(FOLDER), options);
         self.check(&trail)?;
         let unsynced = trail.catalog().last().saturating_sub(self.snapshot);

@@ -19,6 +19,7 @@
 #![allow(clippy::unwrap_used)] // a panic is how a test says no
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::path::Path;
 use std::rc::Rc;
@@ -244,7 +245,7 @@ impl Witness {
         self.unproven.clear();
         self.proven = state;
         if let Some(meta) = &self.proven.snapshot {
-            store.delete_older(meta, None).map_err(text)?;
+            store.delete_older(meta, &BTreeSet::new()).map_err(text)?;
         }
         if self.random.below(5) == 0 {
             writer.idle().map_err(text)?;

@@ -17,6 +17,7 @@ use dsync_core::locks::{Acquire, AcquireOutcome, LockItem, Mode, Owner, Release}
 use dsync_core::machine::{Operation, Outcome};
 use dsync_core::raft::Timing;
 use dsync_core::types::NodeName;
+use dsync_node::audit::TrailOptions;
 use dsync_node::handle::NodeHandle;
 use dsync_node::health::Health;
 use dsync_node::member::{Member, MemberConfig};
@@ -74,6 +75,7 @@ fn config(name: &str, size: u64) -> MemberConfig {
         timing: Timing::default(),
         log: LogOptions { segment_bytes: 64 << 10, ..LogOptions::new(7) },
         snapshot_every_entries: 40,
+        audit: TrailOptions::new(1 << 20, None),
     }
 }
 
@@ -82,8 +84,9 @@ fn owner(name: &str) -> Owner {
 }
 
 fn acquire(name: &str) -> Operation {
-    let item = LockItem { name: name.into(), mode: Mode::Exclusive, permits: 1 };
-    Operation::AcquireLock(Acquire { owner: owner(name), items: vec![item], ttl_ms: 0 })
+    let item = LockItem { name: name.into(), mode: Mode::Exclusive, permits: 1, permits_max: 1 };
+    let (owner, items, ttl_ms) = (owner(name), vec![item], Some(0));
+    Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue: true, attachment: None })
 }
 
 fn release(name: &str) -> Operation {

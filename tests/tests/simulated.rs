@@ -73,6 +73,37 @@ fn a_disk_that_was_set_back_is_refused_before_it_is_refilled() {
     assert_clean(1_000_798);
 }
 
+/// The leader's log was cut at a new snapshot before the last one had reached the followers that lagged:
+/// they went from snapshot to snapshot and never saw the log. And its shell, here only, began to send
+/// every new snapshot in the middle of the one before.
+#[test]
+fn a_busy_cluster_brings_up_a_follower_that_needs_a_snapshot() {
+    assert_clean(179_540_736_201_308);
+}
+
+/// The rest of a storm, not of the core: one entry took 3 ms to apply and the clients asked for as
+/// many as that allows.
+#[test]
+fn a_restarted_node_catches_up_with_a_cluster_under_load() {
+    assert_clean(179_540_736_203_883);
+    assert_clean(179_540_736_205_733);
+}
+
+/// Another fault of the storm: a short stall of a disk replaced a long one, and a snapshot file waited
+/// for the end of the long one on a disk that worked.
+#[test]
+fn a_disk_that_stalls_twice_is_stalled_until_both_end() {
+    assert_clean(179_540_736_206_272);
+}
+
+/// A disk was set back while the leader's own disk was about to depose it: nobody was left who knew better,
+/// and the design does not promise that anybody else can tell.
+#[test]
+fn a_disk_is_set_back_only_while_the_leader_stays() {
+    assert_clean(271_828_182_802_391);
+    assert_clean(271_828_182_807_223);
+}
+
 /// `cargo xtask sim SEED`.
 #[test]
 #[ignore = "tells one seed, named by DSYNC_SIM_SEED"]

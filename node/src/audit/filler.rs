@@ -61,7 +61,7 @@ pub async fn run<C: Carrier>(
                 // One that nobody waits for any more may be dropped.
                 Ok(page @ Exchange::Page { .. }) => drop(pages_in.try_send((from, page))),
                 Err(error) => {
-                    tracing::warn!(%from, %error, "audit trail: unreadable word from a peer")
+                    tracing::warn!(%from, %error, "audit trail: unreadable word from a peer");
                 }
             }
         }
@@ -132,7 +132,7 @@ impl<C: Carrier> Filler<C> {
                         return true;
                     }
                     Some(Err(error)) => {
-                        tracing::error!(%peer, %error, "audit trail: cannot fill a gap")
+                        tracing::error!(%peer, %error, "audit trail: cannot fill a gap");
                     }
                     None => return false,
                 }

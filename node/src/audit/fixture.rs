@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)] // a panic is how a test says no
+
 //! Records and chains for tests.
 
 use dsync_core::audit::{AuditHead, AuditRecord, encode};
@@ -68,7 +70,7 @@ pub fn event(number: u64) -> LockEvent {
         token: number,
     };
     LockEvent {
-        what: if number % 2 == 0 { What::Released } else { What::Granted },
+        what: if number.is_multiple_of(2) { What::Released } else { What::Granted },
         owner: Owner { principal: "anonymous".into(), name: format!("owner-{}", number % 5) },
         items: vec![item],
         hold: None,

@@ -1,8 +1,10 @@
+#![allow(clippy::unwrap_used)] // a panic is how a test says no
+
 //! Whole members on the loopback: a node that was away, and whose trail is gone, starts from a
 //! snapshot, and fetches from the others what lies before it.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -103,7 +105,7 @@ async fn whole(member: &Member, head: AuditHead) {
     .unwrap_or_else(|_| panic!("gaps {:?}", audit.catalog().own_gaps()));
 }
 
-fn check(folder: &PathBuf, head: AuditHead) {
+fn check(folder: &Path, head: AuditHead) {
     let witness = Witness { said_by: "the cluster".into(), head };
     let verdict = verify_folder(folder, &[witness]).unwrap();
     assert_eq!((verdict.findings.as_slice(), verdict.missing.as_slice()), (&[][..], &[][..]));

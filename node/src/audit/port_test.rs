@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)] // a panic is how a test says no
+
 //! The queue in front of the writer.
 
 use std::time::Duration;

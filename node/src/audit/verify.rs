@@ -152,7 +152,7 @@ impl Walk {
 
     fn file(&mut self, name: &str, bytes: &[u8]) {
         let named: Option<u64> = name.strip_suffix(SUFFIX).and_then(|number| number.parse().ok());
-        let mut reader = match Reader::new(bytes) {
+        let reader = match Reader::new(bytes) {
             Ok(reader) => reader,
             Err(wrong) => {
                 return self.verdict.find(named.unwrap_or(0), format!("{name}: {wrong}"));
@@ -164,7 +164,7 @@ impl Walk {
                 .find(start.count + 1, format!("{name}: its records begin at {}", start.count + 1));
         }
         self.join(name, &start);
-        while let Some(read) = reader.next() {
+        for read in reader {
             match read {
                 Ok(read) => {
                     self.verdict.records += 1;

@@ -4,13 +4,13 @@
 //! Only loading a received snapshot is done on the driver's own time: nothing may be applied before
 //! it, and a node that installs one is far behind anyway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use dsync_core::machine::{Machine, Restore, RestoreError};
 use dsync_core::raft::{Raft, SnapshotMeta, SnapshotRead, SnapshotWrite, StateHash};
-use dsync_core::types::Index;
+use dsync_core::types::{Index, NodeId};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::inbox::SnapshotEvent;
@@ -77,7 +77,7 @@ impl Snapshotter {
     ) -> Result<Self, SnapshotterError> {
         let store = SnapshotStore::open(&folder)?;
         let known = newest.map(|meta| (meta.index, meta.clone())).into_iter().collect();
-        let worker = Worker { store, events, known, last_read: None, audit };
+        let worker = Worker { store, events, known, sending: BTreeMap::new(), audit };
         Ok(Self {
             folder,
             #[cfg(not(feature = "simulated"))]
@@ -167,8 +167,8 @@ struct Worker {
     events: UnboundedSender<SnapshotEvent>,
     /// The snapshots that are on disk.
     known: BTreeMap<Index, SnapshotMeta>,
-    /// The latest piece that a follower asked for, and when.
-    last_read: Option<(Index, Instant)>,
+    /// What each follower is being sent, and when it asked last.
+    sending: BTreeMap<NodeId, (Index, Instant)>,
     audit: AuditSync,
 }
 
@@ -224,7 +224,7 @@ impl Worker {
             Some(meta) if read.offset > 0 => (meta.clone(), read.offset),
             _ => (self.known.values().next_back()?.clone(), 0),
         };
-        self.last_read = Some((meta.index, Instant::now()));
+        self.sending.insert(read.to, (meta.index, Instant::now()));
         match self.store.read_piece(&meta, offset) {
             Ok(piece) => {
                 let (to, bytes, last) = (read.to, piece.bytes, piece.last);
@@ -250,13 +250,13 @@ impl Worker {
         }
     }
 
-    /// Spares the one that a follower is being sent: it would have to begin again, and on a busy
-    /// cluster never end.
+    /// Spares what followers are being sent, each its own: one whose file is gone has to begin again,
+    /// and on a busy cluster would never end.
     fn delete_older(&mut self, than: &SnapshotMeta) -> Option<SnapshotEvent> {
-        let sending = self.last_read.filter(|(_, at)| at.elapsed() < SENDING_FOR);
-        let spared = sending.map(|(index, _)| index);
-        self.known.retain(|index, _| *index >= than.index || Some(*index) == spared);
-        if let Err(error) = self.store.delete_older(than, spared) {
+        self.sending.retain(|_, (_, at)| at.elapsed() < SENDING_FOR);
+        let spared: BTreeSet<Index> = self.sending.values().map(|(index, _)| *index).collect();
+        self.known.retain(|index, _| *index >= than.index || spared.contains(index));
+        if let Err(error) = self.store.delete_older(than, &spared) {
             tracing::warn!(%error, "cannot delete old snapshots");
         }
         None

@@ -17,6 +17,7 @@
 //! A snapshot counts from the log's record on, not from its name: [`SnapshotStore::delete_older`] is
 //! called when that record is synced.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -220,17 +221,17 @@ impl SnapshotStore {
         result
     }
 
-    /// Deletes every snapshot older than this one, but for the one of `spared`.
+    /// Deletes every snapshot older than this one, but for those of `spared`.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
     pub fn delete_older(
         &self,
         than: &SnapshotMeta,
-        spared: Option<Index>,
+        spared: &BTreeSet<Index>,
     ) -> Result<(), SnapshotError> {
         let mut deleted = false;
-        let old = |index: Index| index < than.index && Some(index) != spared;
+        let old = |index: Index| index < than.index && !spared.contains(&index);
         for (index, term) in self.list()?.into_iter().filter(|(index, _)| old(*index)) {
             let path = self.path(index, term);
             fs::remove(&path).map_err(|source| io_error(&path, source))?;

@@ -113,12 +113,25 @@ fn flipped_bit_in_any_byte_of_a_stored_snapshot_is_reported() {
 }
 
 #[test]
+fn what_followers_are_being_sent_is_not_deleted() {
+    let (_folder, store) = store();
+    for index in [1, 2, 3, 9] {
+        store.write(&meta(index), pieces()).unwrap();
+    }
+    store.delete_older(&meta(9), &BTreeSet::from([Index(1), Index(3)])).unwrap();
+    for kept in [1, 3, 9] {
+        assert_eq!(store.load(&meta(kept)).unwrap(), pieces(), "{kept}");
+    }
+    assert!(matches!(store.load(&meta(2)), Err(SnapshotError::Absent { .. })));
+}
+
+#[test]
 fn older_snapshots_and_remains_of_interrupted_writes_are_deleted() {
     let (folder, store) = store();
     for index in [3, 5, 9] {
         store.write(&meta(index), pieces()).unwrap();
     }
-    store.delete_older(&meta(5), None).unwrap();
+    store.delete_older(&meta(5), &BTreeSet::new()).unwrap();
     assert!(matches!(store.load(&meta(3)), Err(SnapshotError::Absent { .. })));
     assert_eq!(store.load(&meta(5)).unwrap(), pieces());
     std::fs::write(folder.path().join(TAKEN), "half").unwrap();

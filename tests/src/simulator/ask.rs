@@ -30,8 +30,15 @@ impl Ask {
         match self {
             Self::Acquire { name, owner, mode, ttl_ms } => Some(Operation::AcquireLock(Acquire {
                 owner: named(owner),
-                items: vec![LockItem { name: name.clone(), mode: *mode, permits: 1 }],
-                ttl_ms: *ttl_ms,
+                items: vec![LockItem {
+                    name: name.clone(),
+                    mode: *mode,
+                    permits: 1,
+                    permits_max: 1,
+                }],
+                ttl_ms: Some(*ttl_ms),
+                queue: true,
+                attachment: None,
             })),
             Self::Release { name, owner } => {
                 Some(Operation::ReleaseLock(Release { owner: named(owner), name: name.clone() }))

@@ -256,7 +256,11 @@ impl Clients {
                 shared.queue.push(shared.now.plus_us(us), Event::Wake { client: number });
             }
             AcquireOutcome::Refused(LockRefusal::Limit { .. }) => self.rest(number, shared),
-            AcquireOutcome::Deadlock { .. } | AcquireOutcome::Refused(_) => {
+            AcquireOutcome::Deadlock { .. }
+            | AcquireOutcome::Refused(_)
+            | AcquireOutcome::Held { .. }
+            | AcquireOutcome::Ended
+            | AcquireOutcome::Revoked { .. } => {
                 let what = format!("client {number} with one lock at a time: {outcome:?}");
                 shared.violation("only what is wrong is refused", 0, what);
             }
@@ -336,18 +340,20 @@ impl Client {
             Answer::Failed => LockRet::Nothing,
             Answer::View(view) => {
                 let holders = view.iter().flat_map(|lock| &lock.holders);
-                let full = holders.filter(|holder| holder.claimed);
+                let full = holders.filter(|holder| !holder.claim);
                 LockRet::View(full.map(|h| (number_of(&h.owner.name), h.mode, h.token)).collect())
             }
             Answer::Outcome(Outcome::Acquire(outcome)) => match outcome {
-                AcquireOutcome::Granted { token, .. } => LockRet::Granted { token: *token },
+                AcquireOutcome::Granted { tokens, .. } => LockRet::Granted { token: tokens[0] },
                 AcquireOutcome::Waiting { .. } => LockRet::Waiting,
-                AcquireOutcome::Deadlock { .. } | AcquireOutcome::Refused(_) => LockRet::Nothing,
+                _ => LockRet::Nothing,
             },
             Answer::Outcome(Outcome::Release(outcome)) => match outcome {
                 ReleaseOutcome::Released => LockRet::Released,
                 ReleaseOutcome::LeftQueue => LockRet::LeftQueue,
-                ReleaseOutcome::NotHolder => LockRet::NotHolder,
+                ReleaseOutcome::NotHolder | ReleaseOutcome::HeldWithOthers { .. } => {
+                    LockRet::NotHolder
+                }
             },
             Answer::Outcome(_) => LockRet::Nothing,
         })

@@ -14,6 +14,9 @@ use super::queue::{Event, ProcessEvent};
 use super::rng::Rng;
 use super::world::World;
 
+/// A hand-over has come about or been given up by then: an election time-out, and one election.
+const HAND_OVER_MS: u64 = 2_000;
+
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FaultKind {
@@ -162,7 +165,11 @@ impl World {
                 // Sometimes until somebody replaces it, as far as this run is concerned.
                 let forever = self.shared.rng.percent(10);
                 let us = if forever { 60_000_000 } else { length_us };
-                self.nodes[slot].disk.stalled_until = self.shared.now.plus_us(us);
+                // A second stall does not end the first: what waits for that one has its end in mind,
+                // and the disk would seem well while a snapshot file waits on.
+                let until = self.shared.now.plus_us(us);
+                let disk = &mut self.nodes[slot].disk;
+                disk.stalled_until = disk.stalled_until.max(until);
             }
             FaultKind::Transfer => self.transfer(slot),
             FaultKind::Flood => {
@@ -239,6 +246,7 @@ impl World {
     fn transfer(&mut self, slot: usize) {
         let to = self.shared.rng.index(self.nodes.len());
         let named = self.shared.rng.percent(70);
+        self.handing_over_until = self.shared.now.plus_ms(HAND_OVER_MS);
         let to = named.then(|| self.nodes[to].disk.image.node_id);
         self.happen(slot, ProcessEvent::Transfer { to });
     }
@@ -315,8 +323,8 @@ impl World {
         copy.entries.back().is_some_and(|last| committed(last.index) == Some(last.term))
     }
 
-    /// True while one leader sits that every other node follows, nothing is cut or stopped, and the
-    /// victim knows as committed what the leader does, up to an entry of the leader's own term. Then
+    /// True while one leader sits and will go on sitting that every other node follows, nothing is cut or
+    /// stopped, no disk is slow enough to depose it, no hand-over is under way, and the victim knows as committed what the leader does, up to an entry of the leader's own term. Then
     /// the leader has the victim's acknowledgement of all that it may forget now.
     fn can_tell_a_copy(&self, victim: usize) -> bool {
         let Some(leader) = self.nodes.iter().find_map(|node| {
@@ -339,6 +347,8 @@ impl World {
         follows
             && self.shared.network.is_whole()
             && self.shared.plan.network.is_gentle()
+            && self.shared.plan.disk.is_gentle()
+            && self.shared.now >= self.handing_over_until
             && process.is_some_and(|status| {
                 status.role != RoleKind::Leader
                     && status.commit == leader.commit

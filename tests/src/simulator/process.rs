@@ -67,6 +67,9 @@ pub(crate) struct Process {
     work: VecDeque<Work>,
     working: bool,
     receiving: Vec<u8>,
+    /// The file that each follower is being sent, which stays while a newer one replaces it, as in the
+    /// real node: otherwise a cluster that takes them faster than one travels would send for ever.
+    sending: BTreeMap<NodeId, SnapshotFile>,
     snapshot_busy: bool,
     snapshot_at: Index,
     commands: BTreeMap<u64, Waiting>,
@@ -111,6 +114,7 @@ impl Process {
             work: VecDeque::new(),
             working: false,
             receiving: Vec::new(),
+            sending: BTreeMap::new(),
             snapshot_busy: false,
             snapshot_at: machine.applied(),
             commands: BTreeMap::new(),
@@ -242,7 +246,7 @@ impl Process {
         match (ask.operation(), ask) {
             (Some(operation), _) => {
                 let time = self.machine.time();
-                let sequence = self.proposer.submit(now, time, operation, deadline);
+                let sequence = self.proposer.submit(now, time, None, operation, deadline);
                 self.commands.insert(sequence, waiting);
             }
             (None, Ask::Read { name }) => {
@@ -529,16 +533,22 @@ impl Process {
         offset: u64,
         shared: &Shared,
     ) {
-        let Some(file) = node.disk.image.newest_stored() else { return };
-        let offset = if file.meta.index == index { offset } else { 0 };
+        let under_way = self.sending.get(&to);
+        let goes_on = under_way.filter(|file| offset > 0 && file.meta.index == index).cloned();
+        let (file, offset) = match (goes_on, node.disk.image.newest_stored()) {
+            (Some(file), _) => (file, offset),
+            (None, Some(newest)) => (newest.clone(), 0),
+            (None, None) => return,
+        };
+        self.sending.insert(to, file.clone());
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(file.bytes.len());
         let end = (from + shared.plan.chunk_bytes).min(file.bytes.len());
         let input = Input::SnapshotData {
             to,
-            meta: file.meta.clone(),
             offset: from as u64,
             bytes: file.bytes.slice(from..end),
             last: end == file.bytes.len(),
+            meta: file.meta,
         };
         self.raft.step(now, input);
     }

@@ -40,6 +40,14 @@ pub(crate) struct DiskPlan {
     pub(crate) slow_ms: u64,
 }
 
+impl DiskPlan {
+    /// True if no leader is deposed by its own disk: a record waits for the sync under way and then for
+    /// its own, together well within an election time-out (800 ms).
+    pub(crate) fn is_gentle(&self) -> bool {
+        self.slow_ppm == 0 || self.slow_ms <= 300
+    }
+}
+
 /// Who uses the cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientPlan {
@@ -200,6 +208,7 @@ fn limits(rng: &mut Rng) -> Limits {
         uncommitted_bytes: rng.pick(&[2_048, 64 << 10, 8 << 20]),
         apply_bytes: rng.pick(&[128, 4_096, 1 << 20]),
         log_tail_entries: rng.pick(&[0, 1, 5, 50]),
+        ..Limits::default()
     }
 }
 

@@ -176,6 +176,8 @@ pub(crate) struct World {
     pub(crate) calm: bool,
     /// No faults before this.
     pub(crate) quiet_until: Instant,
+    /// A leader may be looking for a successor before this.
+    pub(crate) handing_over_until: Instant,
     /// This machine stays off whatever was planned.
     pub(crate) off: Option<usize>,
     /// The next node to win an election goes down for so long.
@@ -220,6 +222,7 @@ impl World {
             clients: Clients::default(),
             calm: false,
             quiet_until: Instant(0),
+            handing_over_until: Instant(0),
             off: None,
             topple_us: None,
         }

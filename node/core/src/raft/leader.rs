@@ -186,7 +186,7 @@ impl Raft {
             )
     }
 
-    fn recently_heard(&self, progress: &Progress) -> bool {
+    pub(super) fn recently_heard(&self, progress: &Progress) -> bool {
         self.now.since(progress.heard_at) < self.options.timing.election_max_ms
     }
 

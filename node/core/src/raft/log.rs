@@ -78,6 +78,20 @@ impl RaftLog {
         slice
     }
 
+    /// First index from which the entries before `end` weigh at most `bytes`.
+    pub(super) fn reach_back(&self, end: Index, bytes: usize) -> Index {
+        let mut weight = 0;
+        let mut first = end;
+        while let Some(entry) = self.get(first.prev()) {
+            weight += entry.weight_bytes();
+            if weight > bytes {
+                break;
+            }
+            first = entry.index;
+        }
+        first
+    }
+
     /// Adds an entry at the end.
     pub(super) fn push(&mut self, entry: Entry) {
         assert_eq!(entry.index, self.last().index.next(), "entries are appended in order");

@@ -45,6 +45,10 @@ pub(super) struct Progress {
     pub(super) matched_round: u64,
     /// First entry to send next.
     pub(super) next: Index,
+    /// While a snapshot brings the member up, and until its log has reached ours: the first entry that
+    /// it will want behind the snapshot. Compacting it away would send the member from one snapshot to
+    /// the next.
+    pub(super) wants_from: Option<Index>,
     /// Commit index the member has been told.
     pub(super) told_commit: Index,
     /// Any answer, last.
@@ -67,6 +71,7 @@ impl Progress {
             matched: Index(0),
             matched_round: 0,
             next,
+            wants_from: None,
             told_commit: Index(0),
             heard_at: now,
             acked_round: 0,
@@ -86,8 +91,22 @@ impl Progress {
 
     /// Sends the snapshot from its first byte.
     pub(super) fn start_snapshot(&mut self, index: Index, now: LocalTime) {
-        self.pace = Pace::Snapshot { index, offset: 0, sent_at: now };
+        self.snapshot_at(index, 0, now);
         self.clear_window();
+    }
+
+    /// This piece of this snapshot is under way.
+    pub(super) fn snapshot_at(&mut self, index: Index, offset: u64, now: LocalTime) {
+        self.pace = Pace::Snapshot { index, offset, sent_at: now };
+        self.wants_from = Some(index.next());
+    }
+
+    /// The member is brought up once it matches up to `near`; until then it wants what comes next.
+    pub(super) fn note_brought_up(&mut self, near: Index) {
+        self.wants_from = self
+            .wants_from
+            .filter(|_| self.matched < near)
+            .map(|from| from.max(self.matched.next()));
     }
 
     /// The member matches up to `index`.

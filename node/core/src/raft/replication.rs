@@ -110,6 +110,8 @@ impl Raft {
         let round = leader.round;
         let log_first = self.log.first();
         progress.match_to(index, round);
+        let tail = self.options.limits.log_tail_entries;
+        progress.note_brought_up(Index(self.commit.0.saturating_sub(tail)));
         let meets = match progress.pace {
             Pace::Probe { .. } => true,
             Pace::Snapshot { .. } => progress.matched.next() >= log_first,

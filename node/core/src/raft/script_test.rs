@@ -42,6 +42,7 @@ scripts! {
     a_diverged_state_stops_the_minority
     a_doubled_answer_starts_no_second_snapshot_stream
     a_doubled_or_late_append_cuts_nothing
+    a_follower_goes_on_in_the_log_behind_its_snapshot
     a_full_leader_refuses
     a_group_of_one_waits_for_its_disk
     a_hand_over_that_fails_is_given_up
@@ -68,6 +69,7 @@ scripts! {
     an_isolated_node_returns_without_raising_the_term
     founding_of_three_waits_for_all_three
     reads_do_not_keep_a_lost_append_from_being_sent_again
+    the_log_is_not_held_for_a_follower_at_any_price
     the_others_start_although_the_proposer_is_gone
     time_never_falls_from_one_leader_to_the_next
     two_foundings_that_meet_stop_both

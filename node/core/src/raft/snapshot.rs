@@ -3,6 +3,12 @@
 //! A snapshot travels in pieces that the receiver asks for by offset, so a broken connection resumes
 //! where it was. The core sees only offsets; bytes and files are the shell's.
 //!
+//! While one travels, and until the follower has caught up behind it, the leader keeps the log from its
+//! index on, within a bound. Otherwise a cluster that writes more than the log's tail in the time that
+//! a transfer takes would send its follower from one snapshot to the next: it would never reach the
+//! log, and never see the entries in which its own clients' answers are. Rejected: starting over with
+//! the newest snapshot whenever there is one; then not even the first would ever arrive.
+//!
 //! Installing is the delicate step. If the local log holds the snapshot's last entry, with the same
 //! term, then everything behind it may still be right and stays. If not, the log contradicts or does
 //! not reach the snapshot, and all of it is void: keeping a tail would put entries behind an index
@@ -38,17 +44,28 @@ impl Raft {
     }
 
     /// The own machine's snapshot is on disk: the log before it may go, except for a tail that spares
-    /// slow followers the snapshot.
+    /// slow followers the snapshot, and for what a follower will want that an older one is bringing up.
     pub(super) fn snapshot_taken(&mut self, meta: SnapshotMeta) {
         let newest = self.snapshot.as_ref().map_or(Index(0), |have| have.index);
         if meta.index <= newest || meta.index > self.applied {
             return;
         }
         let keep = self.options.limits.log_tail_entries;
-        let log_start = Index(meta.index.0.saturating_sub(keep) + 1).max(self.log.first());
+        let tail_start = Index(meta.index.0.saturating_sub(keep) + 1);
+        let log_start = self.wanted_from(tail_start).max(self.log.first());
         self.log.compact(log_start);
         self.configurations.compact(meta.index);
         self.record_snapshot(meta, false);
+    }
+
+    /// `tail_start`, or an entry before it that a living follower will want next. Not at any price: a
+    /// follower that lives and never gets there must not keep the log growing for ever.
+    fn wanted_from(&self, tail_start: Index) -> Index {
+        let Role::Leader(leader) = &self.role else { return tail_start };
+        let reach = self.log.reach_back(tail_start, self.options.limits.log_held_bytes);
+        let living = leader.members.values().filter(|progress| self.recently_heard(progress));
+        let wanted = living.filter_map(|progress| progress.wants_from);
+        wanted.filter(|from| *from >= reach).min().map_or(tail_start, |from| from.min(tail_start))
     }
 
     fn record_snapshot(&mut self, meta: SnapshotMeta, discard_log: bool) {
@@ -81,8 +98,8 @@ impl Raft {
     ) {
         let now = self.now;
         let Some(progress) = self.progress_of(to) else { return };
-        if let Pace::Snapshot { index, offset: at, sent_at } = &mut progress.pace {
-            (*index, *at, *sent_at) = (meta.index, offset, now);
+        if matches!(progress.pace, Pace::Snapshot { .. }) {
+            progress.snapshot_at(meta.index, offset, now);
             self.send(to, Message::SnapshotChunk { meta, offset, bytes, last });
         }
     }

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use dsync_core::locks::AcquireOutcome;
-use dsync_core::machine::{Machine, Operation, Outcome};
+use dsync_core::machine::{Machine, Operation, Outcome, RequestId};
 use dsync_core::raft::{Membership, RaftStatus, RoleKind};
 use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName, Term};
 use http::header::CONTENT_TYPE;
@@ -30,23 +30,35 @@ pub type Answer = Result<Applied, SubmitError>;
 pub struct FakeNode {
     pub site: Site,
     pub status: Arc<ArcSwap<NodeStatus>>,
+    /// What is published.
+    pub machine: Arc<ArcSwap<Machine>>,
     /// What read barriers are answered.
     pub barrier: Arc<Mutex<Result<(), SubmitError>>>,
     /// Every operation that reached the driver.
     pub operations: Arc<Mutex<Vec<Operation>>>,
+    /// The id of each of them.
+    pub ids: Arc<Mutex<Vec<Option<RequestId>>>>,
 }
 
 impl FakeNode {
     /// A node that answers operations by a function of the operation and the machine, which the
     /// function may replace.
     pub fn new(
-        answer: impl FnMut(&Operation, &ArcSwap<Machine>) -> Answer + Send + 'static,
+        mut answer: impl FnMut(&Operation, &ArcSwap<Machine>) -> Answer + Send + 'static,
+    ) -> Self {
+        Self::with_ids(move |_, operation, machine| answer(operation, machine))
+    }
+
+    /// The same by a function that is told the request's id, too.
+    pub fn with_ids(
+        answer: impl FnMut(Option<&RequestId>, &Operation, &ArcSwap<Machine>) -> Answer + Send + 'static,
     ) -> Self {
         let (requests, inbox) = mpsc::channel(16);
         let machine = Arc::new(ArcSwap::from_pointee(Machine::default()));
         let status = Arc::new(ArcSwap::from_pointee(healthy()));
         let barrier = Arc::new(Mutex::new(Ok(())));
         let operations = Arc::new(Mutex::new(Vec::new()));
+        let ids = Arc::new(Mutex::new(Vec::new()));
         let handle = NodeHandle::new(requests, Arc::clone(&machine), Arc::clone(&status));
         let health = Health::new();
         health.set_started();
@@ -54,13 +66,14 @@ impl FakeNode {
             RequestLimits { body_timeout: Duration::from_secs(3600), ..RequestLimits::default() };
         let site = Site::new(handle, Metrics::new(), health, limits);
         let driver = Driver {
-            machine,
+            machine: Arc::clone(&machine),
             barrier: Arc::clone(&barrier),
             operations: Arc::clone(&operations),
+            ids: Arc::clone(&ids),
             answer,
         };
         tokio::spawn(driver.run(inbox));
-        Self { site, status, barrier, operations }
+        Self { site, status, machine, barrier, operations, ids }
     }
 
     /// A node that says the same to every operation.
@@ -184,16 +197,18 @@ struct Driver<F> {
     machine: Arc<ArcSwap<Machine>>,
     barrier: Arc<Mutex<Result<(), SubmitError>>>,
     operations: Arc<Mutex<Vec<Operation>>>,
+    ids: Arc<Mutex<Vec<Option<RequestId>>>>,
     answer: F,
 }
 
-impl<F: FnMut(&Operation, &ArcSwap<Machine>) -> Answer> Driver<F> {
+impl<F: FnMut(Option<&RequestId>, &Operation, &ArcSwap<Machine>) -> Answer> Driver<F> {
     async fn run(mut self, mut inbox: mpsc::Receiver<DriverRequest>) {
         while let Some(request) = inbox.recv().await {
             match request {
-                DriverRequest::Submit { operation, reply, .. } => {
-                    let answer = (self.answer)(&operation, &self.machine);
+                DriverRequest::Submit { request, operation, reply, .. } => {
+                    let answer = (self.answer)(request.as_ref(), &operation, &self.machine);
                     self.operations.lock().unwrap().push(operation);
+                    self.ids.lock().unwrap().push(request);
                     let _ = reply.send(answer);
                 }
                 DriverRequest::Barrier { reply, .. } => {

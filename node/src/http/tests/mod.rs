@@ -8,6 +8,8 @@ mod fake_node;
 mod lock_reads;
 mod original;
 mod probes;
+mod real_locks;
 mod scenarios;
 mod server;
 mod status;
+mod v1;

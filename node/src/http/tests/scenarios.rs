@@ -1,71 +1,10 @@
 //! The original routes and the lock reads over a real lock table: what one client does is what
 //! another one sees. There is no consensus here: each operation is applied at once.
 
-use std::sync::Arc;
-
-use dsync_core::machine::{
-    Command, FirstState, Machine, Operation, Origin, Settings, StoredCommand,
-};
-use dsync_core::raft::{Entry, Founding, Payload};
-use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, NodeId, NodeName, Term};
-use dsync_core::wire::encode;
 use serde_json::{Value, json};
 
 use super::fake_node::FakeNode;
-use crate::handle::Applied;
-
-const NODE: NodeId = NodeId(2);
-const BOOT: BootId = BootId(0xb007);
-
-/// The log of a cluster of one, a millisecond an entry.
-struct Log {
-    machine: Machine,
-    sequence: u64,
-}
-
-impl Log {
-    fn founded() -> Self {
-        let first = FirstState::V1 { settings: Settings::default(), token_base: 1 << 22 };
-        let founding = Founding {
-            cluster_id: ClusterId(0xc),
-            founders: [(NODE, NodeName("n2".to_owned()))].into(),
-            machine: encode(&first).into(),
-        };
-        let mut log = Self { machine: Machine::default(), sequence: 0 };
-        log.append(Payload::Founding(founding));
-        log.submit(Operation::RegisterBoot { count: BootCount(1) });
-        log
-    }
-
-    fn submit(&mut self, operation: Operation) -> Applied {
-        self.sequence += 1;
-        let origin = Origin {
-            node: NODE,
-            boot: BOOT,
-            sequence: self.sequence,
-            low_water: self.sequence,
-            taken_at: self.machine.time(),
-        };
-        let command = StoredCommand::V1(Command { origin, request, operation });
-        self.append(Payload::Command(encode(&command).into())).expect("a command has an answer")
-    }
-
-    fn append(&mut self, payload: Payload) -> Option<Applied> {
-        let index = self.machine.applied().next();
-        let stamp = ClusterTime(index.0);
-        let applied = self.machine.apply(&Entry { term: Term(1), index, stamp, payload });
-        applied.answer.map(|(_, outcome)| Applied { outcome, index, stamp })
-    }
-}
-
-fn node() -> FakeNode {
-    let mut log = Log::founded();
-    FakeNode::new(move |operation, published| {
-        let applied = log.submit(operation.clone());
-        published.store(Arc::new(log.machine.clone()));
-        Ok(applied)
-    })
-}
+use super::real_locks::node;
 
 async fn acquire(node: &FakeNode, lock: &str, client: &str, lock_type: &str) -> Value {
     let body = json!({"resource_id": lock, "client_id": client, "lock_type": lock_type});
@@ -101,14 +40,16 @@ async fn a_lock_passes_from_one_client_to_the_next_in_sight_of_all() {
     assert_eq!(read["holders"][0]["owner"], "a");
     assert_eq!(read["holders"][0]["token"], first["token"]);
     assert_eq!(read["holders"][0]["hold"], first["hold_id"]);
-    assert_eq!(read["holders"][0]["claimed"], true);
+    assert_eq!(read["holders"][0]["claim"], false);
     assert_eq!(read["holders"][0]["remaining_ms"], json!(null));
-    assert_eq!(read["waiters"], json!([{"owner": "b", "mode": "exclusive"}]));
+    assert_eq!(read["waiters"][0]["owner"], "b");
+    assert_eq!(read["waiters"][0]["mode"], "exclusive");
+    assert_eq!(read["waiters"][0]["attached"], false);
 
     assert_eq!(release(&node, "x", "a").await["success"], true);
     let claim = node.get("/v1/locks/x").await.json();
     assert_eq!(claim["holders"][0]["owner"], "b");
-    assert_eq!(claim["holders"][0]["claimed"], false);
+    assert_eq!(claim["holders"][0]["claim"], true);
     assert!(claim["holders"][0]["remaining_ms"].is_u64());
     let second = acquire(&node, "x", "b", "exclusive").await;
     assert_eq!(second["success"], true);
@@ -129,8 +70,13 @@ async fn readers_share_a_lock_and_its_type_says_so() {
     assert_eq!(locks(&node).await["active_locks"], active);
     let upgrade = acquire(&node, "x", "a", "exclusive").await;
     assert_eq!(upgrade["success"], false);
-    assert_eq!(upgrade["message"], "upgrade not supported");
-    assert_eq!(locks(&node).await["wait_list"], json!({}));
+    assert!(upgrade["message"].as_str().unwrap().contains("wait list"), "{upgrade}");
+    assert_eq!(locks(&node).await["wait_list"], json!({"x": ["a"]}));
+    assert_eq!(release(&node, "x", "b").await["success"], true);
+    let upgraded = acquire(&node, "x", "a", "exclusive").await;
+    assert_eq!(upgraded["success"], true, "{upgraded}");
+    let active = json!({"x": {"type": "exclusive", "owners": ["a"]}});
+    assert_eq!(locks(&node).await["active_locks"], active);
 }
 
 #[tokio::test]

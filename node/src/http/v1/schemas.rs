@@ -1,12 +1,10 @@
 //! What the OpenAPI description says about things that occur everywhere: modes, lengths of time, hold
 //! ids, names, consistency, the headers of a changing request.
 
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, SchemaType, Type};
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::{RefOr, Required, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
-
-/// Owners and locks: anything but control characters.
-pub const NAME_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f]+$";
 
 /// How a lock is held.
 #[derive(ToSchema)]
@@ -73,25 +71,25 @@ pub struct NameInPath {
 }
 
 /// Which state a read is from.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "only its schema is used")]
-pub struct ConsistencyParam {
-    /// `linearizable` (default): everything that was answered anywhere before is in the answer.
-    /// `stale`: this node's own state; the headers `Dsync-Applied` and `Dsync-Staleness-Ms` say how
-    /// old it may be.
-    consistency: Option<Consistency>,
-}
+pub struct ConsistencyParam;
 
-/// See [`ConsistencyParam`].
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[allow(dead_code, reason = "only its schema is used")]
-pub enum Consistency {
-    /// Everything that was answered anywhere before is in the answer.
-    Linearizable,
-    /// This node's own state.
-    Stale,
+impl IntoParams for ConsistencyParam {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let words = ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::String))
+            .enum_values(Some(["linearizable", "stale"]));
+        let consistency = ParameterBuilder::new()
+            .name("consistency")
+            .parameter_in(ParameterIn::Query)
+            .required(Required::False)
+            .description(Some(
+                "`linearizable` (default): everything that was answered anywhere before is in the \
+                 answer. `stale`: this node's own state; the headers `Dsync-Applied` and \
+                 `Dsync-Staleness-Ms` say how old it may be.",
+            ))
+            .schema(Some(words));
+        vec![consistency.build()]
+    }
 }
 
 /// The id of a changing request.

@@ -219,7 +219,8 @@ impl Cluster {
     }
 
     fn read_piece(&mut self, id: NodeId, read: &SnapshotRead) {
-        let piece = self.nodes[&id].piece(read, self.snapshot_piece_bytes);
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let piece = node.piece(read, self.snapshot_piece_bytes);
         if let Some((meta, offset, bytes, last)) = piece {
             self.feed(id, Input::SnapshotData { to: read.to, meta, offset, bytes, last });
         }
@@ -240,6 +241,7 @@ impl Cluster {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.raft = None;
             node.incoming.clear();
+            node.sending.clear();
             node.disk.crash();
         }
     }

@@ -82,6 +82,7 @@ impl Cluster {
             "window_messages" => self.limits.window_messages = value,
             "append_bytes" => self.limits.append_bytes = value,
             "uncommitted_bytes" => self.limits.uncommitted_bytes = value,
+            "log_held_bytes" => self.limits.log_held_bytes = value,
             "log_tail_entries" => self.limits.log_tail_entries = value as u64,
             "snapshot_piece_bytes" => self.snapshot_piece_bytes = value,
             _ => panic!("unknown limit {name}"),

@@ -1,5 +1,7 @@
 //! One node of a script: a core, its disk, and a machine that only remembers what it applied.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::disk::Disk;
@@ -15,6 +17,8 @@ pub(super) struct Node {
     pub(super) backup: Vec<Record>,
     pub(super) machine: Vec<String>,
     pub(super) snapshot: Option<(SnapshotMeta, Bytes)>,
+    /// What each follower is being sent: a snapshot that travels stays while a newer one is taken.
+    pub(super) sending: BTreeMap<NodeId, (SnapshotMeta, Bytes)>,
     pub(super) incoming: Vec<u8>,
     /// What the machine says about when it next has something to end.
     pub(super) next_due: Option<ClusterTime>,
@@ -44,14 +48,19 @@ impl Node {
         self.machine = text.split_whitespace().map(String::from).collect();
     }
 
-    /// A piece of the stored snapshot, and whether it is its end.
+    /// A piece of the snapshot that travels, or the first one of the newest; and whether it is its end.
     pub(super) fn piece(
-        &self,
+        &mut self,
         read: &SnapshotRead,
         size: usize,
     ) -> Option<(SnapshotMeta, u64, Bytes, bool)> {
-        let (meta, bytes) = self.snapshot.clone()?;
+        if read.offset == 0 {
+            self.sending.remove(&read.to);
+        }
+        let travels = self.sending.get(&read.to).filter(|(meta, _)| meta.index == read.index);
+        let (meta, bytes) = travels.or(self.snapshot.as_ref())?.clone();
         let offset = if meta.index == read.index { read.offset } else { 0 };
+        self.sending.insert(read.to, (meta.clone(), bytes.clone()));
         let start = usize::try_from(offset).unwrap().min(bytes.len());
         let end = (start + size).min(bytes.len());
         Some((meta, offset, bytes.slice(start..end), end == bytes.len()))
