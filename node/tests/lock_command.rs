@@ -4,7 +4,7 @@
 //! dead. That is how these tests wait for processes to be gone.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)] // a panic is how a test says no
+#![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
 #[path = "../client/testing/fake_node.rs"]
 mod fake_node;

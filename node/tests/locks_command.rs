@@ -1,5 +1,7 @@
 //! `dsync locks` and `dsync completion` as processes, against nodes that say what they are told to say.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
 #[path = "../client/testing/fake_node.rs"]
 mod fake_node;
 

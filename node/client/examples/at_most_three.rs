@@ -6,6 +6,8 @@
 //! cargo run -p dsync-client --example at_most_three
 //! ```
 
+#![allow(clippy::print_stdout, reason = "an example says what it does")]
+
 use std::time::Duration;
 
 use dsync_client::{Client, LockError};
