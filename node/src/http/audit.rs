@@ -17,6 +17,8 @@ use tokio::time::timeout_at;
 use super::Site;
 use super::envelope::RequestContext;
 use super::problem::{Fault, json_answer};
+use super::v1::problems::ReadProblems;
+use super::v1::schemas::ConsistencyParam;
 use crate::audit::answer::AuditAnswer;
 use crate::audit::query::{self, Question};
 use crate::audit::wall;
@@ -29,7 +31,27 @@ const LIMIT_DEFAULT: usize = 100;
 /// Most records in an answer.
 const LIMIT_MAX: usize = 1_000;
 
-/// `GET /v1/audit?lock=&owner=&from=&to=&after=&limit=&consistency=`.
+/// What happened to locks: the audit trail as this node has it.
+///
+/// The records are in the order of their numbers, at most `limit` of them; `next` is the `after` of the
+/// next page. `gaps` names what this node does not have, whatever was asked for.
+#[utoipa::path(
+    get, path = "/v1/audit", operation_id = "search_audit", tag = "audit",
+    params(
+        ("lock" = Option<String>, Query, min_length = 1, description = "Only about this lock."),
+        ("owner" = Option<String>, Query, min_length = 1, description = "Only of this owner."),
+        ("from" = Option<String>, Query,
+            description = "Only since then: RFC 3339, or milliseconds since 1970."),
+        ("to" = Option<String>, Query,
+            description = "Only before then: RFC 3339, or milliseconds since 1970."),
+        ("after" = Option<u64>, Query, maximum = 9_007_199_254_740_991_u64,
+            description = "Only behind this record."),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000,
+            description = "Most records; 100 if absent."),
+        ConsistencyParam,
+    ),
+    responses((status = 200, description = "A page of records.", body = AuditAnswer), ReadProblems),
+)]
 pub async fn search(
     State(site): State<Site>,
     Extension(context): Extension<RequestContext>,

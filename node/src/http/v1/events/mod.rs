@@ -41,7 +41,7 @@ use crate::http::request_id;
 use crate::http::{Site, locks_view};
 
 use super::problems::ReadProblems;
-pub use form::EventAnswer;
+pub use form::{EventAnswer, EventLock};
 use form::Form;
 use stream::EventStream;
 
