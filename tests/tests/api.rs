@@ -29,7 +29,7 @@ fn a_live_node_keeps_to_its_description() {
         .arg("--config-file")
         .arg(folder.join("schemathesis.toml"))
         .args(["run", &format!("http://{}/openapi.json", node.client)])
-        .args(["--checks", "all", "--max-time", SECONDS, "--request-timeout", "30"])
+        .args(["--max-time", SECONDS, "--request-timeout", "30"])
         .args(["--continue-on-failure", "--wait-for-schema", "10"])
         .env("SCHEMATHESIS_HOOKS", folder.join("hooks.py"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
