@@ -41,10 +41,16 @@ fn a_live_node_keeps_to_its_description() {
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{complained}");
     println!("{said}");
-    assert!(said.contains("No issues found"), "it looked at nothing:\n{said}");
+    assert!(requests(&said) > 500, "it asked hardly anything");
     for node in &cluster.nodes {
         assert!(!node.log().contains("panicked"), "{}", node.log_tail());
     }
+}
+
+/// How many requests it made: `3075 generated, 3075 passed`.
+fn requests(said: &str) -> u32 {
+    let counts = said.lines().find_map(|line| line.split_once(" generated"));
+    counts.and_then(|(count, _)| count.trim().parse().ok()).unwrap_or(0)
 }
 
 /// The program, installed if it is not there.

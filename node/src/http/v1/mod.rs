@@ -12,8 +12,8 @@
 //! | `GET /v1/audit` | [`super::audit`] |
 //! | `GET /openapi.json` | [`openapi`] |
 //!
-//! What they share: [`asking`] (changing requests), [`read`] (which state a read is from), [`schemas`]
-//! and `problems` (what the description says of both).
+//! What they share: `asking` (changing requests), [`read`] (which state a read is from), `schemas` and
+//! `problems` (what the description says of both).
 //!
 //! A word behind `/v1/locks/` may be a route and the name of a lock: `POST /v1/locks/acquire` asks for
 //! several locks, and `GET /v1/locks/acquire` shows the lock called "acquire". No lock's name is
