@@ -48,6 +48,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.heartbeat, Duration::from_millis(80));
     assert_eq!(config.election, Duration::from_millis(400));
     assert_eq!(config.segment_bytes, 64 << 20);
+    assert_eq!((config.audit_bytes_max, config.audit_age_max), (1 << 30, None));
     assert_eq!(config.listen_client, "0.0.0.0:7070".parse::<SocketAddr>().unwrap());
     assert_eq!(config.listen_peer.port(), 7071);
     assert_eq!(config.listen_admin.port(), 7072);
@@ -158,6 +159,16 @@ fn a_duration_without_a_unit_is_refused_by_its_flag() {
     for (good, ms) in [("80ms", 80), ("2s", 2_000), ("1m", 60_000)] {
         assert_eq!(parse_duration(good), Ok(Duration::from_millis(ms)));
         assert_eq!(format_duration(Duration::from_millis(ms)), good);
+    }
+}
+
+#[test]
+fn an_audit_trail_keeps_enough_to_look_something_up() {
+    let audit = listed(&["--audit-bytes-max", "2MiB", "--audit-age-max", "90m"]).unwrap();
+    assert_eq!(audit.audit_bytes_max, 2 << 20);
+    assert_eq!(audit.audit_age_max, Some(Duration::from_secs(5_400)));
+    for wrong in [["--audit-bytes-max", "1023KiB"], ["--audit-age-max", "59s"]] {
+        assert_eq!(listed(&wrong).unwrap_err().flag(), wrong[0]);
     }
 }
 

@@ -4,6 +4,7 @@
 //! dead. That is how these tests wait for processes to be gone.
 
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
 #[path = "../client/testing/fake_node.rs"]
 mod fake_node;
@@ -213,7 +214,7 @@ fn when_renewals_hang_the_group_gets_term_and_then_kill_and_nothing_is_left() {
         "renew" => Say::Nothing,
         _ => friendly(request),
     });
-    let mut running = Running::new(&node, &["x", "--ttl", "900ms"], STUBBORN);
+    let mut running = Running::new(&node, &["x", "--ttl", "3s"], STUBBORN);
     let group = running.line();
     assert_eq!(running.rest(), "term\n");
     assert_eq!(running.code(), 79);
@@ -228,7 +229,7 @@ fn after_a_forced_release_the_command_is_ended_and_the_code_says_so() {
     });
     let mut running = Running::new(
         &node,
-        &["x", "--ttl", "900ms"],
+        &["x", "--ttl", "3s"],
         "trap 'echo term; exit 0' TERM; echo ready; \
                                                        while :; do sleep 0.01; done",
     );
@@ -240,7 +241,7 @@ fn after_a_forced_release_the_command_is_ended_and_the_code_says_so() {
 #[test]
 fn a_command_dies_with_a_killed_dsync_and_so_does_the_rest_of_its_group() {
     let node = FakeNode::new(friendly);
-    let mut running = Running::new(&node, &["x", "--ttl", "900ms"], STUBBORN);
+    let mut running = Running::new(&node, &["x", "--ttl", "3s"], STUBBORN);
     let group = running.line();
     running.signal(Signal::KILL);
     // The kernel kills the command and the keeper asks it to end, whoever comes first; the keeper
@@ -256,7 +257,7 @@ fn a_stopped_dsync_keeps_the_lock_and_goes_on_as_if_nothing_had_happened() {
     let node = FakeNode::new(friendly);
     let script = "echo ready; read line < \"$0\"; exit 5";
     let (_folder, pipe) = named_pipe();
-    let args = ["x", "--ttl", "600ms", "--", "sh", "-c", script, pipe.to_str().unwrap()];
+    let args = ["x", "--ttl", "2s", "--", "sh", "-c", script, pipe.to_str().unwrap()];
     let mut process = dsync(&node, &args).spawn().unwrap();
     let out = BufReader::new(process.stdout.take().unwrap());
     let mut running = Running { process, out };
@@ -279,7 +280,7 @@ fn the_keeper_ends_the_command_of_a_stopped_dsync_in_time() {
     });
     let (_folder, pipe) = named_pipe();
     let script = format!("exec >\"$0\"; {STUBBORN}");
-    let args = ["x", "--ttl", "900ms", "--", "sh", "-c", &script, pipe.to_str().unwrap()];
+    let args = ["x", "--ttl", "3s", "--", "sh", "-c", &script, pipe.to_str().unwrap()];
     let mut process = dsync(&node, &args).stderr(Stdio::inherit()).spawn().unwrap();
     let mut out = BufReader::new(std::fs::File::open(&pipe).unwrap());
     let mut group = String::new();
@@ -298,7 +299,7 @@ fn the_keeper_ends_the_command_of_a_stopped_dsync_in_time() {
 fn a_command_is_ended_in_time_though_the_keeper_is_killed_or_stopped() {
     for signal in [Signal::KILL, Signal::STOP] {
         let node = FakeNode::new(friendly);
-        let mut running = Running::new(&node, &["x", "--ttl", "900ms"], STUBBORN);
+        let mut running = Running::new(&node, &["x", "--ttl", "3s"], STUBBORN);
         let keeper = Pid::from_raw(running.line().parse().unwrap()).unwrap();
         kill_process(keeper, signal).unwrap();
         assert_eq!(running.rest(), "term\n", "{signal:?}");

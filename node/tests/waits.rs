@@ -11,6 +11,7 @@ use dsync_core::locks::{Acquire, LockItem, Mode, Owner, Release};
 use dsync_core::machine::{Machine, Operation, Outcome};
 use dsync_core::raft::{RoleKind, Timing};
 use dsync_core::types::NodeName;
+use dsync_node::audit::TrailOptions;
 use dsync_node::events::EventFilter;
 use dsync_node::handle::{NodeHandle, SubmitError};
 use dsync_node::health::Health;
@@ -83,6 +84,7 @@ fn node(n: usize, port: Port, peers: &[ListedPeer]) -> Node {
         timing: Timing::default(),
         log: LogOptions { segment_bytes: 1 << 20, ..LogOptions::new(7) },
         snapshot_every_entries: 20_000,
+        audit: TrailOptions::new(1 << 20, None),
     };
     port.set_nonblocking(true).unwrap();
     let listener = TcpListener::from_std(port).unwrap();

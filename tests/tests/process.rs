@@ -25,6 +25,8 @@ mod hostile_clients;
 mod kill;
 #[path = "process/local.rs"]
 mod local;
+#[path = "process/lock_command.rs"]
+mod lock_command;
 #[path = "process/original_routes.rs"]
 mod original_routes;
 #[path = "process/pause.rs"]

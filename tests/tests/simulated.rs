@@ -104,6 +104,19 @@ fn a_disk_is_set_back_only_while_the_leader_stays() {
     assert_clean(271_828_182_807_223);
 }
 
+/// One entry a round trip to each follower, and clients that asked for as many: a node that lagged came
+/// nearer by two entries a second.
+#[test]
+fn a_node_behind_a_narrow_window_catches_up_once_clients_rest() {
+    assert_clean(314_159_265_309_413);
+}
+
+/// The proposer was cut off for good in the moment of its proposal: no cluster without all its founders.
+#[test]
+fn a_node_is_broken_only_after_the_founding() {
+    assert_clean(161_803_398_806_454);
+}
+
 /// `cargo xtask sim SEED`.
 #[test]
 #[ignore = "tells one seed, named by DSYNC_SIM_SEED"]

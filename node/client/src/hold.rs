@@ -146,7 +146,7 @@ impl Hold {
     /// # Errors
     /// [`LockError::Lost`] if it is lost; otherwise no node has answered, and it is still held.
     pub async fn renew(&self) -> Result<(), LockError> {
-        self.held.renew(None).await
+        self.held.renew(None, false).await
     }
 
     /// Makes the shared lock exclusive, with a new token: waits at most that long for the other
@@ -234,18 +234,22 @@ impl Held {
 
     /// The renewal without which some grants are no hold; see `acquire.rs`.
     pub(crate) async fn confirm(&self) -> Result<(), LockError> {
-        self.renew(Some(self.nodes.settings.deadline)).await
+        self.renew(Some(self.nodes.settings.deadline), true).await
     }
 
-    /// Renews; within `patience` or, without, as long as the hold lasts.
-    pub(crate) async fn renew(&self, patience: Option<Duration>) -> Result<(), LockError> {
+    /// Renews; within `patience` or, without, as long as the hold lasts. With a number, it raises the
+    /// mark above all requests that were answered, so that late copies of them are refused.
+    pub(crate) async fn renew(
+        &self,
+        patience: Option<Duration>,
+        numbered: bool,
+    ) -> Result<(), LockError> {
         self.check()?;
         let deadline = self.nodes.settings.deadline;
         let patience = patience.or_else(|| self.remaining()).unwrap_or(deadline);
         let body = json!({ "hold": self.id, "ttl": ttl_json(self.ttl) });
         let mut call = Call::post(&["v1", "locks", "renew"], body, Repeat::Always);
-        if self.end.borrow().is_none() {
-            // Raises the mark above the request that was granted.
+        if numbered {
             call = call.numbered(self.nodes.ids.next());
         }
         if let Some(ttl) = self.ttl {
@@ -265,7 +269,7 @@ impl Held {
         let confirm =
             answer.as_ref().is_ok_and(|answer| needs_confirmation(answer, wait, self.ttl));
         self.take(answer)?;
-        if confirm { self.renew(None).await } else { Ok(()) }
+        if confirm { self.renew(None, true).await } else { Ok(()) }
     }
 
     async fn downgrade(&self, name: &str) -> Result<(), LockError> {
@@ -313,9 +317,10 @@ impl Held {
         let said: Said = answer.decode().map_err(LockError::Call)?;
         *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = answer.sent;
         let end = counted_end(answer.sent, said.remaining_ms);
-        // Never earlier: the cluster does not take back what it promised before.
+        // Never earlier: the cluster does not take back what it promised before. And no answer that
+        // leaves it out makes a lease endless.
         self.end.send_if_modified(|now| {
-            let later = end > *now || (end.is_none() && now.is_some());
+            let later = end > *now;
             if later {
                 *now = end;
             }

@@ -133,7 +133,7 @@ async fn a_grant_that_is_gone_at_its_first_renewal_is_asked_for_anew() {
     let node = FakeNode::new(move |request| {
         turn += 1;
         let mut grant = grant(30_000);
-        grant["waited_ms"] = json!(u64::from(turn == 1));
+        grant["waited_ms"] = json!(if turn == 1 { 500 } else { 0 });
         match turn {
             1 | 3 => ok(&grant),
             2 => problem(409, "hold_ended", false),
@@ -153,7 +153,8 @@ async fn a_request_that_waits_at_a_node_that_falls_silent_goes_on_at_another_in_
     let (first, again) = (&silent.requests()[0], &good.requests()[0]);
     assert!(is(first, "/acquire") && is(again, "/acquire"));
     assert_eq!(first.id.as_deref().map(|it| &it[..18]), again.id.as_deref().map(|it| &it[..18]));
-    // The connection that stands is not closed: a node that lives would leave the queue for us.
+    let probes = silent.requests().iter().filter(|it| is(it, "/v1/cluster")).count();
+    assert!(probes >= 2, "it was asked whether it lives, and not once only");
     assert!(hold.is_held());
 }
 
@@ -292,6 +293,7 @@ async fn an_upgrade_brings_a_new_token_and_a_downgrade_keeps_it() {
     hold.upgrade(Duration::from_secs(1)).await.unwrap();
     assert_eq!(hold.token(), 42);
     hold.downgrade().await.unwrap();
+    assert!(hold.remaining().is_some(), "an answer without a lease left it as it was");
     assert_eq!((hold.token(), hold.locks()[0].mode), (42, Mode::Shared));
     hold.release().await.unwrap();
 }

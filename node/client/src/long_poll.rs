@@ -29,6 +29,8 @@ use crate::nodes::{Answer, Call, Failure, Nodes, PauseGrows, Unserved};
 const WAIT_PER_COPY_MAX: Duration = Duration::from_secs(60);
 /// The next copy is sent that long before the one before it runs out.
 const OVERLAP: Duration = Duration::from_secs(15);
+/// Most copies that stay open.
+const OPEN_MAX: usize = 16;
 
 /// Asks with `wait` filled in, until there is an answer. Without a wait it is an ordinary call.
 pub(crate) async fn ask(nodes: &Arc<Nodes>, call: &Call, wait: Duration) -> Result<Answer, Error> {
@@ -102,6 +104,10 @@ impl Copies<'_> {
         let wait = left.min(WAIT_PER_COPY_MAX).max(Duration::from_millis(1));
         let call = with_wait(self.call, wait, self.nodes);
         self.newest += 1;
+        if self.open.len() >= OPEN_MAX {
+            // So many nodes in turn have been silent; their connections are not kept for ever.
+            self.open.abort_all();
+        }
         let (number, position, nodes) = (self.newest, self.position, Arc::clone(self.nodes));
         self.open.spawn(async move { (number, position, nodes.ask(position, &call).await) });
         wait

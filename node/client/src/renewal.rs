@@ -28,7 +28,7 @@ pub(crate) async fn keep(held: Arc<Held>) {
         let sent = *held.sent.lock().unwrap_or_else(PoisonError::into_inner);
         let due = renewal_due(sent, held.ttl.unwrap_or(LOOK_AFTER));
         sleep(due.since(BootInstant::now())).await;
-        match held.renew(None).await {
+        match held.renew(None, false).await {
             Ok(()) => pause = PauseGrows::new(),
             // Refused for a reason that may pass, or nobody there: again, but not in a busy loop.
             Err(_) => sleep(pause.next()).await,

@@ -17,6 +17,7 @@ pub mod proposer;
 pub mod quorum;
 pub mod raft;
 pub mod types;
+pub mod waits;
 pub mod wire;
 #[cfg(test)]
 mod wire_test;

@@ -2,13 +2,14 @@
 
 use dsync_core::audit::AuditHead;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::catalog::Catalog;
 use super::line::{self, AuditLine};
 use super::query::Found;
 
 /// A whole answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditAnswer {
     /// What was asked for, in the order of numbers.
     pub records: Vec<AuditLine>,
@@ -23,7 +24,7 @@ pub struct AuditAnswer {
 }
 
 /// Records that are not to be had here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GapLine {
     /// First of them.
     pub from: u64,
@@ -36,7 +37,7 @@ pub struct GapLine {
 }
 
 /// A place in the chain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HeadLine {
     /// The number of its record.
     pub count: u64,

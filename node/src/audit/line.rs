@@ -4,11 +4,12 @@ use dsync_core::audit::{AuditHash, AuditRecord};
 use dsync_core::locks::{Attachment, EventItem, HoldId, LockEvent, Owner, What};
 use dsync_core::types::{BootId, ClusterTime, Index};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::wall;
 
 /// One record of the trail.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditLine {
     /// Which record of the trail, from 1.
     pub number: u64,
@@ -19,12 +20,14 @@ pub struct AuditLine {
     /// The entry's stamp: cluster time in ms.
     pub stamp_ms: u64,
     /// What happened.
+    #[schema(value_type = String)]
     pub what: What,
     /// Whose request or hold.
     pub owner: String,
     /// Who the owner authenticated as.
     pub principal: String,
     /// The locks it is about.
+    #[schema(value_type = Vec<crate::http::v1::events::EventLock>)]
     pub items: Vec<EventItem>,
     /// The hold, as `index-position`.
     pub hold: Option<String>,

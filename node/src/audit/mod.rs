@@ -25,7 +25,7 @@
 //! | [`frame`], [`segment`] | bytes of a file; reading and checking one |
 //! | [`trail`], `recovery.rs`, `replay.rs`, [`floor`] | the writer and its start |
 //! | [`port`] | the thread, and who talks to it |
-//! | [`catalog`], [`query`], [`line`], [`answer`] | what there is, the search, a record and an answer for people |
+//! | [`catalog`], [`query`], [`mod@line`], [`answer`] | what there is, the search, a record and an answer for people |
 //! | [`exchange`], [`filler`] | pages between nodes |
 //! | [`verify`] | the check of a folder |
 

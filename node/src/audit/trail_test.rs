@@ -172,7 +172,14 @@ fn only_a_page_that_the_chain_proves_is_filled_in() {
     *altered[7].1.last_mut().unwrap() ^= 1;
     let mut short = good.clone();
     short.remove(0);
-    for page in [swapped, altered, short, chain.page(11, 29), chain.page(12, 30), Page::new()] {
+    // A record that might have been: only the chain tells that it was not.
+    let mut forged = good.clone();
+    let mut record = chain.slice(15, 15)[0].clone();
+    record.event.owner.name = "nobody".into();
+    forged[4].1 = audit::encode(&record);
+    for page in
+        [swapped, altered, forged, short, chain.page(11, 29), chain.page(12, 30), Page::new()]
+    {
         let refused = trail.fill(&start, &page, 0);
         assert!(matches!(refused, Err(TrailError::Unproven { .. })), "{refused:?}");
     }

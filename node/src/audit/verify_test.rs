@@ -105,17 +105,15 @@ fn a_flip_of_any_byte_of_any_file_is_found() {
         let path = bench.folder.path().join(&name);
         let good = std::fs::read(&path).unwrap();
         for at in 0..good.len() {
-            for bit in [1, 0x80] {
-                let mut bad = good.clone();
-                bad[at] ^= bit;
-                std::fs::write(&path, &bad).unwrap();
-                assert!(found(&bench.verify()), "{name}, byte {at}");
-                flips += 1;
-            }
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            std::fs::write(&path, &bad).unwrap();
+            assert!(found(&bench.verify()), "{name}, byte {at}");
+            flips += 1;
         }
         std::fs::write(&path, good).unwrap();
     }
-    assert!(flips > 1_000 && !found(&bench.verify()), "{flips}");
+    assert!(flips > 700 && !found(&bench.verify()), "{flips}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ enum What {
 )]
 struct LocksArgs {
     /// Addresses of the nodes. Default: the three nodes of `dsync local`.
-    #[arg(long, env = "DSYNC_SERVER", value_name = "URL,URL,...", value_delimiter = ',')]
+    #[arg(long, env = "DSYNC_SERVERS", value_name = "URL,URL,...", value_delimiter = ',')]
     servers: Vec<Server>,
 
     /// In which words to ask; the etcd ones are for comparing with an etcd.

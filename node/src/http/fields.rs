@@ -340,9 +340,13 @@ fn parse_hold(text: &str) -> Option<HoldId> {
     (hold_id(hold) == text).then_some(hold)
 }
 
-/// Anybody can invent fields of any length.
-fn shown(field: &str) -> String {
+/// The name of a field that somebody has invented: of any length, or none.
+#[must_use]
+pub fn shown(field: &str) -> String {
     const CHARS_MAX: usize = 64;
+    if field.is_empty() {
+        return "(without a name)".to_owned();
+    }
     let clean = field.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
     match field.chars().count() > CHARS_MAX {
         true => clean.take(CHARS_MAX).chain("...".chars()).collect(),

@@ -6,7 +6,6 @@
 //! |---|---|---|
 //! | client | `/lock/acquire`, `/lock/release` | [`original`] |
 //! | client | `/status` | [`node_view`] |
-//! | client | `/v1/audit` | [`audit`] |
 //! | client | `/v1/...`, `/openapi.json` | [`v1`] |
 //! | client, admin | `/metrics` | [`exposition`] |
 //! | admin | `/livez`, `/readyz`, `/startupz` | [`admin`] |
@@ -146,7 +145,6 @@ pub fn client_router(site: Site) -> Router {
         .route("/lock/release", post(original::release))
         .route("/status", get(node_view::status))
         .route(METRICS_PATH, get(exposition::for_clients))
-        .route("/v1/audit", get(audit::search))
         .merge(v1::routes());
     compose(routes, site)
 }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use axum::extract::Query;
 use http::Uri;
 
-use super::fields::{check_name, parse_duration_ms};
+use super::fields::{check_name, parse_duration_ms, shown};
 use super::problem::Fault;
 
 /// The parameters of one request.
@@ -26,7 +26,7 @@ impl Params {
             if !known.contains(&name.as_str()) {
                 let there = known.join(", ");
                 let detail = format!("there is no such parameter here; there are {there}");
-                return Err(Fault::field(&name, detail));
+                return Err(Fault::field(&shown(&name), detail));
             }
             // What a form of a lossy decoder leaves behind would match nothing, or the wrong thing.
             if value.contains('\u{fffd}') {

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use dsync_core::locks::{AcquireOutcome, HoldId, HoldOutcome, LockRefusal, Owner};
-use dsync_core::machine::{Outcome, RequestRefusal};
+use dsync_core::locks::{AcquireOutcome, HoldOutcome};
+use dsync_core::machine::Outcome;
 use dsync_core::types::{ClusterTime, Index};
+use dsync_core::waits::WaitOutcome;
 
 use super::listeners::Listener;
 
@@ -32,48 +33,6 @@ pub struct Answer {
     pub waited: Duration,
     /// Undoes a grant that nobody is told.
     pub(super) undelivered: Option<Listener>,
-}
-
-/// What came of a request that may wait.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WaitOutcome {
-    /// Held.
-    Granted {
-        /// The hold.
-        hold: HoldId,
-        /// Its fencing tokens, one for each lock in the order of the names.
-        tokens: Vec<u64>,
-        /// Milliseconds of lease left at [`Answer::stamp`]; `None`: no lease.
-        remaining_ms: Option<u64>,
-    },
-    /// Not granted, and the request does not wait.
-    Held {
-        /// Who is in the way, as in [`AcquireOutcome::Held`].
-        holders: Vec<Owner>,
-    },
-    /// It would have closed a cycle, so it was not queued.
-    Deadlock {
-        /// As in [`AcquireOutcome::Deadlock`].
-        cycle: Vec<(Owner, String)>,
-    },
-    /// The wait is over without a grant; the owner does not wait any more.
-    TimedOut,
-    /// The same request was asked again, here or on another node, and that one gets the answer.
-    Superseded,
-    /// There is nothing to wait for any more: the hold or the wait has ended otherwise (given back,
-    /// expired, its place lapsed), or the request's id was answered by a grant that has ended.
-    Ended,
-    /// The hold was revoked, and has ended.
-    Revoked {
-        /// Why.
-        reason: String,
-    },
-    /// Not taken; nothing changed.
-    Refused(LockRefusal),
-    /// Not applied, because of what its id says; nothing changed.
-    RequestRefused(RequestRefusal),
-    /// It came too late to be applied; nothing changed.
-    Void,
 }
 
 /// What applying a request's own entry says about going on.

@@ -21,9 +21,10 @@ use std::time::Duration;
 use dsync_core::locks::{Attached, Attachment, HoldView, LeaveOutcome};
 use dsync_core::machine::{Machine, Operation, Outcome, RequestId};
 use dsync_core::types::{ClusterTime, Index};
+use dsync_core::waits::WaitOutcome;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::answer::{Answer, Patience, Said, WaitOutcome};
+use super::answer::{Answer, Patience, Said};
 use super::listeners::{End, Listener, Listeners};
 use crate::handle::{Applied, NodeHandle, SubmitError};
 

@@ -67,7 +67,8 @@ mod upkeep;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Patience, WaitOutcome};
+pub use answer::{Answer, Patience};
 pub(crate) use asking::{Asked, ask};
+pub use dsync_core::waits::WaitOutcome;
 pub use listeners::Listeners;
 pub(crate) use upkeep::Upkeep;

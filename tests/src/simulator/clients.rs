@@ -209,7 +209,7 @@ impl Clients {
             }
         }
         match answer {
-            Answer::Unknown | Answer::Failed => {
+            Answer::Unknown | Answer::Failed | Answer::Elsewhere => {
                 shared.stats.failures += 1;
                 self.try_again(number, shared);
             }
@@ -218,7 +218,7 @@ impl Clients {
                 self.asked(number, &call, &outcome, shared);
             }
             Answer::Outcome(Outcome::Release(outcome)) => self.left(number, outcome, shared),
-            Answer::Outcome(other) => {
+            other @ (Answer::Outcome(_) | Answer::Applied { .. } | Answer::Waited { .. }) => {
                 let what = format!("client {number} was told {other:?}");
                 shared.violation("answers fit their requests", 0, what);
             }
@@ -337,7 +337,7 @@ impl Client {
     fn lock_ret(&self, answer: &Answer) -> Option<LockRet> {
         Some(match answer {
             Answer::Unknown => return None,
-            Answer::Failed => LockRet::Nothing,
+            Answer::Failed | Answer::Elsewhere => LockRet::Nothing,
             Answer::View(view) => {
                 let holders = view.iter().flat_map(|lock| &lock.holders);
                 let full = holders.filter(|holder| !holder.claim);
@@ -355,7 +355,7 @@ impl Client {
                     LockRet::NotHolder
                 }
             },
-            Answer::Outcome(_) => LockRet::Nothing,
+            Answer::Outcome(_) | Answer::Applied { .. } | Answer::Waited { .. } => LockRet::Nothing,
         })
     }
 

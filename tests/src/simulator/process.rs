@@ -150,6 +150,7 @@ impl Process {
             ProcessEvent::Asked { client, op, ask } => {
                 self.asked(now, Waiting { client, op }, *ask, shared);
             }
+            ProcessEvent::HungUp { .. } => {}
             ProcessEvent::Unreachable(id) => self.raft.step(now, Input::Unreachable(id)),
             ProcessEvent::Flood { commands, bytes } => self.flood(now, commands, bytes),
             ProcessEvent::Transfer { to } => self.raft.step(now, Input::Transfer { to }),
@@ -254,6 +255,9 @@ impl Process {
                 self.reads.insert(self.next_read, read);
                 self.next_read += 1;
                 self.ask_reads_again(now, shared);
+            }
+            (None, Ask::Command { .. } | Ask::Wait { .. }) => {
+                self.answer(waiting, Answer::Failed, shared);
             }
             (None, Ask::Acquire { .. } | Ask::Release { .. }) => {}
         }

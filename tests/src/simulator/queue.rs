@@ -74,6 +74,11 @@ pub(crate) enum ProcessEvent {
         op: u64,
         ask: Box<Ask>,
     },
+    /// The client that asked this has closed its connection.
+    HungUp {
+        client: usize,
+        op: u64,
+    },
     /// A connection broke.
     Unreachable(NodeId),
     /// Somebody floods this node with commands.

@@ -142,6 +142,13 @@ impl Plan {
         plan
     }
 
+    /// True if fewer than eight entries, of about 64 bytes each, may be under way to a follower.
+    pub(crate) fn has_narrow_window(&self) -> bool {
+        let limits = &self.limits;
+        let by_messages = limits.window_messages * (limits.append_bytes / 64).max(1);
+        by_messages.min(limits.window_bytes / 64) < 8
+    }
+
     /// The situation in which this bug shows. The bug itself is put back by the caller.
     fn bend_towards(&mut self, rng: &mut Rng, bug: Bug) {
         self.nodes = rng.pick(&[3, 3, 5]);

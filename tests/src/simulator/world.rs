@@ -405,6 +405,7 @@ fn describe(event: &ProcessEvent) -> (&'static str, [u64; 4]) {
             ("flood", [*commands as u64, *bytes as u64, 0, 0])
         }
         ProcessEvent::Transfer { .. } => ("transfer", [0; 4]),
+        ProcessEvent::HungUp { client, op } => ("hung up", [*client as u64, *op, 0, 0]),
     }
 }
 

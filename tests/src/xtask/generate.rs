@@ -14,10 +14,16 @@ struct Generated {
     arguments: &'static str,
 }
 
-const GENERATED: [Generated; 1] = [Generated {
-    path: "manifests/crd.yaml",
-    arguments: "run --quiet --package dsync-operator --bin dsync-operator -- crd",
-}];
+const GENERATED: [Generated; 2] = [
+    Generated {
+        path: "manifests/crd.yaml",
+        arguments: "run --quiet --package dsync-operator --bin dsync-operator -- crd",
+    },
+    Generated {
+        path: "docs/openapi.json",
+        arguments: "run --quiet --package dsync-node --example openapi",
+    },
+];
 
 /// Writes every generated file.
 ///

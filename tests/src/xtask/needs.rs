@@ -21,6 +21,13 @@ pub enum Source {
     Rustup(&'static str),
     /// A Debian package; installed on Debian when run as root.
     Debian(&'static str),
+    /// The same, for a Python that has a module too which Debian packages apart from it.
+    Python {
+        /// The module.
+        module: &'static str,
+        /// The Debian package.
+        package: &'static str,
+    },
 }
 
 /// Installs what is missing where it may.
@@ -32,7 +39,7 @@ pub fn meet(needs: &[Need]) -> Result<(), String> {
 }
 
 fn meet_one(need: &Need) -> Result<(), String> {
-    if in_path(need.program) {
+    if need.is_met() {
         return Ok(());
     }
     let install = need.from.install();
@@ -42,17 +49,32 @@ fn meet_one(need: &Need) -> Result<(), String> {
     }
     println!("installing {}: {}", need.program, install.shown());
     match install.run() {
-        Ok(()) if in_path(need.program) => Ok(()),
+        Ok(()) if need.is_met() => Ok(()),
         Ok(()) => Err(missing()),
         Err(error) => Err(format!("{}: {error:#}", need.program)),
     }
 }
 
+impl Need {
+    fn is_met(&self) -> bool {
+        in_path(self.program) && self.from.is_whole(self.program)
+    }
+}
+
 impl Source {
+    fn is_whole(self, program: &str) -> bool {
+        match self {
+            Self::Rustup(_) | Self::Debian(_) => true,
+            Self::Python { module, .. } => {
+                Call::of(program, "-c").arg(&format!("import {module}")).output().is_ok()
+            }
+        }
+    }
+
     fn install(self) -> Call {
         match self {
             Self::Rustup(component) => Call::of("rustup", "component add").arg(component),
-            Self::Debian(package) => {
+            Self::Debian(package) | Self::Python { package, .. } => {
                 Call::of("apt-get", "install --yes --no-install-recommends").arg(package)
             }
         }
@@ -61,7 +83,9 @@ impl Source {
     fn may_install(self) -> bool {
         match self {
             Self::Rustup(_) => in_path("rustup"),
-            Self::Debian(_) => Path::new("/etc/debian_version").exists() && is_root(),
+            Self::Debian(_) | Self::Python { .. } => {
+                Path::new("/etc/debian_version").exists() && is_root()
+            }
         }
     }
 }
@@ -85,6 +109,13 @@ mod tests {
     fn what_is_there_is_not_installed() {
         assert_eq!(meet(&[Need { program: "cargo", from: Source::Debian("none") }]), Ok(()));
         assert!(!in_path("no-such-program"));
+    }
+
+    #[test]
+    fn a_python_without_the_module_is_not_enough() {
+        let python = |module| Source::Python { module, package: "none" };
+        assert!(!python("no_such_module").is_whole("python3"));
+        assert!(!python("sys").is_whole("no-such-program"));
     }
 
     #[test]

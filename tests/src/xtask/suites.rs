@@ -37,10 +37,15 @@ const REDIS: Need = Need { program: "redis-server", from: Source::Debian("redis-
 const POSTGRES: Need = Need { program: "pg_ctlcluster", from: Source::Debian("postgresql") };
 const MARIADB: Need =
     Need { program: "mariadb-install-db", from: Source::Debian("mariadb-server") };
+/// For virtual environments; Debian has `ensurepip` in a package of its own.
+const PYTHON: Need = Need {
+    program: "python3",
+    from: Source::Python { module: "ensurepip", package: "python3-venv" },
+};
 
 /// All of them. The packages are built with as few sets of features as can be: `unit` with those that
 /// are shipped, dsync-tests (which puts bugs back) apart from them, `power-cut` with a simulated disk.
-pub const SUITES: [Suite; 6] = [
+pub const SUITES: [Suite; 7] = [
     Suite {
         name: "verify",
         about: "format, lints, docs, generated files and structure are in order",
@@ -69,9 +74,13 @@ pub const SUITES: [Suite; 6] = [
         name: "power-cut",
         about: "a cut of the power at any moment loses nothing that was acknowledged",
         needs: &[],
-        files: &["node/tests/log_power_cut.rs", "node/tests/node_power_cut.rs"],
+        files: &[
+            "node/tests/audit_power_cut.rs",
+            "node/tests/log_power_cut.rs",
+            "node/tests/node_power_cut.rs",
+        ],
         steps: &[Step::Tests(
-            "test --package dsync-node --features simulated --test log_power_cut --test node_power_cut",
+            "test --package dsync-node --features simulated --test audit_power_cut --test log_power_cut --test node_power_cut",
         )],
     },
     Suite {
@@ -82,6 +91,16 @@ pub const SUITES: [Suite; 6] = [
         steps: &[
             Step::Build("build --release --package dsync-node"),
             Step::Tests("test --release --package dsync-tests --test process"),
+        ],
+    },
+    Suite {
+        name: "api",
+        about: "a live node keeps to its own OpenAPI description, whatever it is asked",
+        needs: &[PYTHON],
+        files: &["tests/tests/api.rs"],
+        steps: &[
+            Step::Build("build --release --package dsync-node"),
+            Step::Tests("test --release --package dsync-tests --test api"),
         ],
     },
     Suite {

@@ -74,6 +74,7 @@ impl LockTable {
             return HoldOutcome::Revoked { reason };
         }
         self.renew_hold(turn, id, renew.ttl_ms.unwrap_or(hold.ttl_ms));
+        self.heard_of(id);
         HoldOutcome::Renewed { remaining_ms: self.remaining_ms(id, turn.now) }
     }
 
@@ -95,6 +96,7 @@ impl LockTable {
                 continue;
             }
             self.renew_hold(turn, id, renew.ttl_ms.unwrap_or(hold.ttl_ms));
+            self.heard_of(id);
             outcome.kept.push((id, self.remaining_ms(id, turn.now)));
         }
         let named = |id: &HoldId| {
@@ -129,6 +131,7 @@ impl LockTable {
                 return HoldOutcome::Refused(LockRefusal::NotAPlainLock(name.to_string()));
             }
             Mode::Exclusive => {
+                self.heard_of(id);
                 self.change_hold(id, |hold| hold.upgraded = None);
                 self.change_share(id, &name, Mode::Shared, share.token);
                 self.note_lock(turn, id, &name, What::Downgraded);
@@ -140,6 +143,12 @@ impl LockTable {
             token: share.token,
             remaining_ms: self.remaining_ms(id, turn.now),
         }
+    }
+
+    /// Who names a hold by its id has heard of its grant: a Leave of whoever was to be told of it,
+    /// which may be a late copy of the ask on another node, must not undo it any more.
+    pub(super) fn heard_of(&mut self, id: HoldId) {
+        self.change_hold(id, |hold| hold.attachment = None);
     }
 
     /// Takes holds away from their owners.

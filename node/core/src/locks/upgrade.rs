@@ -51,6 +51,7 @@ impl LockTable {
             return AcquireOutcome::Refused(LockRefusal::NoName);
         };
         let ttl_ms = asked.ttl_ms.unwrap_or(hold.ttl_ms);
+        self.heard_of(id);
         let outcome =
             self.upgrade_hold(turn, id, name.clone(), ttl_ms, asked.queue, asked.attachment);
         let items = self.share(&hold, &name).map(|share| share.item(&name)).into_iter().collect();

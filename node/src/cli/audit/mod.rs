@@ -44,7 +44,7 @@ enum AuditCommand {
 struct Servers {
     /// Address of a node, like http://127.0.0.1:5001; may be given several times, or as a list.
     /// Default: the three nodes of `dsync local`.
-    #[arg(long = "server", env = "DSYNC_SERVER", value_name = "URL", value_delimiter = ',')]
+    #[arg(long = "server", env = "DSYNC_SERVERS", value_name = "URL", value_delimiter = ',')]
     servers: Vec<String>,
 
     /// How long to wait for an answer.

@@ -270,17 +270,21 @@ impl Supervisor {
         }
     }
 
-    /// The command has ended: gives back what is held.
+    /// The command has ended: gives back what is held. What the keeper said before it counts too: the
+    /// news and the command's death may come at one moment, after this process was stopped.
     async fn end(mut self, status: Option<WaitStatus>) -> u8 {
         self.take_terminal().await;
+        if self.lost.is_none()
+            && let Err(error) = self.release().await
+            && self.lost.is_none()
+        {
+            say(&format!("the lock was not given back, its lease ends it: {error}"));
+        }
         if let Some(why) = &self.lost {
             if !self.limits.is_terminating() {
                 say(why);
             }
             return exit::LOST;
-        }
-        if let Err(error) = self.release().await {
-            say(&format!("the lock was not given back, its lease ends it: {error}"));
         }
         status.map_or(exit::FAILED, exit::of_command)
     }
@@ -290,10 +294,21 @@ impl Supervisor {
         loop {
             match timeout(RELEASE_MAX, self.keeper.told.next()).await {
                 Ok(Some(FromKeeper::Released { error })) => return error.map_or(Ok(()), Err),
-                Ok(Some(_)) => {}
-                Ok(None) => return Err("the keeper ended".to_owned()),
+                Ok(Some(told)) => self.hear(Some(told)),
+                Ok(None) => {
+                    self.lost_with_keeper();
+                    return Err("the keeper ended".to_owned());
+                }
                 Err(_) => return Err("no answer in time".to_owned()),
             }
+        }
+    }
+
+    /// A keeper that ends after TERM was due has ended its group with itself, the command too.
+    fn lost_with_keeper(&mut self) {
+        if self.limits.next().is_some_and(|(at, _)| at <= BootInstant::now()) {
+            let why = "the lock could not be renewed in time; the keeper ended the command";
+            self.lost.get_or_insert(why.to_owned());
         }
     }
 }

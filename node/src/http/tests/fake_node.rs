@@ -51,9 +51,7 @@ impl FakeNode {
 
     /// The same by a function that is told the request's id, too.
     pub fn with_ids(
-        answer: impl FnMut(Option<&RequestId>, &Operation, &ArcSwap<Machine>) -> Answer
-        + Send
-        + 'static,
+        answer: impl FnMut(Option<&RequestId>, &Operation, &ArcSwap<Machine>) -> Answer + Send + 'static,
     ) -> Self {
         let (requests, inbox) = mpsc::channel(16);
         let machine = Arc::new(ArcSwap::from_pointee(Machine::default()));

@@ -9,10 +9,11 @@
 //! | `GET /v1/locks/{name}`, `/v1/locks`, `/v1/graph/locks` | [`lock`], [`list`], [`graph`] |
 //! | `GET /v1/events` | [`events`] |
 //! | `GET /v1/cluster` | [`cluster`] |
+//! | `GET /v1/audit` | [`super::audit`] |
 //! | `GET /openapi.json` | [`openapi`] |
 //!
-//! What they share: [`asking`] (changing requests), [`read`] (which state a read is from), [`schemas`]
-//! and [`problems`] (what the description says of both).
+//! What they share: `asking` (changing requests), [`read`] (which state a read is from), `schemas` and
+//! `problems` (what the description says of both).
 //!
 //! A word behind `/v1/locks/` may be a route and the name of a lock: `POST /v1/locks/acquire` asks for
 //! several locks, and `GET /v1/locks/acquire` shows the lock called "acquire". No lock's name is
@@ -29,10 +30,10 @@ pub mod hold;
 pub mod list;
 pub mod lock;
 pub mod openapi;
-mod problems;
+pub(super) mod problems;
 pub mod read;
 pub mod renew_all;
-mod schemas;
+pub(crate) mod schemas;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -42,8 +43,8 @@ use http::Uri;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Site;
 use super::envelope::RequestContext;
+use super::{Site, audit};
 
 /// Words of routes that may as well be names of locks.
 const WORDS: [&str; 4] = ["acquire", "release", "renew", "renew-all"];
@@ -83,4 +84,5 @@ fn described() -> OpenApiRouter<Site> {
         .routes(routes!(graph::graph))
         .routes(routes!(events::watch))
         .routes(routes!(cluster::cluster))
+        .routes(routes!(audit::search))
 }

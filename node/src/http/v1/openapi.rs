@@ -1,7 +1,7 @@
 //! `GET /openapi.json`: the description of `/v1`, made from the routes and the types themselves.
 //!
 //! The repository has a copy (`docs/openapi.json`), so that a change of the API is seen in review; a
-//! test and `cargo xtask verify` keep it true.
+//! test and `cargo xtask verify` keep it true, `cargo xtask gen` writes it.
 
 use std::sync::LazyLock;
 

@@ -99,6 +99,11 @@ impl IntoParams for ConsistencyParam {
 pub struct RequestIdHeaders {
     /// Any word of the client's for this request, so that it may be sent again, to any node, with one
     /// effect. Not beside `Dsync-Request`.
-    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 256, pattern = "^[!-~]+$")]
+    #[param(
+        rename = "Idempotency-Key",
+        min_length = 1,
+        max_length = 256,
+        pattern = "^[!-~]([ -~]*[!-~])?$"
+    )]
     idempotency_key: Option<String>,
 }

@@ -111,7 +111,10 @@ async fn fields_of_a_list_are_named_by_their_place() {
         (json!([{"name": "x", "mode": "w"}]), "locks[0].mode"),
         (json!([{"name": "x", "permits": 1}]), "locks[0].permits"),
         (json!([{"name": "x", "mode": "permits"}]), "locks[0].permits_max"),
-        (json!([{"name": "x", "mode": "permits", "permits": 3, "permits_max": 2}]), "locks[0].permits"),
+        (
+            json!([{"name": "x", "mode": "permits", "permits": 3, "permits_max": 2}]),
+            "locks[0].permits",
+        ),
         (json!([{"name": "x", "moed": "shared"}]), "locks[0].moed"),
         (json!([{"name": "x"}, "y"]), "locks[1]"),
     ] {
@@ -129,7 +132,11 @@ async fn fields_of_a_list_are_named_by_their_place() {
 async fn fields_that_do_not_go_together_are_400_naming_one() {
     for (path, body, field) in [
         ("/v1/locks/x/acquire", json!({"owner": "a", "permits": 1}), "permits"),
-        ("/v1/locks/x/acquire", json!({"owner": "a", "mode": "shared", "permits_max": 1}), "permits_max"),
+        (
+            "/v1/locks/x/acquire",
+            json!({"owner": "a", "mode": "shared", "permits_max": 1}),
+            "permits_max",
+        ),
         ("/v1/locks/x/acquire", json!({"owner": "a", "mode": "permits"}), "permits_max"),
         ("/v1/locks/x/check", json!({"token": 1, "hold": "7-0"}), "hold"),
     ] {
@@ -140,7 +147,8 @@ async fn fields_that_do_not_go_together_are_400_naming_one() {
 #[tokio::test]
 async fn a_body_that_is_no_json_object_is_400() {
     for (path, _) in routes() {
-        for body in ["", "{", "[]", "null", "1", "\"x\"", "{} {}", "owner=a", "{\"a\":\"\\ud800\"}"] {
+        for body in ["", "{", "[]", "null", "1", "\"x\"", "{} {}", "owner=a", "{\"a\":\"\\ud800\"}"]
+        {
             refused(path, body.to_owned(), 400, "malformed_body", Some("body")).await;
         }
         let deep = format!("{{\"owner\":{}", "[".repeat(100_000));

@@ -12,8 +12,7 @@ async fn a_grant_names_its_hold_its_tokens_and_what_is_left() {
     assert_eq!(grant["remaining_ms"], 30_000);
     assert_eq!(grant["ttl_ms"], 30_000);
     assert!(grant["token"].as_u64().unwrap() >= 1 << 22);
-    let lock =
-        json!({"name": "a/b ü", "mode": "exclusive", "permits": 1, "token": grant["token"]});
+    let lock = json!({"name": "a/b ü", "mode": "exclusive", "permits": 1, "token": grant["token"]});
     assert_eq!(grant["locks"], json!([lock]));
     assert!(grant["index"].is_u64() && grant["waited_ms"].is_u64());
     let seen = node.get("/v1/locks/a%2Fb%20%C3%BC").await.json();
@@ -44,10 +43,9 @@ async fn asking_again_is_the_same_hold_renewed() {
 #[tokio::test]
 async fn a_hold_is_renewed_and_released_by_its_id_with_the_locks_name_or_without() {
     let node = node();
-    for (renew, release) in [
-        ("/v1/locks/x/renew", "/v1/locks/x/release"),
-        ("/v1/locks/renew", "/v1/locks/release"),
-    ] {
+    for (renew, release) in
+        [("/v1/locks/x/renew", "/v1/locks/x/release"), ("/v1/locks/renew", "/v1/locks/release")]
+    {
         let hold = acquire(&node, "x", "a", "exclusive").await["hold"].clone();
         let renewed = ok(&node, renew, json!({"hold": hold, "ttl": "90s"})).await;
         assert_eq!(renewed["remaining_ms"], 90_000);
@@ -89,8 +87,12 @@ async fn several_locks_are_one_hold_whose_tokens_are_named_by_lock() {
         {"name": "x"},
     ]});
     let grant = ok(&node, "/v1/locks/acquire", body).await;
-    let locks: Vec<_> =
-        grant["locks"].as_array().unwrap().iter().map(|lock| (&lock["name"], &lock["mode"])).collect();
+    let locks: Vec<_> = grant["locks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|lock| (&lock["name"], &lock["mode"]))
+        .collect();
     let [s, x, y] = [json!("s"), json!("x"), json!("y")];
     let [permits, exclusive, shared] = [json!("permits"), json!("exclusive"), json!("shared")];
     assert_eq!(locks, [(&s, &permits), (&x, &exclusive), (&y, &shared)]);

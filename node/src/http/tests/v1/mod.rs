@@ -7,6 +7,7 @@ mod holds;
 mod ids;
 mod openapi;
 mod reads;
+mod sockets;
 mod waits;
 
 use serde_json::{Value, json};

@@ -41,8 +41,8 @@ use crate::http::request_id;
 use crate::http::{Site, locks_view};
 
 use super::problems::ReadProblems;
-pub use form::EventAnswer;
 use form::Form;
+pub use form::{EventAnswer, EventLock};
 use stream::EventStream;
 
 /// From one sign of life to the next.

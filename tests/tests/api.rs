@@ -1,0 +1,73 @@
+//! The API against its own description: schemathesis makes up requests from `/openapi.json` of a live
+//! node, good ones and bad ones, and looks at every answer: no 500, no status, type or body that the
+//! description does not name, nothing bad taken, nothing good refused.
+//!
+//! `cargo xtask test --suite api` runs it. The node is one of three, so that what it is asked goes
+//! through a quorum. schemathesis comes from PyPI into a virtual environment below `target/`; what it
+//! has to be told of this API is in `api/schemathesis.toml` and `api/hooks.py`.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use dsync_tests::process::cluster::Cluster;
+
+/// One version: a new release may check more, and is taken on purpose.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+/// For making up requests; the fixed ones come on top.
+const SECONDS: &str = "75";
+
+#[test]
+fn a_live_node_keeps_to_its_description() {
+    let program = schemathesis();
+    let cluster = Cluster::start();
+    let node = &cluster.nodes[cluster.follower()];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/api");
+    let output = Command::new(program)
+        .arg("--config-file")
+        .arg(folder.join("schemathesis.toml"))
+        .args(["run", &format!("http://{}/openapi.json", node.client)])
+        .args(["--max-time", SECONDS, "--request-timeout", "30"])
+        .args(["--continue-on-failure", "--wait-for-schema", "10"])
+        .env("SCHEMATHESIS_HOOKS", folder.join("hooks.py"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        // It keeps examples of what failed where it runs.
+        .current_dir(env::temp_dir())
+        .output()
+        .expect("schemathesis can be started");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{complained}");
+    println!("{said}");
+    assert!(requests(&said) > 500, "it asked hardly anything");
+    for node in &cluster.nodes {
+        assert!(!node.log().contains("panicked"), "{}", node.log_tail());
+    }
+}
+
+/// How many requests it made: `3075 generated, 3075 passed`.
+fn requests(said: &str) -> u32 {
+    let counts = said.lines().find_map(|line| line.split_once(" generated"));
+    counts.and_then(|(count, _)| count.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The program, installed if it is not there.
+fn schemathesis() -> PathBuf {
+    let test = env::current_exe().unwrap();
+    let target = test.ancestors().nth(3).expect("a test lies in target/PROFILE/deps");
+    let folder = target.join("schemathesis");
+    let python = folder.join("bin/python");
+    if !python.exists() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+    }
+    let quiet = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", SCHEMATHESIS];
+    run(Command::new(&python).args(quiet));
+    folder.join("bin/schemathesis")
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?}: {status}");
+}
