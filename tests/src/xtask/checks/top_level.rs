@@ -16,6 +16,8 @@ const VISIBLE: [&str; 9] = [
     "docs",
     "README.md",
 ];
+/// What tools need to find there.
+const HIDDEN: [&str; 6] = [".ci", ".git", ".gitignore", ".cargo", ".clippy.toml", ".rustfmt.toml"];
 /// What builds and runs leave behind; never committed.
 const LEFT_BEHIND: [&str; 2] = ["target", "data"];
 
@@ -25,9 +27,8 @@ const LEFT_BEHIND: [&str; 2] = ["target", "data"];
 /// If the folder cannot be read.
 pub fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     let names = children(root)?.iter().map(|path| name_of(path)).collect::<Vec<_>>();
-    let known = |name: &str| {
-        name.starts_with('.') || VISIBLE.contains(&name) || LEFT_BEHIND.contains(&name)
-    };
+    let known =
+        |name: &str| [&VISIBLE[..], &HIDDEN, &LEFT_BEHIND].iter().any(|list| list.contains(&name));
     let strangers = names.iter().filter(|name| !known(name));
     let complaints = strangers.map(|name| format!("{name}: does not belong to the top level"));
     Ok(complaints.collect())
@@ -45,6 +46,7 @@ mod tests {
         }
         assert_eq!(check(folder.path()).unwrap(), Vec::<String>::new());
         std::fs::write(folder.path().join("notes.txt"), "").unwrap();
-        assert_eq!(check(folder.path()).unwrap().len(), 1);
+        std::fs::create_dir(folder.path().join(".cache")).unwrap();
+        assert_eq!(check(folder.path()).unwrap().len(), 2);
     }
 }
