@@ -5,7 +5,6 @@
 //! on. An owner that nobody is against can go on, give everything back, and so free others; who is
 //! never freed is in a knot. No path is searched.
 
-use super::ONLY_HOLDERS_IN_THE_WAY_ARE_NAMED;
 use super::oracle::{Hold, Oracle, Wait, bit, part_of};
 use super::world::{owner, who};
 use crate::locks::{HOLDERS_NAMED_MAX, Mode, Owner};
@@ -38,11 +37,7 @@ impl Oracle {
     pub(super) fn holders_against(&self, at: usize) -> Vec<Owner> {
         let mut holders: Vec<usize> = Vec::new();
         for want in self.wants_of_wait(at) {
-            let against = if ONLY_HOLDERS_IN_THE_WAY_ARE_NAMED {
-                self.blockers(&want, 0)
-            } else {
-                self.holders_of(&want)
-            };
+            let against = self.holders_of(&want);
             for blocker in against.into_iter().filter(|blocker| blocker.holds) {
                 if !holders.contains(&blocker.who) {
                     holders.push(blocker.who);

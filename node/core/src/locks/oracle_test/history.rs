@@ -265,10 +265,13 @@ impl History {
     }
 
     fn heard_of(&mut self, oracle: &Oracle) -> Option<Attachment> {
-        let told = oracle
-            .holds
-            .iter()
-            .flat_map(|hold| [hold.told, hold.told_upgrade.map(|(told, _)| told), hold.wish.and_then(|wish| wish.ear.attachment)]);
+        let told = oracle.holds.iter().flat_map(|hold| {
+            [
+                hold.told,
+                hold.told_upgrade.map(|(told, _)| told),
+                hold.wish.and_then(|wish| wish.ear.attachment),
+            ]
+        });
         let waits = oracle.waits.iter().map(|wait| wait.ear.attachment);
         let newest = told.chain(waits).flatten();
         let newest: Vec<Attachment> =

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use super::{AN_UPGRADE_TAKES_THE_GRANT_OVER, NEWEST_ASK_OF_A_WAIT_SAYS_THE_LEASE};
 use super::world::{Act, Ask, LOCKS, Part, REASON, Said, TOKEN_BASE, Which, owner};
 use crate::locks::{
     AHEAD_COUNTED_MAX, AcquireOutcome, Attachment, ForceOutcome, HOLDERS_NAMED_MAX, HoldId,
@@ -253,9 +252,7 @@ impl Oracle {
         }
         let ear = Ear { attachment: ask.via, asked_at: self.now };
         self.waits[at].ear = ear;
-        if NEWEST_ASK_OF_A_WAIT_SAYS_THE_LEASE {
-            self.waits[at].ttl = ttl;
-        }
+        self.waits[at].ttl = ttl;
         self.waiting(at)
     }
 
@@ -347,6 +344,8 @@ impl Oracle {
         if self.holds[at].revoked {
             return self.end_revoked(at);
         }
+        // Who names a hold by its id has heard of it, whatever comes of this.
+        self.holds[at].told = None;
         if part_of(&self.holds[at].parts, name).is_some_and(|part| part.mode == Mode::Permits) {
             return refused(LockRefusal::NotAPlainLock(LOCKS[name].to_owned()));
         }
@@ -380,6 +379,7 @@ impl Oracle {
                 return AcquireOutcome::Held { holders };
             }
             self.holds[at].wish = Some(Wish { ttl, ear, ..wish });
+            self.holds[at].told = None;
             return AcquireOutcome::Waiting { ahead: 0, holders };
         }
         let holders = self.other_holders(name, who);
@@ -391,9 +391,7 @@ impl Oracle {
             self.holds[at].wish = None;
             return refused;
         }
-        if AN_UPGRADE_TAKES_THE_GRANT_OVER {
-            self.holds[at].told = None;
-        }
+        self.holds[at].told = None;
         if holders.is_empty() {
             self.grant_wish(at);
             return self.granted(at, ttl);
@@ -410,8 +408,9 @@ impl Oracle {
             self.holds.remove(at);
             return HoldOutcome::Revoked { reason: REASON.to_owned() };
         }
-        let (now, hold) = (self.now, &mut self.holds[at]);
-        let remaining_ms = hold.ends_at.map(|end| end - now);
+        let remaining_ms = self.remaining(at, self.holds[at].ttl);
+        let hold = &mut self.holds[at];
+        hold.told = None;
         let Some(part) = hold.parts.iter_mut().find(|part| part.name == name) else {
             return HoldOutcome::NotHeld;
         };
@@ -460,6 +459,8 @@ impl Oracle {
         }
         let ttl = ttl.unwrap_or(self.holds[at].ttl);
         self.extend(at, ttl);
+        // Who names a hold by its id has heard of it.
+        self.holds[at].told = None;
         HoldOutcome::Renewed { remaining_ms: self.remaining(at, ttl) }
     }
 
@@ -484,6 +485,7 @@ impl Oracle {
             }
             let ttl = ttl.unwrap_or(self.holds[at].ttl);
             self.extend(at, ttl);
+            self.holds[at].told = None;
             said.kept.push((id, self.remaining(at, ttl)));
         }
         said
@@ -570,7 +572,7 @@ impl Oracle {
             }
             self.take_up(at, self.holds[at].ttl);
         }
-        self.granted(at, 0)
+        self.granted(at, self.holds[at].ttl)
     }
 
     fn is_unheard(&self, attachment: Option<Attachment>) -> bool {

@@ -10,11 +10,7 @@ use crate::locks::{
 use crate::types::{BootId, ClusterTime};
 
 /// Compares everything that can be read of the two.
-pub(super) fn check(
-    table: &LockTable,
-    oracle: &Oracle,
-    owners: usize,
-) -> Result<(), String> {
+pub(super) fn check(table: &LockTable, oracle: &Oracle, owners: usize) -> Result<(), String> {
     let view = table.view(ClusterTime(oracle.now));
     check_locks(&view, oracle)?;
     check_graph(&view, oracle)?;
@@ -64,9 +60,8 @@ fn check_boots(view: &LocksView<'_>, oracle: &Oracle) -> Result<(), String> {
     boots.dedup();
     let mut shown = Vec::new();
     for boot in boots {
-        // Of a process that was replaced, and has no listener left, nothing need be known.
-        let forgotten = oracle.is_replaced(boot) && view.attachments_of(boot).next().is_none();
-        if !forgotten {
+        // Nobody asks that of a process that was replaced: it need not be known.
+        if !oracle.is_replaced(boot) {
             same("lost", &view.is_lost(boot), &oracle.is_lost(boot))?;
         }
         let from = shown.len();
