@@ -62,7 +62,7 @@ impl Seen {
             Said::Hold(HoldOutcome::Renewed { .. }) => self.add("answer: renewed"),
             Said::Hold(HoldOutcome::Downgraded { .. }) => self.add("answer: downgraded"),
             Said::Release(ReleaseOutcome::HeldWithOthers { .. }) => {
-                self.add("answer: held with others")
+                self.add("answer: held with others");
             }
             Said::RenewAll(said) => {
                 self.add_if(!said.kept.is_empty(), "renew all: kept");

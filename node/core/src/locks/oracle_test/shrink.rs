@@ -66,7 +66,7 @@ fn renumbered(steps: &[Step]) -> Vec<Step> {
         step.index = at as u64 + 1;
         match &mut step.act {
             Act::Release(which) | Act::Renew(which, _) | Act::Downgrade(which) => {
-                renamed(&mut which.hold)
+                renamed(&mut which.hold);
             }
             Act::Upgrade { which, .. } => renamed(&mut which.hold),
             Act::RenewAll { expected, .. } => expected.iter_mut().for_each(renamed),
