@@ -65,10 +65,17 @@ pub const SUITES: [Suite; 7] = [
     },
     Suite {
         name: "simulation",
-        about: "whole clusters keep their promises under every fault, and bugs put back are caught",
+        about: "whole clusters keep their promises under every fault, locks agree with their oracle, and bugs put back are caught",
         needs: &[],
-        files: &["tests/tests/simulated.rs", "tests/tests/bugs.rs"],
-        steps: &[Step::Tests("test --release --package dsync-tests --test simulated --test bugs")],
+        files: &[
+            "tests/tests/simulated.rs",
+            "tests/tests/bugs.rs",
+            "node/core/src/locks/oracle_test/mod.rs",
+        ],
+        steps: &[
+            Step::Tests("test --release --package dsync-core --features bugs --lib oracle_test"),
+            Step::Tests("test --release --package dsync-tests --test simulated --test bugs"),
+        ],
     },
     Suite {
         name: "power-cut",

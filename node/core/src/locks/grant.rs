@@ -70,14 +70,21 @@ impl LockTable {
         turn: &mut Turn,
         names: impl IntoIterator<Item = Arc<str>>,
     ) {
-        // In the order of names, each once. A grant frees nothing, so one round is enough.
-        for name in names.into_iter().collect::<BTreeSet<_>>() {
-            self.grant_upgrader(turn, &name);
-            let mut from = None;
-            while let Some(wait) = self.next_grant(&name, from, turn.now) {
+        let names: BTreeSet<_> = names.into_iter().collect();
+        for name in &names {
+            self.grant_upgrader(turn, name);
+        }
+        // In the order of coming, whatever the names. A grant frees nothing, so one round is enough;
+        // but it may take what was found for the next one.
+        let first = |name: Arc<str>| Some((self.next_grant(&name, None, turn.now)?, name));
+        let mut found: BTreeSet<(HoldId, Arc<str>)> = names.into_iter().filter_map(first).collect();
+        while let Some((wait, name)) = found.pop_first() {
+            let items = self.waits.get(&wait).map(|wait| wait.items.clone());
+            if items.is_some_and(|items| self.fits(&items, wait, turn.now)) {
                 self.grant_wait(turn, wait);
-                from = Some(wait);
             }
+            let next = self.next_grant(&name, Some(wait), turn.now);
+            found.extend(next.map(|next| (next, name)));
         }
     }
 

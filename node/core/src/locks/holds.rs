@@ -126,13 +126,14 @@ impl LockTable {
             return HoldOutcome::Revoked { reason };
         }
         let Some(share) = self.share(&hold, &name).copied() else { return HoldOutcome::NotHeld };
+        self.heard_of(id);
         match share.mode {
             Mode::Permits => {
                 return HoldOutcome::Refused(LockRefusal::NotAPlainLock(name.to_string()));
             }
             Mode::Exclusive => {
-                self.heard_of(id);
-                self.change_hold(id, |hold| hold.upgraded = None);
+                let undone = |it: &mut (_, Arc<str>)| it.1 == name;
+                self.change_hold(id, |hold| drop(hold.upgraded.take_if(undone)));
                 self.change_share(id, &name, Mode::Shared, share.token);
                 self.note_lock(turn, id, &name, What::Downgraded);
                 self.grant_next(turn, [name]);
@@ -164,18 +165,20 @@ impl LockTable {
         if holds.is_empty() {
             return ForceOutcome::NotHeld;
         }
-        for id in &holds {
-            self.force_one(turn, *id, force);
-        }
+        // All of them, before anybody is granted what that frees: who is about to lose a lock shall
+        // not get more of it meanwhile.
+        let freed: Vec<_> = holds.iter().flat_map(|id| self.force_one(turn, *id, force)).collect();
+        self.grant_next(turn, freed);
         let count = u32::try_from(holds.len()).unwrap_or(u32::MAX);
         holds.truncate(HOLDERS_NAMED_MAX);
         ForceOutcome::Forced { count, holds }
     }
 
-    fn force_one(&mut self, turn: &mut Turn, id: HoldId, force: &ForceRelease) {
+    /// The names that it frees; a wish kept readers out.
+    fn force_one(&mut self, turn: &mut Turn, id: HoldId, force: &ForceRelease) -> Vec<Arc<str>> {
         let detail = format!("{}: {}", force.principal, force.reason);
         if force.now {
-            return self.end_and_grant(turn, id, What::Forced, detail);
+            return self.end_hold(turn, id, What::Forced, detail);
         }
         // Whoever has lost a lock shall not get more of it.
         let freed = self.end_wish(turn, id, What::Left);
@@ -189,8 +192,7 @@ impl LockTable {
         if let Some(event) = turn.last_event_mut() {
             event.detail = detail;
         }
-        // The wish kept readers out.
-        self.grant_next(turn, freed);
+        freed
     }
 
     /// Ends a revoked hold at its owner's word, and says why it was revoked.

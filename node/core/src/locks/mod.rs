@@ -50,6 +50,8 @@ mod view;
 mod wait_graph;
 
 #[cfg(test)]
+mod oracle_test;
+#[cfg(test)]
 mod script_test;
 
 pub use event::{EventItem, LockEvent, What};

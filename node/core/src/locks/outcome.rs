@@ -29,12 +29,13 @@ pub enum AcquireOutcome {
     Waiting {
         /// How many waiters stand before it where most do; counted up to [`AHEAD_COUNTED_MAX`].
         ahead: u32,
-        /// Who is in the way and holds: in the order of names, at most [`HOLDERS_NAMED_MAX`].
+        /// Who else holds the locks that were asked for, in the way or not: in the order of names, at
+        /// most [`HOLDERS_NAMED_MAX`].
         holders: Vec<Owner>,
     },
     /// Not granted, and not queued because the request does not wait.
     Held {
-        /// As in `Waiting`. Empty if only earlier waiters are in the way.
+        /// As in `Waiting`. Empty if there are earlier waiters only.
         holders: Vec<Owner>,
     },
     /// This request would close a cycle, so it was not queued.

@@ -163,10 +163,7 @@ impl LockTable {
         };
         match (presence, repeat) {
             (Presence::Holds(id), Repeat::Same) => self.ask_held(turn, ask, id),
-            (Presence::Holds(id), Repeat::Stronger) => {
-                let (ttl_ms, name) = (ask.ttl_ms, name.clone());
-                self.upgrade_hold(turn, id, name, ttl_ms, ask.asked.queue, ask.asked.attachment)
-            }
+            (Presence::Holds(id), Repeat::Stronger) => self.ask_stronger(turn, ask, name, id),
             (Presence::Waits(id), Repeat::Same) => self.keep_place(turn, ask, id),
             (Presence::Waits(_), Repeat::Stronger) => {
                 AcquireOutcome::Refused(LockRefusal::WaitsInOtherMode)
@@ -224,6 +221,25 @@ impl LockTable {
         self.granted(id, turn.now)
     }
 
+    /// The owner holds the lock shared and asks for it exclusive. A claim becomes a full hold first.
+    fn ask_stronger(
+        &mut self,
+        turn: &mut Turn,
+        ask: &Ask,
+        name: &Arc<str>,
+        id: HoldId,
+    ) -> AcquireOutcome {
+        let is_claim = self.holds.get(&id).is_some_and(|hold| hold.claim);
+        if is_claim {
+            let taken = self.ask_held(turn, ask, id);
+            if !matches!(taken, AcquireOutcome::Granted { .. }) {
+                return taken;
+            }
+        }
+        let (ttl_ms, name) = (ask.ttl_ms, name.clone());
+        self.upgrade_hold(turn, id, name, ttl_ms, ask.asked.queue, ask.asked.attachment)
+    }
+
     /// A renewal never moves an end earlier.
     pub(super) fn renew_hold(&mut self, turn: &Turn, id: HoldId, ttl_ms: u64) {
         let asked_end = lease_end(turn.now, ttl_ms);
@@ -243,6 +259,9 @@ impl LockTable {
         listener.place_ends_at =
             listener.place_ends_at.map(|end| before.map_or(end, |it| it.max(end)));
         self.change_listener(id, listener);
+        if let Some(wait) = self.waits.get_mut(&id) {
+            wait.ttl_ms = ask.ttl_ms;
+        }
         self.waiting(id, turn.now)
     }
 

@@ -128,6 +128,8 @@ impl LockTable {
             }
             return AcquireOutcome::Deadlock { cycle };
         }
+        // Whoever was to be told of the hold itself is not its newest attachment any more.
+        self.heard_of(id);
         if self.is_alone(id, &wish.name, turn.now) {
             self.grant_upgrader(turn, &wish.name);
             return self.granted(id, turn.now);

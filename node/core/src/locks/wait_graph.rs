@@ -26,7 +26,8 @@
 //! a wait for permits the test is *reduction* (Holt 1972): an owner whose waits can all be met will
 //! end, and give back all it has; take it away, and look who can be met then. If the asker is never
 //! taken away, nobody's goodwill helps it. Everything that the asker depends on is in the set that
-//! the path search has reached, so only that set is reduced.
+//! a path search reaches, so only that set is reduced. That search leaves out no earlier waiter of a
+//! queue for permits, though a path through it leads nowhere new: what it asks for counts in the sum.
 //!
 //! # Cost
 //!
@@ -66,20 +67,21 @@ pub(super) fn closes(table: &LockTable, asker: &Owner, now: ClusterTime) -> Opti
     if !is_waited_for(table, asker, now) {
         return None;
     }
-    let mut search = Search::new(table, asker, now, None);
+    let mut search = Search::new(table, asker, now, Scope::Crossing);
     if !search.run() {
         return None;
     }
     if !search.met_permits {
         return Some(search.cycle());
     }
+    let mut search = Search::new(table, asker, now, Scope::Whole);
     search.run_to_end();
     let stuck = reduction::stuck(table, &search.reached_owners(), now);
     if !stuck.contains(asker) {
         return None;
     }
     // The path that was found may lead through somebody who will end: find one that does not.
-    let mut search = Search::new(table, asker, now, Some(&stuck));
+    let mut search = Search::new(table, asker, now, Scope::Among(&stuck));
     search.run();
     Some(search.cycle())
 }
@@ -174,13 +176,23 @@ fn holding_reasons<'a>(
     reasons.map(|(owner, _)| &**owner).collect()
 }
 
+/// Whose waits a search follows.
+#[derive(Clone, Copy)]
+enum Scope<'a> {
+    /// All but those that lead nowhere new: enough to find a path.
+    Crossing,
+    /// Those, too, where permits are waited for: enough to reduce.
+    Whole,
+    /// As for a path, among these only.
+    Among(&'a BTreeSet<&'a Owner>),
+}
+
 struct Search<'a> {
     table: &'a LockTable,
     now: ClusterTime,
     /// Where the cycle has to come back to.
     origin: &'a Owner,
-    /// If set, nobody else is looked at.
-    among: Option<&'a BTreeSet<&'a Owner>>,
+    scope: Scope<'a>,
     /// Owner -> who was found to wait for it, and for which lock: the way back.
     reached: BTreeMap<&'a Owner, (&'a Owner, &'a str)>,
     /// Lock -> how far its queue has been looked at, its holders included.
@@ -192,17 +204,12 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(
-        table: &'a LockTable,
-        origin: &'a Owner,
-        now: ClusterTime,
-        among: Option<&'a BTreeSet<&'a Owner>>,
-    ) -> Self {
+    fn new(table: &'a LockTable, origin: &'a Owner, now: ClusterTime, scope: Scope<'a>) -> Self {
         Self {
             table,
             now,
             origin,
-            among,
+            scope,
             reached: BTreeMap::new(),
             seen: BTreeMap::new(),
             pending: VecDeque::from([origin]),
@@ -273,7 +280,10 @@ impl<'a> Search<'a> {
             return;
         }
         self.seen.insert(want.name, want.before);
-        for id in lock.crossing.range::<HoldId, _>(from..want.before) {
+        let whole = matches!(self.scope, Scope::Whole) && want.mode == Mode::Permits;
+        let crossing = lock.crossing.range::<HoldId, _>(from..want.before).filter(|_| !whole);
+        let all = lock.queue.range::<HoldId, _>(from..want.before).filter(|_| whole);
+        for id in crossing.chain(all.map(|(id, _)| id)) {
             let place = lock.queue.get(id).filter(|_| self.table.is_live_wait(*id, self.now));
             if let Some(place) = place {
                 self.reach(owner, want.name, &place.owner);
@@ -291,7 +301,10 @@ impl<'a> Search<'a> {
     }
 
     fn reach(&mut self, owner: &'a Owner, name: &'a str, reason: &'a Owner) {
-        let looked_at = self.among.is_none_or(|among| among.contains(reason));
+        let looked_at = match self.scope {
+            Scope::Among(among) => among.contains(reason),
+            Scope::Crossing | Scope::Whole => true,
+        };
         if looked_at && reason != owner && !self.reached.contains_key(reason) {
             self.reached.insert(reason, (owner, name));
             self.pending.push_back(reason);

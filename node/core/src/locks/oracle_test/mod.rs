@@ -1,0 +1,109 @@
+//! Random histories of the complete lock machine against an oracle that is too simple to be wrong.
+
+mod blockers;
+mod history;
+mod laws;
+mod oracle;
+mod replay;
+mod seen;
+mod shown;
+mod shrink;
+mod stage;
+mod world;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use seen::Seen;
+
+/// In a debug build a share of what a release build plays.
+const HISTORIES: u64 = if cfg!(debug_assertions) { 15_000 } else { 100_000 };
+
+/// What they have to meet, or they would prove nothing about it; see `seen.rs`.
+const MET: [&str; 24] = [
+    "a claim taken up by asking again",
+    "a place lapsed",
+    "a wish lapsed",
+    "a wish was left",
+    "answer: revoked (by hold id)",
+    "attach: granted",
+    "claim lapsed",
+    "claim of a lost listener",
+    "deadlock",
+    "expired",
+    "forced",
+    "granted several locks at once",
+    "granted to a listener who waited",
+    "knot: a shared holder",
+    "knot: an earlier waiter",
+    "knot: closed by an upgrade",
+    "knot: permits, three owners or more",
+    "knot: several locks",
+    "knot: three owners or more",
+    "limit: waiters",
+    "renew all: revoked",
+    "undone",
+    "upgraded after a while",
+    "waits_in_other_mode",
+];
+
+#[test]
+fn random_histories_agree_with_the_oracle() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    if let Some(seed) = number("DSYNC_HISTORY") {
+        return history::play(seed, &mut Seen::default())
+            .unwrap_or_else(|failed| panic!("{failed}"));
+    }
+    let histories = number("DSYNC_HISTORIES").unwrap_or(HISTORIES);
+    // Nine of ten are the same in every run; the others have never been played before.
+    let fresh =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) << 32;
+    let fixed = histories / 10 * 9;
+    eprintln!("histories 0..{fixed} and {fresh}..{}", fresh + histories - fixed);
+    let seen = play_all(histories, |at| if at < fixed { at } else { fresh + at - fixed });
+    eprintln!("{seen:#?}");
+    if histories >= 15_000 {
+        let missed: Vec<_> = MET.iter().filter(|case| seen.count(case) < 10).collect();
+        assert!(missed.is_empty(), "the histories did not meet {missed:?}");
+    }
+}
+
+/// On every core there is. Fails with the first history that fails.
+fn play_all(histories: u64, seed: impl Fn(u64) -> u64 + Sync) -> Seen {
+    let next = AtomicU64::new(0);
+    let worker = || {
+        let mut seen = Seen::default();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= histories {
+                return Ok(seen);
+            }
+            if let Err(failed) = history::play(seed(at), &mut seen) {
+                next.store(histories, Ordering::Relaxed);
+                return Err(failed);
+            }
+        }
+    };
+    let mut all = Seen::default();
+    let mut failed = Vec::new();
+    std::thread::scope(|scope| {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(worker)).collect();
+        for worker in workers {
+            match worker.join() {
+                Ok(Ok(seen)) => all.merge(seen),
+                Ok(Err(difference)) => failed.push(difference),
+                Err(_) => failed.push("a worker panicked".to_owned()),
+            }
+        }
+    });
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    all
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, table: &T, oracle: &T) -> Result<(), String> {
+    if table == oracle {
+        return Ok(());
+    }
+    Err(format!("{what}: the table says\n{table:?}\nthe oracle says\n{oracle:?}"))
+}
