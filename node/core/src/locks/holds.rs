@@ -87,11 +87,13 @@ impl LockTable {
         if let Err(refusal) = checked {
             return RenewAllOutcome { refusal: Some(refusal), ..outcome };
         }
+        let mut freed = Vec::new();
         for id in self.live_holds_of(&renew.owner, turn.now) {
             let Some(hold) = self.holds.get(&id).filter(|hold| !hold.claim).cloned() else {
                 continue;
             };
-            if self.end_revoked(turn, id, &hold).is_some() {
+            if let Some(reason) = &hold.revoked {
+                freed.extend(self.end_hold(turn, id, What::Forced, reason.to_string()));
                 outcome.revoked.push(id);
                 continue;
             }
@@ -99,6 +101,7 @@ impl LockTable {
             self.heard_of(id);
             outcome.kept.push((id, self.remaining_ms(id, turn.now)));
         }
+        self.grant_next(turn, freed);
         let named = |id: &HoldId| {
             outcome.revoked.contains(id) || outcome.kept.binary_search_by_key(id, |it| it.0).is_ok()
         };

@@ -73,7 +73,8 @@ fn core_sources(files: &[SourceFile]) -> Vec<String> {
 
 /// A test may read its golden files.
 fn is_test(path: &str) -> bool {
-    path.ends_with("_test.rs") || path.ends_with("tests.rs") || path.contains("tests/")
+    let folder = ["tests/", "_test/"].iter().any(|folder| path.contains(folder));
+    folder || path.ends_with("_test.rs") || path.ends_with("tests.rs")
 }
 
 fn operator_dependencies(manifest: &str) -> Vec<String> {
