@@ -57,7 +57,7 @@ impl Work {
                 () = self.listeners.work() => {}
                 _ = sweeps.tick() => self.listeners.sweep(&self.machine.load()),
             }
-            while let Some((chore, operation)) = self.upkeep.next() {
+            while let Some((chore, operation)) = self.upkeep.next_chore() {
                 let answer = send(self.driver.clone(), operation);
                 self.under_way.spawn(async move { (chore, answer.await) });
             }

@@ -2,7 +2,7 @@
 //! that this process listens after all. (The third, looking around every second, is
 //! [`Listeners::sweep`].)
 //!
-//! Decided here, done by the node: it submits what [`Upkeep::next`] hands out, each with
+//! Decided here, done by the node: it submits what [`Upkeep::next_chore`] hands out, each with
 //! [`PATIENCE_MS`], and brings the answer to [`Upkeep::done`].
 
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Upkeep {
 
     /// What to submit now; it is under way from then on. Worth asking after each
     /// [`Listeners::work`], sweep and [`Upkeep::done`], until there is nothing more.
-    pub fn next(&mut self) -> Option<(Chore, Operation)> {
+    pub fn next_chore(&mut self) -> Option<(Chore, Operation)> {
         if !self.resuming && self.listeners.has_to_resume() {
             self.resuming = true;
             return Some((Chore::Resume, Operation::ResumeListeners));
