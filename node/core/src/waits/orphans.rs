@@ -19,10 +19,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dsync_core::locks::{Attached, LeaveOutcome, What};
-use dsync_core::types::{ClusterTime, Index};
-
 use super::listeners::gets;
+use crate::locks::{Attached, LeaveOutcome, What};
+use crate::types::{ClusterTime, Index};
 
 /// A command may be taken in a little later than its client is gone.
 const TAKEN_LATE_MS: u64 = 10_000;
@@ -67,7 +66,6 @@ impl Orphans {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.all.len()
     }
