@@ -114,7 +114,7 @@ fn giving_back_works_for_who_holds_or_waits_and_for_nobody_else() {
 }
 
 #[test]
-fn readers_share_a_writer_waits_and_a_lease_ends_by_itself() {
+fn readers_share_a_writer_waits_and_a_reader_becomes_a_writer() {
     let _turn = turns::together();
     let cluster = Cluster::start();
     let [a, b, c] = cluster.clients();
@@ -123,10 +123,23 @@ fn readers_share_a_writer_waits_and_a_lease_ends_by_itself() {
     assert_eq!((&first["success"], &second["success"]), (&json!(true), &json!(true)));
     assert_eq!(first["token"], second["token"]);
     assert_eq!(acquire(c, "page", "w", "exclusive")["success"], false);
-    let upgrade = acquire(a, "page", "r1", "exclusive");
-    assert_eq!(upgrade["success"], false);
-    assert!(upgrade["message"].as_str().unwrap().contains("upgrade"), "{upgrade}");
 
+    // Asking for more is an upgrade: before the writer, which waits for this reader anyway.
+    let upgrade = acquire(a, "page", "r1", "exclusive");
+    assert_eq!((&upgrade["success"], &upgrade["owners"]), (&json!(false), &json!(["r2"])));
+    let other = acquire(b, "page", "r2", "exclusive");
+    assert_eq!((&other["success"], &other["code"]), (&json!(false), &json!("deadlock")));
+    assert_eq!(release(b, "page", "r2")["success"], true);
+    let upgrade = acquire(a, "page", "r1", "exclusive");
+    assert_eq!(upgrade["success"], true, "{upgrade}");
+    assert!(upgrade["token"].as_u64() > first["token"].as_u64(), "{upgrade}");
+}
+
+#[test]
+fn a_lease_ends_by_itself() {
+    let _turn = turns::together();
+    let cluster = Cluster::start();
+    let [a, b, _] = cluster.clients();
     let body = json!({
         "resource_id": "short", "client_id": "x", "lock_type": "exclusive", "ttl": "300ms"
     });
