@@ -104,7 +104,7 @@ pub(crate) struct FaultPlan {
     length_ms: u64,
     kinds: Vec<FaultKind>,
     /// How often a process dies of putting an answer on the wire: just after it, or just before.
-    reply_death_ppm: u64,
+    pub(crate) reply_death_ppm: u64,
     /// Faults begin before the cluster is founded.
     pub(crate) from_start: bool,
 }

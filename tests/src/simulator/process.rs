@@ -278,6 +278,9 @@ impl Process {
 
     fn asked(&mut self, now: LocalTime, waiting: Waiting, ask: Ask, shared: &mut Shared) {
         let deadline = now.plus(shared.plan.clients.timeout_ms);
+        if self.drains() {
+            return self.answer(waiting, Answer::Elsewhere, self.machine.applied(), shared);
+        }
         match (ask.operation(), ask) {
             (Some(operation), _) => {
                 let time = self.machine.time();
@@ -312,20 +315,22 @@ impl Process {
         for id in due {
             let Some(mut read) = self.reads.remove(&id) else { continue };
             if now >= read.deadline {
-                match read.reader {
-                    Reader::Client(waiting, _) => {
-                        self.answer(waiting, Answer::Failed, self.machine.applied(), shared);
-                    }
-                    Reader::Future(reply) => {
-                        reply.fill(Err(SubmitError::NoLeader { sent: false }));
-                    }
-                }
+                self.read_failed(read.reader, SubmitError::NoLeader { sent: false }, shared);
                 continue;
             }
             read.again_at = None;
             self.raft.step(now, Input::Read { id: self.next_read });
             self.reads.insert(self.next_read, read);
             self.next_read += 1;
+        }
+    }
+
+    fn read_failed(&self, reader: Reader, error: SubmitError, shared: &mut Shared) {
+        match reader {
+            Reader::Client(waiting, _) => {
+                self.answer(waiting, Answer::Failed, self.machine.applied(), shared);
+            }
+            Reader::Future(reply) => reply.fill(Err(error)),
         }
     }
 

@@ -207,7 +207,14 @@ pub(crate) struct World {
     pub(crate) off: Option<usize>,
     /// The next node to win an election goes down for so long.
     pub(crate) topple_us: Option<u64>,
+    /// What a test was told that asks by hand.
+    #[cfg(test)]
+    pub(crate) told: std::collections::BTreeMap<u64, Answer>,
 }
+
+/// The client that a test is which asks by hand.
+#[cfg(test)]
+pub(crate) const BY_HAND: usize = usize::MAX;
 
 impl World {
     /// Draws a run from its seed. `bug` is put back if `buggy`; its situation is drawn either way, so
@@ -216,6 +223,11 @@ impl World {
         let mut rng = Rng::new(seed);
         let mut plan = Plan::draw(&mut rng, bug);
         plan.bug = bug.filter(|_| buggy);
+        Self::planned(rng, plan, verbose)
+    }
+
+    /// A run whose plan is made.
+    pub(crate) fn planned(mut rng: Rng, plan: Plan, verbose: bool) -> Self {
         let mut network = Network::new(plan.network.clone(), plan.nodes);
         let nodes = (0..plan.nodes)
             .map(|slot| {
@@ -251,6 +263,8 @@ impl World {
             handing_over_until: Instant(0),
             off: None,
             topple_us: None,
+            #[cfg(test)]
+            told: std::collections::BTreeMap::new(),
         }
     }
 
@@ -262,7 +276,7 @@ impl World {
         self.heal_and_serve();
     }
 
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         for slot in 0..self.nodes.len() {
             let at = self.shared.now.plus_us(self.shared.rng.below(500_000));
             self.shared.queue.push(at, Event::Start { slot });
@@ -326,6 +340,10 @@ impl World {
             Event::Mend { cut } => self.shared.network.mend(cut),
             Event::Wake { client } => self.clients.wake(client, &mut self.shared),
             Event::GiveUp { client, op } => self.clients.give_up(client, op, &mut self.shared),
+            #[cfg(test)]
+            Event::Answered { client: BY_HAND, op, answer, .. } => {
+                self.told.insert(op, *answer);
+            }
             Event::Answered { client, op, answer, at } => {
                 self.clients.answered(client, op, *answer, at, &mut self.shared);
             }

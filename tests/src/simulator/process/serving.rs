@@ -121,10 +121,6 @@ impl Serving {
         self.desk.publish(machine);
         self.listeners.installed(machine);
     }
-
-    fn drains(&self) -> bool {
-        matches!(self.stopping, Stopping::Draining { .. })
-    }
 }
 
 impl Process {
@@ -268,9 +264,14 @@ impl Process {
         self.serving.submitted.insert(sequence, submitter);
     }
 
+    /// Nothing is taken in any more.
+    pub(super) fn drains(&self) -> bool {
+        matches!(self.serving.stopping, Stopping::Draining { .. })
+    }
+
     /// Why nothing can be asked of this node now.
     fn refusal(&self) -> Option<SubmitError> {
-        if self.serving.drains() {
+        if self.drains() {
             return Some(SubmitError::Stopping);
         }
         let id = self.raft.id();
@@ -330,7 +331,7 @@ impl Process {
             self.serving.sweep_at = now.plus(SWEEP_MS);
             self.serving.upkeep.sweep(&self.machine);
         }
-        if self.serving.drains() {
+        if self.drains() {
             // Repeated: a hand-over that did not come about is given up after a while.
             self.raft.step(now, Input::Transfer { to: None });
         }
@@ -348,6 +349,13 @@ impl Process {
         if (leads_others || waited_for) && now < until {
             return false;
         }
+        self.finish(now, shared);
+        true
+    }
+
+    /// Nobody is left without an answer. What was never handed to a leader is certainly not applied;
+    /// of the rest nobody knows.
+    fn finish(&mut self, now: LocalTime, shared: &mut Shared) {
         for expired in self.proposer.expired(LocalTime(u64::MAX)) {
             let error = if expired.sent { SubmitError::Unknown } else { SubmitError::Stopping };
             if let Some(submitter) = self.serving.submitted.remove(&expired.sequence) {
@@ -357,10 +365,12 @@ impl Process {
                 self.answer(waiting, told(error), self.machine.applied(), shared);
             }
         }
+        for read in std::mem::take(&mut self.reads).into_values() {
+            self.read_failed(read.reader, SubmitError::Stopping, shared);
+        }
         while let Some((_, done)) = self.serving.futures.run() {
             self.done(now, done, shared);
         }
-        true
     }
 }
 
