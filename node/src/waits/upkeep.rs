@@ -55,7 +55,7 @@ impl Work {
                     self.upkeep.done(chore, answer);
                 }
                 () = self.listeners.work() => {}
-                _ = sweeps.tick() => self.listeners.sweep(&self.machine.load()),
+                _ = sweeps.tick() => self.upkeep.sweep(&self.machine.load()),
             }
             while let Some((chore, operation)) = self.upkeep.next_chore() {
                 let answer = send(self.driver.clone(), operation);

@@ -190,7 +190,7 @@ impl Listeners {
     /// Looks around in the published state: tries again what was not left, and finds out who was
     /// asked again elsewhere, which no event tells. Two looks have to agree on that: the events that
     /// belong to the state of the first one may be on their way.
-    pub fn sweep(&self, machine: &Machine) {
+    pub(super) fn sweep(&self, machine: &Machine) {
         let waiting = self.lock().waiting();
         let locks = machine.locks();
         let missing = |number: &u64| locks.attached(self.attachment(*number)).is_none();

@@ -1,15 +1,15 @@
-//! What has to be done for the listeners though no client asks for it: leaving orphans, and saying
-//! that this process listens after all. (The third, looking around every second, is
-//! [`Listeners::sweep`].)
+//! What has to be done for the listeners though no client asks for it: leaving orphans, saying that
+//! this process listens after all, and looking around every second.
 //!
 //! Decided here, done by the node: it submits what [`Upkeep::next_chore`] hands out, each with
-//! [`PATIENCE_MS`], and brings the answer to [`Upkeep::done`].
+//! [`PATIENCE_MS`], and brings the answer to [`Upkeep::done`]. What had no answer is tried again when
+//! it next looks around, not at once: a node that is refused everything would do nothing else.
 
 use std::sync::Arc;
 
 use super::listeners::Listeners;
 use super::site::{Applied, SubmitError};
-use crate::machine::{Operation, Outcome};
+use crate::machine::{Machine, Operation, Outcome};
 
 /// Leaves under way at a time. More would only fill the proposer's window, which clients need.
 const LEAVES_MAX: usize = 256;
@@ -23,7 +23,15 @@ pub const SWEEP_MS: u64 = 1_000;
 pub struct Upkeep {
     listeners: Arc<Listeners>,
     leaving: usize,
-    resuming: bool,
+    resuming: Resuming,
+}
+
+/// How far saying that this process listens has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resuming {
+    Idle,
+    UnderWay,
+    Failed,
 }
 
 /// Something to be submitted.
@@ -39,14 +47,14 @@ impl Upkeep {
     /// Nothing is under way.
     #[must_use]
     pub fn new(listeners: Arc<Listeners>) -> Self {
-        Self { listeners, leaving: 0, resuming: false }
+        Self { listeners, leaving: 0, resuming: Resuming::Idle }
     }
 
-    /// What to submit now; it is under way from then on. Worth asking after each
-    /// [`Listeners::work`], sweep and [`Upkeep::done`], until there is nothing more.
+    /// What to submit now; it is under way from then on. To be asked after each [`Listeners::work`],
+    /// [`Upkeep::sweep`] and [`Upkeep::done`], until there is nothing more.
     pub fn next_chore(&mut self) -> Option<(Chore, Operation)> {
-        if !self.resuming && self.listeners.has_to_resume() {
-            self.resuming = true;
+        if self.resuming == Resuming::Idle && self.listeners.has_to_resume() {
+            self.resuming = Resuming::UnderWay;
             return Some((Chore::Resume, Operation::ResumeListeners));
         }
         if self.leaving >= LEAVES_MAX {
@@ -70,9 +78,17 @@ impl Upkeep {
             }
             // Claims wait for this to be attached.
             Chore::Resume => {
-                self.resuming = false;
+                self.resuming = if answer.is_ok() { Resuming::Idle } else { Resuming::Failed };
                 self.listeners.wake_all();
             }
         }
+    }
+
+    /// Looks around; `machine` is the published state. Every [`SWEEP_MS`].
+    pub fn sweep(&mut self, machine: &Machine) {
+        if self.resuming == Resuming::Failed {
+            self.resuming = Resuming::Idle;
+        }
+        self.listeners.sweep(machine);
     }
 }
