@@ -23,6 +23,8 @@ mod disk;
 mod hostile_clients;
 #[path = "process/kill.rs"]
 mod kill;
+#[path = "process/leases.rs"]
+mod leases;
 #[path = "process/local.rs"]
 mod local;
 #[path = "process/lock_command.rs"]
@@ -35,3 +37,5 @@ mod pause;
 mod strangers;
 #[path = "process/v1_deadlock.rs"]
 mod v1_deadlock;
+#[path = "process/watchers.rs"]
+mod watchers;
