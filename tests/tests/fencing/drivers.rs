@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use dsync_client::guard::sql::Dialect;
-use dsync_tests::process::until::PATIENCE;
+use dsync_tests::process::until::{PATIENCE, until};
 use mysql::consts::CapabilityFlags;
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
@@ -30,8 +30,13 @@ impl Postgres {
     pub fn connect(port: u16, isolation: &str) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let address = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
-        let (client, connection) =
-            runtime.block_on(tokio_postgres::connect(&address, NoTls)).unwrap();
+        // It listens before it serves: until then it says so.
+        let (client, connection) = until("PostgreSQL serves", || {
+            let answer = runtime.block_on(tokio_postgres::connect(&address, NoTls));
+            let starts =
+                |error: &tokio_postgres::Error| error.code() == Some(&SqlState::CANNOT_CONNECT_NOW);
+            (!answer.as_ref().is_err_and(starts)).then(|| answer.unwrap())
+        });
         runtime.spawn(connection);
         let mut database = Self { runtime, client, prepared: HashMap::new() };
         if !isolation.is_empty() {
