@@ -30,7 +30,7 @@ impl Laws {
         for (name, lock) in &locks {
             let checked = exclusion(lock)
                 .and_then(|()| self.tokens_rise(lock))
-                .and_then(|()| self.nobody_is_passed(lock));
+                .and_then(|()| self.nobody_is_passed(lock, events));
             checked.map_err(|broken| format!("law: lock {name}: {broken}"))?;
         }
         self.before = locks;
@@ -78,7 +78,7 @@ impl Laws {
 
     /// Who has come into the lock since the entry before is no reason for anybody to wait who was
     /// there before: those waited then, and wait still.
-    fn nobody_is_passed(&self, lock: &LockView) -> Result<(), String> {
+    fn nobody_is_passed(&self, lock: &LockView, events: &[LockEvent]) -> Result<(), String> {
         let Some(before) = self.before.get(&lock.name) else { return Ok(()) };
         let still = |wait: &WaiterView| {
             let same = |one: &WaiterView| {
@@ -92,11 +92,15 @@ impl Laws {
             if held {
                 continue;
             }
+            // Who comes in as a reader may become a writer in the same entry, past everybody.
+            let upgraded =
+                |event: &LockEvent| event.what == What::Upgraded && event.hold == Some(holder.hold);
+            let reads = holder.mode == Mode::Shared || events.iter().any(upgraded);
             let mine = place(&holder.owner.name).unwrap_or(before.waiters.len());
             let earlier = || before.waiters[..mine].iter().filter(|one| still(one));
             for one in earlier().filter(|one| one.owner != holder.owner) {
                 let plain = one.mode != Mode::Permits;
-                let readers = one.mode == Mode::Shared && holder.mode == Mode::Shared;
+                let readers = one.mode == Mode::Shared && reads;
                 require(!plain || readers && !one.upgrade, "a waiter was passed by a later one")?;
             }
             let wanted: u32 = earlier().map(|one| one.permits).sum();

@@ -312,13 +312,15 @@ impl Oracle {
 
     // Granting.
 
-    /// Grants whatever can be granted: those who wish first, then the waits as they came.
+    /// Grants whatever can be granted: those who wish first, in the order of names, then the waits as they came.
     fn settle(&mut self) {
         loop {
             let wish = |hold: &Hold| {
                 hold.wish.is_some_and(|wish| self.other_holders(wish.name, hold.who).is_empty())
             };
-            if let Some(at) = self.holds.iter().position(wish) {
+            let grantable = (0..self.holds.len()).filter(|at| wish(&self.holds[*at]));
+            let first = grantable.min_by_key(|at| self.holds[*at].wish.map(|wish| wish.name));
+            if let Some(at) = first {
                 self.grant_wish(at);
                 continue;
             }
