@@ -14,8 +14,10 @@
 //! that is left. The ring is made of slots that are swapped, never locked, so a reader that is
 //! stopped in the middle of reading holds nothing that the driver needs.
 //!
-//! Waking is the one cost that grows with the number of watchers. So the driver wakes a single task,
-//! the herald, and that one wakes the watchers.
+//! Waking and writing are the costs that grow with the number of watchers. So the driver wakes a single
+//! task, the herald, and that one wakes the watchers; then it rests, the longer the more they are. What
+//! happens meanwhile is told at once afterwards, so a thousand watchers get a burst in few writes, and
+//! grants have the processor for themselves in between. After a quiet time nobody waits.
 //!
 //! Rejected: a channel for each watcher (either the driver waits, or it copies); tokio's broadcast
 //! channel (its readers lock the slots, and it cannot begin at a number).
@@ -34,9 +36,11 @@ mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use dsync_core::audit::AuditRecord;
 use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
 
 use ring::Ring;
 pub use subscription::{EventFilter, Subscription, WatchEnd};
@@ -45,6 +49,13 @@ pub use subscription::{EventFilter, Subscription, WatchEnd};
 const RECORDS_MAX: usize = 65_536;
 /// Most bytes that they take, roughly counted.
 const BYTES_MAX: usize = 64 << 20;
+/// How long the herald rests, for each watcher that it woke: several times what waking and writing to
+/// one costs.
+const REST_PER_WATCHER: Duration = Duration::from_micros(50);
+/// Shorter than a timer can be: no rest.
+const REST_MIN: Duration = Duration::from_millis(1);
+/// What a watcher may have to wait at most.
+const REST_MAX: Duration = Duration::from_millis(100);
 
 /// The ring and its readers. Clones are the same thing.
 #[derive(Clone, Debug)]
@@ -151,12 +162,21 @@ async fn herald(events: Weak<Shared>, news: Arc<Notify>) {
     loop {
         let Some(shared) = events.upgrade() else { return };
         let head = shared.ring.head();
-        shared.told.send_if_modified(|told| {
+        let any = shared.told.send_if_modified(|told| {
             let new = told.head != head;
             told.head = head;
             new
         });
+        let rest = rest(shared.told.receiver_count());
         drop(shared);
+        if any && rest >= REST_MIN {
+            sleep(rest).await;
+        }
         news.notified().await;
     }
+}
+
+fn rest(watchers: usize) -> Duration {
+    let watchers = u32::try_from(watchers).unwrap_or(u32::MAX);
+    REST_PER_WATCHER.saturating_mul(watchers).min(REST_MAX)
 }

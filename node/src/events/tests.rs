@@ -5,7 +5,7 @@ use std::time::Duration;
 use dsync_core::audit::AuditRecord;
 use dsync_core::locks::{EventItem, LockEvent, Mode, Owner, What};
 use dsync_core::types::{ClusterTime, Index};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::*;
 
@@ -139,6 +139,30 @@ async fn a_name_or_a_prefix_is_picked_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_are_told_at_once_after_a_quiet_time_and_of_a_burst_together() {
+    let events = Events::new(0);
+    let subscribe = |_| events.subscribe(None, EventFilter::All).unwrap();
+    let mut watchers: Vec<Subscription> = (0..100).map(subscribe).collect();
+    let began = Instant::now();
+    push(&events, [1]);
+    assert_eq!(take(&mut watchers[0], 1).await, [1]);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    let mut first = watchers.remove(0);
+    let told = tokio::spawn(async move { (take(&mut first, 2).await, first) });
+    tokio::task::yield_now().await;
+    push(&events, [2]);
+    push(&events, [3]);
+    let (seen, mut first) = told.await.unwrap();
+    assert_eq!((seen, began.elapsed()), (vec![2, 3], rest(100)));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let told = tokio::spawn(async move { take(&mut first, 1).await });
+    tokio::task::yield_now().await;
+    let quiet_until = Instant::now();
+    push(&events, [4]);
+    assert_eq!((told.await.unwrap(), quiet_until.elapsed()), (vec![4], Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
 async fn watches_end_when_the_node_stops() {
     let events = Events::new(0);
     let mut watch = events.subscribe(None, EventFilter::All).unwrap();
@@ -170,8 +194,8 @@ async fn a_thousand_watchers_see_every_record_in_order_while_one_is_stalled() {
     for number in 1..=RECORDS {
         push(&events, [number]);
         if number.is_multiple_of(50) {
-            // As the driver does between batches.
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            // As the driver does between batches; longer than a tenth of the ring lasts in a rest.
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
     for watcher in watchers {

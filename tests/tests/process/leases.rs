@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 fn a_lease_never_ends_early_and_the_next_one_has_the_lock_soon_after() {
     let _turn = turns::alone();
     let cluster = Cluster::start();
-    cluster.leader();
+    let _ = cluster.leader();
     let clients = cluster.clients();
     let pairs: Vec<_> =
         (0..32).map(|pair| thread::spawn(move || lease_ends(&clients, pair))).collect();
