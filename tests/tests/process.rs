@@ -33,6 +33,8 @@ mod lock_command;
 mod original_routes;
 #[path = "process/pause.rs"]
 mod pause;
+#[path = "process/service_faults.rs"]
+mod service_faults;
 #[path = "process/strangers.rs"]
 mod strangers;
 #[path = "process/v1_deadlock.rs"]

@@ -10,6 +10,7 @@
 //! | requests, and the lock routes as calls | [`http`], [`locks`] |
 //! | clients that take and give back locks all the time | [`load`] |
 //! | what they were told, and whether it makes sense | [`history`], [`lock_model`], [`linearizability`] |
+//! | clients of the whole service, and whether what they held can be | [`service_load`], [`beliefs`] |
 //! | waiting, ports, numbers | [`until`], [`ports`], [`percentiles`], [`process_table`] |
 //!
 //! Nothing here sleeps to let something happen: [`until`] asks until it has happened, and a deadline
@@ -18,6 +19,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test says no")]
 
+pub mod beliefs;
 pub mod cluster;
 pub mod history;
 pub mod http;
@@ -32,4 +34,5 @@ pub mod ports;
 pub mod process_table;
 pub mod program;
 mod seeded;
+pub mod service_load;
 pub mod until;
