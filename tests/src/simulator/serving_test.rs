@@ -322,3 +322,21 @@ fn a_process_that_dies_of_its_answer_has_told_it_or_not() {
     }
     assert!(heard > 0 && unheard > 0, "{heard} heard, {unheard} unheard");
 }
+
+/// The follower has not applied the grant when it is asked for the same again: the hold is older than
+/// that ask all the same, and Ann knows of it.
+#[test]
+fn a_known_hold_is_not_left_by_who_asks_again_at_a_node_that_lags() {
+    let mut bench = Bench::new();
+    let follower = bench.follower();
+    let cut = bench.cut(follower, true, false);
+    bench.ann_holds();
+    let again = bench.ask(follower, wait("ann", 20_000));
+    bench.pass(50);
+    bench.hang_up(follower, again);
+    bench.world.shared.network.mend(cut);
+    bench.pass(4_000);
+    assert_eq!(bench.holder().as_deref(), Some("ann"));
+    let is_settled = |world: &World| shown(world, follower).is_some();
+    bench.until(is_settled);
+}
