@@ -281,10 +281,15 @@ fn who_waits_at_a_node_that_stops_in_order_is_sent_elsewhere_and_keeps_the_place
     let other = bench.follower();
     let bob = bench.waits(leader, "bob", 20_000);
     bench.waits(other, "cid", 20_000);
+    let generation = bench.world.nodes[leader].generation;
     bench.world.happen(leader, ProcessEvent::Drain);
     assert_eq!(bench.told(bob), Answer::Elsewhere);
-    let generation = bench.world.nodes[leader].generation;
-    bench.until(|world| world.nodes[leader].generation > generation);
+    let places = shown(&bench.world, other).unwrap().waiters;
+    assert!(places[0].place_ends_at.is_some(), "first the place is kept, then it is told");
+    bench.until(|world| {
+        let node = &world.nodes[leader];
+        node.generation > generation && node.is_up()
+    });
     bench.until(|world| {
         let leads =
             |process: &super::process::Process| process.raft.status().role == RoleKind::Leader;
@@ -337,6 +342,6 @@ fn a_known_hold_is_not_left_by_who_asks_again_at_a_node_that_lags() {
     bench.world.shared.network.mend(cut);
     bench.pass(4_000);
     assert_eq!(bench.holder().as_deref(), Some("ann"));
-    let is_settled = |world: &World| shown(world, follower).is_some();
-    bench.until(is_settled);
+    let seen = shown(&bench.world, follower).unwrap();
+    assert_eq!(seen.holders.len(), 1, "and the follower has caught up");
 }
