@@ -286,6 +286,11 @@ impl Process {
         self.serving.submitted.insert(sequence, submitter);
     }
 
+    /// An orderly stop is under way.
+    pub(crate) fn stops(&self) -> bool {
+        self.serving.stopping != Stopping::No
+    }
+
     /// Nothing is taken in any more.
     pub(super) fn drains(&self) -> bool {
         matches!(self.serving.stopping, Stopping::Draining { .. })
