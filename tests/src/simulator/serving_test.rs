@@ -352,6 +352,7 @@ fn a_known_hold_is_not_left_by_who_asks_again_at_a_node_that_lags() {
 }
 
 /// What one of the many does who want the lock in a storm.
+#[derive(Clone, Copy)]
 enum Turn {
     /// Waits for the answer, until it has none left to wait for or hangs up.
     Asks {
@@ -398,8 +399,7 @@ impl Storm {
     fn step(&mut self) {
         self.bench.pass(10);
         for number in 0..self.turns.len() {
-            let turn = std::mem::replace(&mut self.turns[number], Turn::Done);
-            self.turns[number] = self.go_on(number, turn);
+            self.turns[number] = self.go_on(number, self.turns[number]);
         }
     }
 
