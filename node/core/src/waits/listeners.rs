@@ -34,6 +34,8 @@ struct Inner {
     /// How far the state is applied of which these were told, and its time.
     applied: Index,
     time: ClusterTime,
+    /// From here on every event was noted.
+    followed_from: Index,
     /// It says that nobody listens here.
     lost: bool,
     /// There is something for the upkeep to do.
@@ -102,7 +104,8 @@ impl Listeners {
     #[must_use]
     pub fn new(boot: BootId, machine: &Machine) -> Self {
         let (applied, time) = (machine.applied(), machine.time());
-        Self { boot, inner: Mutex::new(Inner { applied, time, ..Inner::default() }) }
+        let inner = Inner { applied, time, followed_from: applied, ..Inner::default() };
+        Self { boot, inner: Mutex::new(inner) }
     }
 
     /// Entries were applied, and `machine`, which is published, has what they did. Said before
@@ -126,6 +129,7 @@ impl Listeners {
             inner.open.values_mut().for_each(|open| open.skipped = true);
             inner.wake_all();
             inner.shows(self.boot, machine);
+            inner.followed_from = machine.applied();
             inner.has_work();
         });
     }
@@ -199,7 +203,8 @@ impl Listeners {
         self.change(|inner| {
             inner.missed(&missing);
             let attached = |number| locks.attached(self.attachment(number));
-            inner.orphans.sweep(machine.time(), retention_ms, attached);
+            let followed_from = inner.followed_from;
+            inner.orphans.sweep(machine.time(), retention_ms, followed_from, attached);
             if inner.orphans.has_due() {
                 inner.has_work();
             }
