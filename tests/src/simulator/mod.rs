@@ -6,7 +6,7 @@
 //! network, clock, clients) is simulated.
 //!
 //! Reading order: `world.rs` (the loop), `process.rs` (the shell of a node), `disk.rs`, `network.rs`,
-//! `faults.rs`, `swarm.rs` (what a seed decides), `clients.rs`, `heal.rs` (the end of every run), then
+//! `faults.rs`, `swarm.rs` (what a seed decides), `clients.rs`, `lockers/`, `heal.rs` (the end of every run), then
 //! the rules in `crate::checkers`.
 
 mod ask;
@@ -15,6 +15,7 @@ mod command_line;
 mod disk;
 mod faults;
 mod heal;
+mod lockers;
 mod network;
 mod node;
 mod process;
@@ -29,5 +30,6 @@ mod world;
 pub use command_line::{Options, simulate};
 pub use run::{Report, Run, Violation};
 
+pub(crate) use ask::Answer;
 pub(crate) use disk::{Image, Shape};
 pub(crate) use time::Instant;

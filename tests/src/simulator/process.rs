@@ -457,7 +457,7 @@ impl Process {
                 continue;
             }
             let applied = self.machine.apply(&entry);
-            shared.check_applied(node.slot, &self.machine, &entry);
+            shared.check_applied(node.slot, &self.machine, &entry, &applied);
             if let Some((origin, outcome)) = applied.answer {
                 self.settle(&origin, outcome, shared)?;
             }

@@ -9,6 +9,7 @@ use dsync_core::machine::Settings;
 use dsync_core::raft::{Bug, Limits};
 
 use super::faults::{FaultKind, FaultPlan};
+use super::lockers::LockerPlan;
 use super::rng::Rng;
 
 /// How the network treats messages.
@@ -102,6 +103,7 @@ pub(crate) struct Plan {
     pub(crate) disk: DiskPlan,
     pub(crate) faults: FaultPlan,
     pub(crate) clients: ClientPlan,
+    pub(crate) lockers: LockerPlan,
     /// Before everything is healed: the others serve although one node is like this.
     pub(crate) impairment: Option<Impairment>,
     /// Instead: any one is off from the middle of the storm on.
@@ -128,6 +130,7 @@ impl Plan {
             clients: clients(rng),
             impairment: rng.percent(60).then(|| rng.pick(&Impairment::ALL)),
             impaired_at_once: rng.percent(25),
+            lockers: LockerPlan::draw(rng),
             bug: None,
         };
         if plan.network.latency_us + plan.network.jitter_us > 5_000 {

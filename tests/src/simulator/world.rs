@@ -1,6 +1,6 @@
 //! The run: takes the next event, lets it happen, checks everything, and goes on.
 
-use dsync_core::machine::Machine;
+use dsync_core::machine::{AppliedEntry, Machine};
 use dsync_core::raft::{Bug, Entry, Envelope, Message, Record, RoleKind};
 use dsync_core::types::{Index, NodeId};
 use dsync_core::wire::{self, PeerFrame};
@@ -40,6 +40,7 @@ pub(crate) struct Stats {
     pub(crate) answers: u64,
     pub(crate) failures: u64,
     pub(crate) grants: u64,
+    pub(crate) deadlocks: u64,
     pub(crate) installs: u64,
     pub(crate) transfers: u64,
     pub(crate) wiped: u64,
@@ -152,8 +153,16 @@ impl Shared {
         })
     }
 
-    pub(crate) fn check_applied(&mut self, slot: usize, machine: &Machine, entry: &Entry) {
+    pub(crate) fn check_applied(
+        &mut self,
+        slot: usize,
+        machine: &Machine,
+        entry: &Entry,
+        applied: &AppliedEntry,
+    ) {
         let verdict = self.checkers.logs.applied(entry);
+        self.judge(slot, verdict);
+        let verdict = self.checkers.happened(machine, applied);
         self.judge(slot, verdict);
         let verdict = self.checkers.machines.applied(machine);
         self.judge(slot, verdict);
@@ -248,6 +257,7 @@ impl World {
         for _ in 0..plan.leased {
             self.clients.add(&mut self.shared, plan.ttl_ms, None);
         }
+        self.clients.add_lockers(&mut self.shared);
         let from_start = self.shared.plan.faults.from_start;
         let first_fault_ms = if from_start { 0 } else { 2_500 };
         self.shared.queue.push(self.shared.now.plus_ms(first_fault_ms), Event::Fault);
