@@ -40,7 +40,7 @@ pub use settings::{FirstState, Settings};
 pub use snapshot::StoredChunk;
 
 use crate::audit::{AuditHead, AuditRecord};
-use crate::locks::{LockTable, LocksView, Turn};
+use crate::locks::{LockTable, LocksView, Renew, Turn};
 use crate::raft::{Entry, Founding, Payload};
 use crate::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName};
 use crate::wire::{self, DecodeError};
@@ -268,7 +268,7 @@ impl Machine {
         });
         let (forget_at, before) = (self.forget_at(settings), turn.events().len());
         let outcome = match (&seen, &command.operation) {
-            (Some(Seen::Answer(outcome)), _) => outcome.clone(),
+            (Some(Seen::Answer(outcome)), operation) => self.as_now(operation, outcome),
             (Some(Seen::Live(id)), Operation::AcquireLock(ask)) => {
                 Outcome::Acquire(self.locks.acquire_again(turn, *id, ask))
             }
@@ -287,6 +287,22 @@ impl Machine {
             self.requests.remember(key, digest, operation, &outcome, target, forget_at);
         }
         outcome
+    }
+
+    /// The answer to a repeat. Most outcomes are said again as they were; how long a hold lasts is said
+    /// as it is now, since whoever repeats the request counts from the repeat.
+    fn as_now(&self, operation: &Operation, outcome: &Outcome) -> Outcome {
+        let (locks, now) = (&self.locks, self.time);
+        match (operation, outcome) {
+            (Operation::RenewHold(Renew { hold, .. }) | Operation::DowngradeHold(hold), _) => {
+                match outcome {
+                    Outcome::Hold(outcome) => Outcome::Hold(locks.hold_as_now(hold, outcome, now)),
+                    other => other.clone(),
+                }
+            }
+            (_, Outcome::RenewAll(outcome)) => Outcome::RenewAll(locks.all_as_now(outcome, now)),
+            _ => outcome.clone(),
+        }
     }
 
     fn forget_at(&self, settings: &Settings) -> ClusterTime {
