@@ -5,69 +5,18 @@
 //! the machine and a status after every batch that it applies, so looking costs no message to it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use dsync_core::locks::{Acquire, Upgrade};
-use dsync_core::machine::{Machine, Operation, Outcome, RequestId};
+use dsync_core::machine::{Machine, Operation, RequestId};
 use dsync_core::raft::{Membership, RaftStatus};
-use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName};
+use dsync_core::types::{BootCount, BootId, ClusterId, NodeId, NodeName};
+pub use dsync_core::waits::{Applied, SubmitError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::events::Events;
-use crate::waits::{self, Answer, Asked, Listeners, Patience, Upkeep};
-
-/// A node that stops waits this long for the cluster to take note that nobody listens here any more.
-const STOP_LISTENING_LIMIT: Duration = Duration::from_secs(1);
-/// And then this long for what has been granted to be answered.
-const SETTLE_LIMIT: Duration = Duration::from_secs(1);
-
-/// Why an operation has no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SubmitError {
-    /// There was no leader before the deadline. Whether the operation was applied is unknown only if
-    /// `sent` is true.
-    #[error("no leader")]
-    NoLeader {
-        /// It had been handed to some leader before.
-        sent: bool,
-    },
-    /// The leader's queue is full; nothing was applied.
-    #[error("overloaded")]
-    Overloaded,
-    /// The deadline passed; the operation may or may not be applied.
-    #[error("outcome unknown")]
-    Unknown,
-    /// This node is shutting down or has stopped; nothing was applied.
-    #[error("stopping")]
-    Stopping,
-    /// This node is not a member of a cluster (yet); nothing was applied.
-    #[error("not a member")]
-    NotMember,
-}
-
-impl SubmitError {
-    /// The operation was not applied and never will be.
-    #[must_use]
-    pub fn is_certain(self) -> bool {
-        match self {
-            Self::NoLeader { sent } => !sent,
-            Self::Overloaded | Self::Stopping | Self::NotMember => true,
-            Self::Unknown => false,
-        }
-    }
-}
-
-/// An applied operation.
-#[derive(Clone, Debug)]
-pub struct Applied {
-    /// What applying said.
-    pub outcome: Outcome,
-    /// The entry that carried it.
-    pub index: Index,
-    /// That entry's stamp.
-    pub stamp: ClusterTime,
-}
+use crate::waits::{self, Answer, HandleClock, Listeners, Patience, UpkeepTask};
 
 /// A node's view of itself and the cluster.
 #[derive(Clone, Debug)]
@@ -128,7 +77,8 @@ pub struct NodeHandle {
     status: Arc<ArcSwap<NodeStatus>>,
     listeners: Arc<Listeners>,
     events: Events,
-    _upkeep: Arc<Upkeep>,
+    clock: HandleClock,
+    _upkeep: Arc<UpkeepTask>,
 }
 
 /// A way to the driver that does not keep it running.
@@ -143,11 +93,12 @@ impl NodeHandle {
         machine: Arc<ArcSwap<Machine>>,
         status: Arc<ArcSwap<NodeStatus>>,
     ) -> Self {
-        let listeners = Arc::new(Listeners::new(status.load().boot_id, machine.clone()));
+        let listeners = Arc::new(Listeners::new(status.load().boot_id, &machine.load()));
         let events = Events::new(machine.load().audit().count);
         let driver = WeakDriver(requests.downgrade());
-        let upkeep = Arc::new(Upkeep::start(listeners.clone(), driver));
-        Self { requests, machine, status, listeners, events, _upkeep: upkeep }
+        let upkeep = UpkeepTask::start(listeners.clone(), machine.clone(), driver);
+        let (clock, _upkeep) = (HandleClock::start(), Arc::new(upkeep));
+        Self { requests, machine, status, listeners, events, clock, _upkeep }
     }
 
     /// Applies an operation exactly once, wherever the leader is, and says what came of it.
@@ -192,7 +143,7 @@ impl NodeHandle {
         let operation = |attachment| {
             Operation::AcquireLock(Acquire { queue, attachment: Some(attachment), ..ask })
         };
-        waits::ask(self, &self.listeners, Asked { request, operation, patience }).await
+        waits::ask(self, &self.listeners, patience.asks(request, operation)).await
     }
 
     /// Asks for a shared lock of a hold to become exclusive, and waits for it. Otherwise as
@@ -210,7 +161,7 @@ impl NodeHandle {
         let operation = |attachment| {
             Operation::UpgradeHold(Upgrade { queue, attachment: Some(attachment), ..ask })
         };
-        waits::ask(self, &self.listeners, Asked { request, operation, patience }).await
+        waits::ask(self, &self.listeners, patience.asks(request, operation)).await
     }
 
     /// What happens to locks, as this node applies it.
@@ -242,6 +193,12 @@ impl NodeHandle {
         self.machine.load_full()
     }
 
+    /// The clock that its waiting requests go by.
+    #[must_use]
+    pub(crate) fn clock(&self) -> HandleClock {
+        self.clock
+    }
+
     /// This node's view.
     #[must_use]
     pub fn status(&self) -> Arc<NodeStatus> {
@@ -252,25 +209,13 @@ impl NodeHandle {
     /// kept; then hands the lead over and stops the driver.
     pub async fn drain(&self) {
         self.events.close();
-        if self.listeners.stop_opening() {
-            self.stop_listening().await;
+        if let Err(error) = waits::stop_listening(self, &self.listeners).await {
+            tracing::warn!(%error, "stopping without having said so to the cluster");
         }
         let (done, ended) = oneshot::channel();
         if self.ask(DriverRequest::Drain { done }).await.is_ok() {
             let _ = ended.await;
         }
-    }
-
-    /// If there is no leader to take the word, the places are kept all the same once this process is
-    /// replaced or declared lost.
-    async fn stop_listening(&self) {
-        let deadline = (tokio::time::Instant::now() + STOP_LISTENING_LIMIT).into_std();
-        if let Err(error) = self.submit(Operation::StopListening, deadline).await {
-            tracing::warn!(%error, "stopping without having said so to the cluster");
-        }
-        self.listeners.stop_waits();
-        // Who has just been granted is still answered, and who has hung up is still left.
-        let _ = tokio::time::timeout(SETTLE_LIMIT, self.listeners.all_settled()).await;
     }
 
     async fn ask(&self, request: DriverRequest) -> Result<(), SubmitError> {

@@ -23,13 +23,13 @@ use dsync_core::machine::{Machine, Operation, Outcome, RequestId};
 use dsync_core::proposer::Proposer;
 use dsync_core::raft::{Entry, Fatal, Input, Raft, Ready, Refusal, RoleKind, SnapshotMeta};
 use dsync_core::types::{Index, LocalTime, NodeId};
+use dsync_core::waits::Watch;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::founder::Founder;
 use super::inbox::{DiskEvent, Event, Inbox, SnapshotEvent};
 use super::reads::Reads;
-use super::silence::Silence;
 use super::snapshotter::{Snapshotter, SnapshotterError};
 use super::waiters::{Reply, Waiters};
 use crate::audit::AuditPort;
@@ -119,9 +119,7 @@ pub struct Driver {
     draining: Option<Draining>,
     ticked_at: Instant,
     last_leader: Option<NodeId>,
-    /// When a leader was last known.
-    led_at: Instant,
-    silence: Silence,
+    watch: Watch,
     /// Entries up to here were in the log when this process began: what they did was counted by the
     /// one before it.
     counted: Index,
@@ -140,7 +138,7 @@ impl Driver {
     #[must_use]
     pub fn new(parts: DriverParts) -> Self {
         let boot = parts.introduction.boot_id;
-        let silence = Silence::new(parts.silence_limit_ms);
+        let watch = Watch::new(parts.silence_limit_ms);
         let counted = parts.raft.status().last;
         Self {
             parts,
@@ -150,8 +148,7 @@ impl Driver {
             draining: None,
             ticked_at: Instant::now(),
             last_leader: None,
-            led_at: Instant::now(),
-            silence,
+            watch,
             counted,
             stopped: None,
         }
@@ -204,7 +201,7 @@ impl Driver {
         match event {
             PeerEvent::Introduced(introduction) => self.parts.founder.introduced(&introduction),
             PeerEvent::Message(envelope) => {
-                self.silence.heard(envelope.from, clock::now());
+                self.watch.heard(envelope.from, clock::now());
                 self.step(Input::Message(envelope));
             }
             PeerEvent::Unreachable(node) => self.step(Input::Unreachable(node)),
@@ -288,7 +285,7 @@ impl Driver {
         let now = clock::now();
         self.parts.raft.tick(now);
         for expired in self.parts.proposer.expired(now) {
-            self.waiters.give_up(expired.sequence, expired.sent, expired.refusal);
+            self.waiters.give_up(expired.sequence, expired.into());
         }
         self.reads.tick(Instant::now());
         self.watch_over_listeners();
@@ -304,15 +301,16 @@ impl Driver {
 
     /// Notices who cannot be listened at: other nodes, if this one leads, or this one.
     fn watch_over_listeners(&mut self) {
-        let status = self.parts.raft.status();
-        self.silence.tick(clock::now(), status.role == RoleKind::Leader);
-        if status.role == RoleKind::Leader {
-            self.lose_silent();
+        let now = clock::now();
+        let DriverParts { raft, machine, .. } = &self.parts;
+        let watched = self.watch.tick(now, raft, machine);
+        let (time, until) = (machine.time(), now.plus(self.parts.silence_limit_ms));
+        for (node, boot) in watched.silent {
+            tracing::warn!(%node, %boot, "a member is silent: nobody is taken to listen there");
+            let operation = Operation::LoseListeners(boot);
+            self.parts.proposer.submit(now, time, None, operation, until);
         }
-        if status.leader.is_some() {
-            self.led_at = Instant::now();
-        } else if self.led_at.elapsed() >= self.claim_window() {
-            self.led_at = Instant::now();
+        if watched.cut_off {
             self.parts.listeners.cut_off();
         }
         let locks = self.parts.machine.locks();
@@ -321,31 +319,6 @@ impl Driver {
             locks.waits(),
             self.parts.listeners.open_count(),
         );
-    }
-
-    /// Has the silence of other members written down.
-    fn lose_silent(&mut self) {
-        let now = clock::now();
-        let machine = &self.parts.machine;
-        let own = self.parts.raft.id();
-        let membership = self.parts.raft.membership();
-        let others = machine.boots().filter(|(node, boot, _)| {
-            let member = membership.is_some_and(|members| members.contains(*node));
-            *node != own && member && !machine.locks().is_lost(*boot)
-        });
-        let silent: Vec<_> = others.filter(|(node, ..)| self.silence.is_due(*node, now)).collect();
-        let (time, until) = (machine.time(), now.plus(self.parts.silence_limit_ms));
-        for (node, boot, _) in silent {
-            tracing::warn!(%node, %boot, "a member is silent: nobody is taken to listen there");
-            let operation = Operation::LoseListeners(boot);
-            self.parts.proposer.submit(now, time, None, operation, until);
-        }
-    }
-
-    /// How long the machine keeps a place to which nobody listens.
-    fn claim_window(&self) -> Duration {
-        let settings = self.parts.machine.settings().cloned().unwrap_or_default();
-        Duration::from_millis(settings.claim_window_ms)
     }
 
     /// Hands the core what this node's clients want.
@@ -439,7 +412,8 @@ impl Driver {
     }
 
     /// Applies committed entries, at least one and as many as there is time for; shows the result,
-    /// then answers whoever waited for one of them.
+    /// tells the listeners, then answers whoever waited for one of them: in this order, for the reasons
+    /// that `dsync_core::waits::Site` gives.
     fn apply(&mut self, began: Instant) {
         let first = Instant::now();
         let (mut answers, mut records) = (Vec::new(), Vec::new());

@@ -4,7 +4,6 @@ mod driver;
 mod founder;
 mod inbox;
 mod reads;
-mod silence;
 mod snapshotter;
 mod waiters;
 

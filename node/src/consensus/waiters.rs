@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dsync_core::raft::Refusal;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -37,13 +36,7 @@ impl Waiters {
     }
 
     /// The operation was given up.
-    pub(super) fn give_up(&mut self, sequence: u64, sent: bool, refusal: Option<Refusal>) {
-        let error = match (refusal, sent) {
-            (Some(Refusal::Overloaded), false) => SubmitError::Overloaded,
-            (_, false) => SubmitError::NoLeader { sent: false },
-            (Some(Refusal::NoLeader), true) => SubmitError::NoLeader { sent: true },
-            (_, true) => SubmitError::Unknown,
-        };
+    pub(super) fn give_up(&mut self, sequence: u64, error: SubmitError) {
         if let Some(Waiter { reply, .. }) = self.0.remove(&sequence) {
             let _ = reply.send(Err(error));
         }
@@ -52,9 +45,7 @@ impl Waiters {
     /// The node stops.
     pub(super) fn stop(&mut self, sequence: u64, sent: bool) {
         let error = if sent { SubmitError::Unknown } else { SubmitError::Stopping };
-        if let Some(Waiter { reply, .. }) = self.0.remove(&sequence) {
-            let _ = reply.send(Err(error));
-        }
+        self.give_up(sequence, error);
     }
 
     /// True if nobody waits.

@@ -1,112 +1,71 @@
-//! What has to be done for the listeners though no client asks for it: leaving orphans, saying that
-//! this process listens after all, and looking around every second.
+//! The task that does what the upkeep decides, and lets it look around every second.
 //!
 //! It holds only a weak way to the driver: a node ends when its users have let go of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsync_core::locks::LeaveOutcome;
-use dsync_core::machine::{Operation, Outcome};
+use arc_swap::ArcSwap;
+use dsync_core::machine::{Machine, Operation};
+use dsync_core::waits::{Chore, Listeners, PATIENCE_MS, SWEEP_MS, Upkeep};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::listeners::Listeners;
 use crate::handle::{Applied, SubmitError, WeakDriver};
-
-/// Leaves under way at a time. More would only fill the proposer's window, which clients need.
-const LEAVES_MAX: usize = 256;
-/// A command of its own is given up, and repeated at a later sweep, after this long.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How often it looks around.
-const SWEEP: Duration = Duration::from_secs(1);
 
 /// The running task. Ends with the last of its owners.
 #[derive(Debug)]
-pub(crate) struct Upkeep(JoinHandle<()>);
+pub(crate) struct UpkeepTask(JoinHandle<()>);
 
-impl Upkeep {
+impl UpkeepTask {
     /// Starts it. Within a tokio runtime.
-    pub(crate) fn start(listeners: Arc<Listeners>, driver: WeakDriver) -> Self {
-        let work = Work { listeners, driver, under_way: JoinSet::new(), resuming: false };
+    pub(crate) fn start(
+        listeners: Arc<Listeners>,
+        machine: Arc<ArcSwap<Machine>>,
+        driver: WeakDriver,
+    ) -> Self {
+        let upkeep = Upkeep::new(listeners.clone());
+        let work = Work { upkeep, listeners, machine, driver, under_way: JoinSet::new() };
         Self(tokio::spawn(work.run()))
     }
 }
 
-impl Drop for Upkeep {
+impl Drop for UpkeepTask {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
 struct Work {
+    upkeep: Upkeep,
     listeners: Arc<Listeners>,
+    machine: Arc<ArcSwap<Machine>>,
     driver: WeakDriver,
-    under_way: JoinSet<Done>,
-    resuming: bool,
-}
-
-/// A command of the upkeep that has an answer, or has none.
-#[derive(Clone, Copy)]
-enum Done {
-    Left(u64, Option<LeaveOutcome>),
-    Resumed,
+    under_way: JoinSet<(Chore, Result<Applied, SubmitError>)>,
 }
 
 impl Work {
     async fn run(mut self) {
-        let mut sweeps = interval(SWEEP);
+        let mut sweeps = interval(Duration::from_millis(SWEEP_MS));
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // Only a runtime that shuts down cancels one.
-                Some(Ok(done)) = self.under_way.join_next() => self.done(done),
-                () = self.listeners.work.notified() => {}
-                _ = sweeps.tick() => self.listeners.sweep(),
+                Some(Ok((chore, answer))) = self.under_way.join_next() => {
+                    self.upkeep.done(chore, answer);
+                }
+                () = self.listeners.work() => {}
+                _ = sweeps.tick() => self.upkeep.sweep(&self.machine.load()),
             }
-            self.begin();
-        }
-    }
-
-    fn begin(&mut self) {
-        if !self.resuming && self.listeners.lock().lost && !self.listeners.is_stopping() {
-            self.resuming = true;
-            let command = send(self.driver.clone(), Operation::ResumeListeners);
-            self.under_way.spawn(async move {
-                let _ = command.await;
-                Done::Resumed
-            });
-        }
-        while self.under_way.len() < LEAVES_MAX {
-            let Some(number) = self.listeners.lock().orphans.take_due() else { return };
-            let leave = Operation::Leave(self.listeners.attachment(number));
-            let command = send(self.driver.clone(), leave);
-            self.under_way.spawn(async move { Done::Left(number, left(command.await)) });
-        }
-    }
-
-    fn done(&mut self, done: Done) {
-        match done {
-            Done::Left(number, outcome) => {
-                self.listeners.lock().orphans.left(number, outcome);
-                self.listeners.settled.notify_waiters();
-            }
-            // Claims wait for this to be attached.
-            Done::Resumed => {
-                self.resuming = false;
-                self.listeners.wake_all();
+            while let Some((chore, operation)) = self.upkeep.next_chore() {
+                let answer = send(self.driver.clone(), operation);
+                self.under_way.spawn(async move { (chore, answer.await) });
             }
         }
     }
 }
 
 async fn send(driver: WeakDriver, operation: Operation) -> Result<Applied, SubmitError> {
-    driver.submit(operation, (Instant::now() + PATIENCE).into_std()).await
-}
-
-fn left(answer: Result<Applied, SubmitError>) -> Option<LeaveOutcome> {
-    match answer.ok()?.outcome {
-        Outcome::Leave(outcome) => Some(outcome),
-        _ => None,
-    }
+    let deadline = Instant::now() + Duration::from_millis(PATIENCE_MS);
+    driver.submit(operation, deadline.into_std()).await
 }

@@ -46,6 +46,12 @@ pub(super) fn judge_wait(question: &Question, said: &WaitOutcome, state: &Machin
         WaitOutcome::Granted { hold, tokens, remaining_ms } => {
             judge_grant(question, *hold, tokens, *remaining_ms, state)
         }
+        // Said again as it was said to the first copy; who holds now may be somebody else.
+        WaitOutcome::Held { .. } | WaitOutcome::Deadlock { .. } | WaitOutcome::Refused(_)
+            if question.copies > 1 =>
+        {
+            Ok(())
+        }
         WaitOutcome::Held { holders } => {
             let items = question.items(state);
             let holds = |owner: &Owner| items.iter().any(|it| is_holder(state, &it.name, owner));
@@ -92,13 +98,9 @@ fn judge_grant(
     let is: Vec<u64> = hold.items.iter().map(|item| item.token).collect();
     demand(is == tokens, "the tokens that are told are the hold's", || what(&found))?;
     let asked = question.items(state);
-    let has = |item: &LockItem| {
-        let held = hold.items.iter().find(|held| held.name == item.name);
-        held.is_some_and(|held| {
-            held.permits == item.permits && (held.mode == item.mode || held.mode == Mode::Exclusive)
-        })
-    };
-    demand(asked.iter().all(has), "a grant is of what was asked for", || what(&found))?;
+    demand(asked.iter().all(|item| has(hold, item)), "a grant is of what was asked for", || {
+        what(&found)
+    })?;
     let left = hold.ends_at.map(|end| end.since(state.time()));
     let fits = remaining_ms == left || remaining_ms == left.map(|left| left.min(hold.ttl_ms));
     demand(fits, "what is told to remain does", || what(&found))
@@ -173,14 +175,13 @@ fn judge_force(said: &ForceOutcome, state: &Machine) -> Verdict {
 /// The cycle begins with the asker, and everybody else in it waits as it says.
 fn judge_cycle(question: &Question, cycle: &[(Owner, String)], state: &Machine) -> Verdict {
     let edges: Vec<WaitEdge> = state.locks().graph().collect();
-    // Whom the wish of a refused upgrade would have kept out does not wait for it any more.
-    let wish = matches!(question.operation, Some(Operation::UpgradeHold(_)));
     let waits = |at: usize| {
         let ((waiter, name), (blocker, _)) = (&cycle[at], &cycle[(at + 1) % cycle.len()]);
-        edges.iter().any(|it| {
-            let blocks = it.blocker == *blocker || (wish && *blocker == question.owner);
-            it.waiter == *waiter && it.name == *name && blocks
-        })
+        // Whom the wish of a refused upgrade would have kept out does not wait for it any more.
+        let wished = question.may_upgrade(state, name) && *blocker == question.owner;
+        let for_it =
+            |it: &WaitEdge| it.waiter == *waiter && it.name == *name && it.blocker == *blocker;
+        edges.iter().any(for_it) || (wished && is_waiter(state, name, waiter))
     };
     let asker = cycle.first().is_some_and(|(owner, _)| *owner == question.owner);
     let knot = cycle.len() >= 2 && asker && (1..cycle.len()).all(waits);
@@ -195,8 +196,8 @@ fn judge_time_out(question: &Question, state: &Machine) -> Verdict {
         return Ok(());
     }
     let waits = question.waits(state);
-    let upgraded = matches!(question.operation, Some(Operation::UpgradeHold(_)));
-    let holds = if upgraded { Vec::new() } else { question.holds(state) };
+    let mut holds = question.holds(state);
+    holds.retain(|hold| question.items(state).iter().all(|item| has(hold, item)));
     demand(!waits && holds.is_empty(), "who is told that its time is up has left", || {
         format!("{question:?}: waits {waits}, holds {holds:?}")
     })
@@ -225,6 +226,14 @@ fn judge_refusal(question: &Question, refusal: &LockRefusal, state: &Machine) ->
 fn judge_refused_id(question: &Question, refusal: RequestRefusal) -> Verdict {
     let late = refusal == RequestRefusal::Forgotten && !question.newest;
     demand(late, "an id that is in order is not refused", || format!("{question:?}: {refusal:?}"))
+}
+
+/// The hold has this, or more.
+fn has(hold: &HoldView, item: &LockItem) -> bool {
+    let held = hold.items.iter().find(|held| held.name == item.name);
+    held.is_some_and(|held| {
+        held.permits == item.permits && (held.mode == item.mode || held.mode == Mode::Exclusive)
+    })
 }
 
 fn wrong(rule: &'static str, question: &Question, said: &impl std::fmt::Debug) -> Verdict {
@@ -285,6 +294,12 @@ impl Question {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// It asks for more of a lock that its owner has.
+    fn may_upgrade(&self, state: &Machine, name: &str) -> bool {
+        let upgrade = matches!(self.operation, Some(Operation::UpgradeHold(_)));
+        upgrade || is_holder(state, name, &self.owner)
     }
 
     /// Its owner waits for one of its names.

@@ -88,8 +88,15 @@ impl Witness {
                 self.answered = self.answered.max(*index);
             }
             Answer::Waited { outcome, index, stamp } => {
-                let (_, spoken_of) = self.moment(question, *index, *stamp)?;
-                judge_wait(question, outcome, spoken_of)?;
+                // Of its own entry, which may be a second copy, or of a later state that happens to be
+                // behind somebody else's second copy.
+                let (moment, spoken_of) = self.moment(question, *index, *stamp)?;
+                judge_wait(question, outcome, &moment.machine).or_else(|broken| {
+                    match moment.first_copy {
+                        Some(_) => judge_wait(question, outcome, spoken_of),
+                        None => Err(broken),
+                    }
+                })?;
                 self.answered = self.answered.max(*index);
             }
             Answer::View(view) => {
@@ -119,8 +126,8 @@ impl Witness {
             format!("{question:?} at {index}: {stamp}, not {}", moment.machine.time())
         })?;
         let first = moment.first_copy.unwrap_or(index);
-        demand(first > question.after, "an answer is newer than all before its call", || {
-            format!("{question:?} at {first}, called after {}", question.after)
+        demand(index > question.after, "an answer is newer than all before its call", || {
+            format!("{question:?} at {index}, called after {}", question.after)
         })?;
         Ok((moment, self.moments.get(&first).map_or(&moment.machine, |it| &it.machine)))
     }

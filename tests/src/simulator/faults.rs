@@ -8,6 +8,7 @@
 use dsync_core::raft::RoleKind;
 use dsync_core::types::NodeId;
 
+use super::ask::Answer;
 use super::disk::Image;
 use super::node::Standing;
 use super::queue::{Event, ProcessEvent};
@@ -16,6 +17,9 @@ use super::world::World;
 
 /// A hand-over has come about or been given up by then: an election time-out, and one election.
 const HAND_OVER_MS: u64 = 2_000;
+
+/// A drain and the hand-over that it asks for are over by then.
+const DRAIN_MS: u64 = 6_500;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub(crate) enum FaultKind {
     StallDisk,
     /// Somebody asks to hand the lead over.
     Transfer,
+    /// Somebody stops a process in order, and starts it again.
+    Drain,
     /// A node is flooded with commands.
     Flood,
     /// A machine comes back with an empty disk.
@@ -51,7 +57,7 @@ pub(crate) enum FaultKind {
 }
 
 impl FaultKind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Crash,
         Self::CrashAll,
         Self::Topple,
@@ -62,6 +68,7 @@ impl FaultKind {
         Self::Reset,
         Self::StallDisk,
         Self::Transfer,
+        Self::Drain,
         Self::Flood,
         Self::Wipe,
         Self::CopyDisk,
@@ -80,6 +87,7 @@ impl FaultKind {
             Self::Reset => "reset",
             Self::StallDisk => "stall disk",
             Self::Transfer => "transfer",
+            Self::Drain => "drain",
             Self::Flood => "flood",
             Self::Wipe => "wipe",
             Self::CopyDisk => "copy disk",
@@ -95,6 +103,8 @@ pub(crate) struct FaultPlan {
     /// Typical length of a fault.
     length_ms: u64,
     kinds: Vec<FaultKind>,
+    /// How often a process dies of putting an answer on the wire: just after it, or just before.
+    pub(crate) reply_death_ppm: u64,
     /// Faults begin before the cluster is founded.
     pub(crate) from_start: bool,
 }
@@ -106,13 +116,20 @@ impl FaultPlan {
             gap_ms: rng.pick(&[150, 500, 1_500, 4_000]),
             length_ms: rng.pick(&[100, 600, 2_000]),
             kinds: FaultKind::ALL.into_iter().filter(|_| rng.percent(keep)).collect(),
+            reply_death_ppm: rng.pick(&[0, 0, 2_000, 20_000]),
             from_start: rng.percent(30),
         }
+    }
+
+    /// How long a machine stays off.
+    pub(crate) fn down_us(&self, rng: &mut Rng) -> u64 {
+        rng.around(self.length_ms * 1_000)
     }
 
     /// These kinds only, this often and this long.
     pub(crate) fn only(&mut self, gap_ms: u64, length_ms: u64, kinds: &[FaultKind]) {
         (self.gap_ms, self.length_ms, self.kinds) = (gap_ms, length_ms, kinds.to_vec());
+        self.reply_death_ppm = 0;
     }
 }
 
@@ -172,6 +189,10 @@ impl World {
                 disk.stalled_until = disk.stalled_until.max(until);
             }
             FaultKind::Transfer => self.transfer(slot),
+            FaultKind::Drain => {
+                self.handing_over_until = self.shared.now.plus_ms(DRAIN_MS);
+                self.happen(slot, ProcessEvent::Drain);
+            }
             FaultKind::Flood => {
                 let commands = self.shared.rng.pick(&[1, 5, 30]);
                 let bytes = self.shared.rng.pick(&[8, 100, 1_000]);
@@ -196,6 +217,35 @@ impl World {
         let any = self.shared.rng.index(self.nodes.len());
         let aimed = self.shared.rng.percent(50);
         leader.filter(|_| aimed).unwrap_or(any)
+    }
+
+    /// Answers leave. Some take their process with them: the answer of a command or of a wait still
+    /// arrives, or it does not, and nothing that the process was about to do is done.
+    pub(crate) fn pass_on_replies(&mut self, slot: usize) {
+        let deadly = if self.calm { 0 } else { self.shared.plan.faults.reply_death_ppm };
+        let mut died = None;
+        while let Some(reply) = self.shared.replies.pop_front() {
+            if died == Some(reply.boot) {
+                continue;
+            }
+            let aimed_at = matches!(
+                reply.answer,
+                Answer::Applied { .. } | Answer::Waited { .. } | Answer::Outcome(_)
+            );
+            let dies = aimed_at && self.shared.rng.chance(deadly);
+            if !dies || self.shared.rng.percent(50) {
+                let boot = reply.boot;
+                self.shared.deliver(reply);
+                died = dies.then_some(boot);
+            } else {
+                died = Some(reply.boot);
+            }
+        }
+        if died.is_some() {
+            let down_us = self.shared.plan.faults.down_us(&mut self.shared.rng);
+            self.shared.note(slot, "dies of its answer", [down_us, 0, 0, 0]);
+            self.crash(slot, down_us);
+        }
     }
 
     pub(crate) fn crash(&mut self, slot: usize, down_us: u64) {

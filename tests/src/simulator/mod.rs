@@ -5,7 +5,8 @@
 //! needed. What runs is the shipped core and machine, byte for byte; only what surrounds them (disk,
 //! network, clock, clients) is simulated.
 //!
-//! Reading order: `world.rs` (the loop), `process.rs` (the shell of a node), `disk.rs`, `network.rs`,
+//! Reading order: `world.rs` (the loop), `process.rs` (the shell of a node) and `process/serving.rs`
+//! (its side of waiting), `disk.rs`, `network.rs`,
 //! `faults.rs`, `swarm.rs` (what a seed decides), `clients.rs`, `lockers/`, `heal.rs` (the end of every run), then
 //! the rules in `crate::checkers`.
 
@@ -22,6 +23,8 @@ mod process;
 mod queue;
 mod rng;
 mod run;
+#[cfg(test)]
+mod serving_test;
 mod swarm;
 mod time;
 mod trace;

@@ -3,6 +3,11 @@
 //! It keeps the driver's duties in the driver's order: records go to the disk and their token comes
 //! back when they are synced; what is sent leaves at once; a restore and entries to apply go through one
 //! queue of work, because a snapshot must not overtake entries that were handed out before it.
+//! Requests that may wait are in `process/serving.rs`.
+
+mod desk;
+mod executor;
+mod serving;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,17 +16,19 @@ use dsync_core::machine::{FirstState, Machine, Outcome, Restore};
 use dsync_core::proposer::Proposer;
 use dsync_core::raft::{
     Bootstrap, Entry, Input, Introduction, Message, NotYet, Raft, Ready, SnapshotMeta,
-    SnapshotWrite, StateHash,
+    SnapshotWrite, StateHash, Timing,
 };
 use dsync_core::types::{BootCount, BootId, ClusterId, Index, LocalTime, NodeId};
+use dsync_core::waits::{Applied, SubmitError};
 use dsync_core::wire;
 
 use super::ask::{Answer, Ask};
 use super::disk::{Image, SnapshotFile};
 use super::node::Node;
 use super::queue::{Event, Parcel, ProcessEvent};
-use super::world::Shared;
+use super::world::{Reply, Shared};
 use crate::checkers::Seen;
+use serving::Serving;
 
 /// Empty nodes introduce themselves this often.
 const INTRODUCE_MS: u64 = 200;
@@ -38,7 +45,7 @@ enum Work {
 }
 
 /// A client that waits for an answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Waiting {
     client: usize,
     op: u64,
@@ -47,11 +54,19 @@ struct Waiting {
 /// A read that has no answer yet.
 #[derive(Debug)]
 struct PendingRead {
-    waiting: Waiting,
-    name: String,
+    reader: Reader,
     deadline: LocalTime,
     /// Ask again from this time on; `None` while it is asked.
     again_at: Option<LocalTime>,
+}
+
+/// Who reads.
+#[derive(Debug)]
+enum Reader {
+    /// A client, one lock.
+    Client(Waiting, String),
+    /// A request that was granted, and has to prove it.
+    Future(desk::Reply<()>),
 }
 
 /// One process.
@@ -75,6 +90,9 @@ pub(crate) struct Process {
     commands: BTreeMap<u64, Waiting>,
     reads: BTreeMap<u64, PendingRead>,
     next_read: u64,
+    serving: Serving,
+    /// It has stopped in order, and is to be ended.
+    pub(crate) ended: bool,
     /// Tickets of floods, of which nobody wants to know.
     flood_ticket: u64,
     leader: Option<NodeId>,
@@ -106,8 +124,11 @@ impl Process {
             }
         };
         let seen = Seen::new(&raft.status());
+        let silence_limit_ms = 2 * Timing::default().election_max_ms;
         Some(Self {
             seen,
+            serving: Serving::new(boot, &machine, LocalTime(0), silence_limit_ms),
+            ended: false,
             proposer: Proposer::new(raft.id(), boot, count, RETRY_MS),
             boot,
             introduce_at: LocalTime(0),
@@ -119,7 +140,8 @@ impl Process {
             snapshot_at: machine.applied(),
             commands: BTreeMap::new(),
             reads: BTreeMap::new(),
-            next_read: 1,
+            // An answer to the process before this one must not fit a read of ours.
+            next_read: boot.0 & !0xffff_ffff,
             flood_ticket: 0,
             leader: None,
             raft,
@@ -136,6 +158,7 @@ impl Process {
         shared: &mut Shared,
     ) -> Result<(), String> {
         let now = node.clock.read(shared.now);
+        self.serving.set_now(now);
         match event {
             ProcessEvent::Tick => self.tick(node, now, shared),
             ProcessEvent::Arrived { from, parcel } => self.arrived(node, now, from, parcel, shared),
@@ -150,12 +173,18 @@ impl Process {
             ProcessEvent::Asked { client, op, ask } => {
                 self.asked(now, Waiting { client, op }, *ask, shared);
             }
-            ProcessEvent::HungUp { .. } => {}
+            ProcessEvent::HungUp { client, op } => self.hung_up(Waiting { client, op }),
+            ProcessEvent::Drain => self.drain(),
             ProcessEvent::Unreachable(id) => self.raft.step(now, Input::Unreachable(id)),
             ProcessEvent::Flood { commands, bytes } => self.flood(now, commands, bytes),
             ProcessEvent::Transfer { to } => self.raft.step(now, Input::Transfer { to }),
         }
-        self.pump(node, now, shared)
+        self.pump(node, now, shared)?;
+        while self.serve(now, shared) {
+            self.pump(node, now, shared)?;
+        }
+        self.ended = self.has_drained(now, shared);
+        Ok(())
     }
 
     // === Time ===
@@ -167,9 +196,11 @@ impl Process {
         for expired in self.proposer.expired(now) {
             if let Some(waiting) = self.commands.remove(&expired.sequence) {
                 let answer = if expired.sent { Answer::Unknown } else { Answer::Failed };
-                self.answer(waiting, answer, shared);
+                self.answer(waiting, answer, self.machine.applied(), shared);
             }
+            self.given_up(expired, shared);
         }
+        self.watch_over_listeners(now);
         node.schedule(shared, shared.plan.tick_us, ProcessEvent::Tick);
     }
 
@@ -227,7 +258,10 @@ impl Process {
         shared: &mut Shared,
     ) {
         match parcel {
-            Parcel::Message(envelope) => self.raft.step(now, Input::Message(*envelope)),
+            Parcel::Message(envelope) => {
+                self.serving.heard(envelope.from, now);
+                self.raft.step(now, Input::Message(*envelope));
+            }
             Parcel::Introduction(introduction) => {
                 if introduction.holds.is_none() && self.bootstrap.is_none() {
                     let own = self.introduction(node);
@@ -244,6 +278,9 @@ impl Process {
 
     fn asked(&mut self, now: LocalTime, waiting: Waiting, ask: Ask, shared: &mut Shared) {
         let deadline = now.plus(shared.plan.clients.timeout_ms);
+        if self.drains() {
+            return self.answer(waiting, Answer::Elsewhere, self.machine.applied(), shared);
+        }
         match (ask.operation(), ask) {
             (Some(operation), _) => {
                 let time = self.machine.time();
@@ -251,13 +288,17 @@ impl Process {
                 self.commands.insert(sequence, waiting);
             }
             (None, Ask::Read { name }) => {
-                let read = PendingRead { waiting, name, deadline, again_at: Some(now) };
+                let reader = Reader::Client(waiting, name);
+                let read = PendingRead { reader, deadline, again_at: Some(now) };
                 self.reads.insert(self.next_read, read);
                 self.next_read += 1;
                 self.ask_reads_again(now, shared);
             }
-            (None, Ask::Command { .. } | Ask::Wait { .. }) => {
-                self.answer(waiting, Answer::Failed, shared);
+            (None, Ask::Command { request, operation }) => {
+                self.command(now, waiting, request, operation, shared);
+            }
+            (None, Ask::Wait { request, operation, wait_ms }) => {
+                self.wait(waiting, request, operation, wait_ms, shared);
             }
             (None, Ask::Acquire { .. } | Ask::Release { .. }) => {}
         }
@@ -274,13 +315,22 @@ impl Process {
         for id in due {
             let Some(mut read) = self.reads.remove(&id) else { continue };
             if now >= read.deadline {
-                self.answer(read.waiting, Answer::Failed, shared);
+                self.read_failed(read.reader, SubmitError::NoLeader { sent: false }, shared);
                 continue;
             }
             read.again_at = None;
             self.raft.step(now, Input::Read { id: self.next_read });
             self.reads.insert(self.next_read, read);
             self.next_read += 1;
+        }
+    }
+
+    fn read_failed(&self, reader: Reader, error: SubmitError, shared: &mut Shared) {
+        match reader {
+            Reader::Client(waiting, _) => {
+                self.answer(waiting, Answer::Failed, self.machine.applied(), shared);
+            }
+            Reader::Future(reply) => reply.fill(Err(error)),
         }
     }
 
@@ -291,18 +341,20 @@ impl Process {
             }
             return;
         }
-        if let Some(read) = self.reads.remove(&id) {
-            let view = self.machine.locks().get(&read.name);
-            self.answer(read.waiting, Answer::View(view), shared);
+        match self.reads.remove(&id).map(|read| read.reader) {
+            Some(Reader::Client(waiting, name)) => {
+                let view = self.machine.locks().get(&name);
+                self.answer(waiting, Answer::View(view), self.machine.applied(), shared);
+            }
+            Some(Reader::Future(reply)) => reply.fill(Ok(())),
+            None => {}
         }
     }
 
-    fn answer(&self, waiting: Waiting, answer: Answer, shared: &mut Shared) {
-        let us = shared.client_latency_us();
-        let at = shared.now.plus_us(us);
-        let (Waiting { client, op }, applied) = (waiting, self.machine.applied());
-        let answer = Box::new(answer);
-        shared.queue.push(at, Event::Answered { client, op, answer, at: applied });
+    /// Puts an answer on the wire; it is from a state that has applied up to `at`.
+    fn answer(&self, waiting: Waiting, answer: Answer, at: Index, shared: &mut Shared) {
+        let Waiting { client, op } = waiting;
+        shared.replies.push_back(Reply { boot: self.boot, client, op, answer, at });
     }
 
     /// Commands that nobody waits for, of no known origin: they only fill the log.
@@ -442,6 +494,7 @@ impl Process {
         }
         self.snapshot_at = self.machine.applied();
         shared.check_hash(node.slot, self.machine.applied(), self.machine.hash());
+        self.serving.installed(&self.machine);
         self.report_applied(now);
     }
 
@@ -452,6 +505,7 @@ impl Process {
         entries: Vec<Entry>,
         shared: &mut Shared,
     ) -> Result<(), String> {
+        let (mut answers, mut records) = (Vec::new(), Vec::new());
         for entry in entries {
             if entry.index <= self.machine.applied() {
                 continue;
@@ -459,8 +513,9 @@ impl Process {
             let applied = self.machine.apply(&entry);
             shared.check_applied(node.slot, &self.machine, &entry, &applied);
             if let Some((origin, outcome)) = applied.answer {
-                self.settle(&origin, outcome, shared)?;
+                answers.extend(self.settle(&origin, outcome, &entry)?);
             }
+            records.extend(applied.events);
             let index = entry.index;
             if index.0.is_multiple_of(shared.plan.hash_every) {
                 let hash = self.machine.hash();
@@ -469,30 +524,41 @@ impl Process {
             }
         }
         self.report_applied(now);
+        // The driver's order: the state is shown and the listeners are told before anybody is answered.
+        self.serving.applied(&self.machine, &records);
+        for (sequence, applied) in answers {
+            self.answer_command(sequence, applied, shared);
+        }
         self.snapshot(node, now, shared);
         Ok(())
     }
 
+    /// What an entry says to a command of this process.
     fn settle(
         &mut self,
         origin: &dsync_core::machine::Origin,
         outcome: Outcome,
-        shared: &mut Shared,
-    ) -> Result<(), String> {
+        entry: &Entry,
+    ) -> Result<Option<(u64, Applied)>, String> {
         let Some((sequence, outcome)) = self.proposer.applied(origin, outcome) else {
-            return Ok(());
+            return Ok(None);
         };
         if outcome == Outcome::DiskRefused {
             return Err("disk_refused: another process has used this boot count".to_owned());
         }
-        if let Some(waiting) = self.commands.remove(&sequence) {
-            let answer = match outcome {
-                Outcome::Void => Answer::Failed,
-                outcome => Answer::Outcome(outcome),
-            };
-            self.answer(waiting, answer, shared);
-        }
-        Ok(())
+        Ok(Some((sequence, Applied { outcome, index: entry.index, stamp: entry.stamp })))
+    }
+
+    fn answer_command(&mut self, sequence: u64, applied: Applied, shared: &mut Shared) {
+        let Some(waiting) = self.commands.remove(&sequence) else {
+            return self.served(sequence, applied, shared);
+        };
+        let Applied { outcome, index, .. } = applied;
+        let answer = match outcome {
+            Outcome::Void => Answer::Failed,
+            outcome => Answer::Outcome(outcome),
+        };
+        self.answer(waiting, answer, index, shared);
     }
 
     fn report_applied(&mut self, now: LocalTime) {

@@ -86,6 +86,8 @@ pub(crate) enum ProcessEvent {
         commands: usize,
         bytes: usize,
     },
+    /// An administrator asks it to stop in order.
+    Drain,
     /// An administrator asks to hand the lead over.
     Transfer {
         to: Option<NodeId>,

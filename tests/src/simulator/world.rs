@@ -1,10 +1,13 @@
 //! The run: takes the next event, lets it happen, checks everything, and goes on.
 
+use std::collections::VecDeque;
+
 use dsync_core::machine::{AppliedEntry, Machine};
 use dsync_core::raft::{Bug, Entry, Envelope, Message, Record, RoleKind};
-use dsync_core::types::{Index, NodeId};
+use dsync_core::types::{BootId, Index, NodeId};
 use dsync_core::wire::{self, PeerFrame};
 
+use super::ask::Answer;
 use super::clients::Clients;
 use super::disk::Image;
 use super::network::Network;
@@ -55,6 +58,18 @@ pub(crate) struct Failure {
     pub(crate) what: String,
 }
 
+/// An answer that a process has put on the wire.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The process.
+    pub(crate) boot: BootId,
+    pub(crate) client: usize,
+    pub(crate) op: u64,
+    pub(crate) answer: Answer,
+    /// It is from a state that has applied up to here.
+    pub(crate) at: Index,
+}
+
 /// What every part of a run needs.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -69,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) step: u64,
     pub(crate) failure: Option<Failure>,
     pub(crate) histories: HistoryStats,
+    /// Put on the wire by the process whose turn it is.
+    pub(crate) replies: VecDeque<Reply>,
     /// Who was just told to take over, and the end of the log it needs.
     handed_over: Vec<(NodeId, Index)>,
     messages: u64,
@@ -99,6 +116,14 @@ impl Shared {
 
     pub(crate) fn send(&mut self, link: (usize, usize), parcel: &Parcel) {
         self.network.send(self.now, &mut self.rng, &mut self.queue, link, parcel);
+    }
+
+    /// An answer reaches its client after a while.
+    pub(crate) fn deliver(&mut self, reply: Reply) {
+        let Reply { client, op, answer, at, .. } = reply;
+        let arrives = self.now.plus_us(self.client_latency_us());
+        let answer = Box::new(answer);
+        self.queue.push(arrives, Event::Answered { client, op, answer, at });
     }
 
     /// Time between a client and a node, one way.
@@ -191,7 +216,14 @@ pub(crate) struct World {
     pub(crate) off: Option<usize>,
     /// The next node to win an election goes down for so long.
     pub(crate) topple_us: Option<u64>,
+    /// What a test was told that asks by hand.
+    #[cfg(test)]
+    pub(crate) told: std::collections::BTreeMap<u64, Answer>,
 }
+
+/// The client that a test is which asks by hand.
+#[cfg(test)]
+pub(crate) const BY_HAND: usize = usize::MAX;
 
 impl World {
     /// Draws a run from its seed. `bug` is put back if `buggy`; its situation is drawn either way, so
@@ -200,6 +232,11 @@ impl World {
         let mut rng = Rng::new(seed);
         let mut plan = Plan::draw(&mut rng, bug);
         plan.bug = bug.filter(|_| buggy);
+        Self::planned(rng, plan, verbose)
+    }
+
+    /// A run whose plan is made.
+    pub(crate) fn planned(mut rng: Rng, plan: Plan, verbose: bool) -> Self {
         let mut network = Network::new(plan.network.clone(), plan.nodes);
         let nodes = (0..plan.nodes)
             .map(|slot| {
@@ -221,6 +258,7 @@ impl World {
             step: 0,
             failure: None,
             histories: HistoryStats::default(),
+            replies: VecDeque::new(),
             handed_over: Vec::new(),
             messages: 0,
             blind: false,
@@ -234,6 +272,8 @@ impl World {
             handing_over_until: Instant(0),
             off: None,
             topple_us: None,
+            #[cfg(test)]
+            told: std::collections::BTreeMap::new(),
         }
     }
 
@@ -245,7 +285,7 @@ impl World {
         self.heal_and_serve();
     }
 
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         for slot in 0..self.nodes.len() {
             let at = self.shared.now.plus_us(self.shared.rng.below(500_000));
             self.shared.queue.push(at, Event::Start { slot });
@@ -310,6 +350,10 @@ impl World {
             Event::Mend { cut } => self.shared.network.mend(cut),
             Event::Wake { client } => self.clients.wake(client, &mut self.shared),
             Event::GiveUp { client, op } => self.clients.give_up(client, op, &mut self.shared),
+            #[cfg(test)]
+            Event::Answered { client: BY_HAND, op, answer, .. } => {
+                self.told.insert(op, *answer);
+            }
             Event::Answered { client, op, answer, at } => {
                 self.clients.answered(client, op, *answer, at, &mut self.shared);
             }
@@ -342,6 +386,16 @@ impl World {
         }
         self.check_hand_over(slot);
         if let Some(down_us) = self.topple_us.take_if(|_| won) {
+            self.crash(slot, down_us);
+        }
+        self.pass_on_replies(slot);
+        self.end_drained(slot);
+    }
+
+    /// A process that has stopped in order is started again after a while.
+    fn end_drained(&mut self, slot: usize) {
+        if self.nodes[slot].process.as_ref().is_some_and(|process| process.ended) {
+            let down_us = self.shared.plan.faults.down_us(&mut self.shared.rng);
             self.crash(slot, down_us);
         }
     }
@@ -415,6 +469,7 @@ fn describe(event: &ProcessEvent) -> (&'static str, [u64; 4]) {
             ("flood", [*commands as u64, *bytes as u64, 0, 0])
         }
         ProcessEvent::Transfer { .. } => ("transfer", [0; 4]),
+        ProcessEvent::Drain => ("drain", [0; 4]),
         ProcessEvent::HungUp { client, op } => ("hung up", [*client as u64, *op, 0, 0]),
     }
 }

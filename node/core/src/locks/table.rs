@@ -98,12 +98,6 @@ impl LockTable {
         self.ask_held(turn, &ask, id)
     }
 
-    /// A hold as an answer; `Ended` if it has.
-    #[must_use]
-    pub fn granted_as_now(&self, id: HoldId, now: ClusterTime) -> AcquireOutcome {
-        if self.is_live_hold(id, now) { self.granted(id, now) } else { AcquireOutcome::Ended }
-    }
-
     /// The wait or hold of an acquire's owner on its first lock.
     #[must_use]
     pub fn target(&self, asked: &Acquire) -> Option<HoldId> {

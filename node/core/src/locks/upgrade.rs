@@ -30,7 +30,7 @@ use super::holds::the_name;
 use super::lease::{later, lease_end};
 use super::lock::{Lock, Wish};
 use super::outcome::{AcquireOutcome, LockRefusal};
-use super::request::{Attachment, HoldId, Mode, Owner, Upgrade};
+use super::request::{Attachment, HoldId, HoldRef, Mode, Owner, Upgrade};
 use super::table::{LockTable, note_refusal};
 use super::turn::Turn;
 use super::wait_graph;
@@ -98,6 +98,18 @@ impl LockTable {
             return AcquireOutcome::Held { holders };
         }
         self.wish(turn, id, name, ttl_ms, attachment)
+    }
+
+    /// An upgrade that was granted, as it is now; `Ended` if the hold has ended, or the lock is shared
+    /// again: its owner has said so since, or nobody was told of the upgrade and it was undone.
+    #[must_use]
+    pub fn upgraded_as_now(&self, asked: &HoldRef, now: ClusterTime) -> AcquireOutcome {
+        let Some(hold) = self.find(asked, now) else { return AcquireOutcome::Ended };
+        let share = the_name(hold, asked).and_then(|name| self.share(hold, &name));
+        if share.is_some_and(|share| share.mode == Mode::Exclusive) {
+            return self.granted(asked.hold, now);
+        }
+        AcquireOutcome::Ended
     }
 
     /// Puts the wish in, and takes it out again if it closes a cycle. It may do so also if it could be

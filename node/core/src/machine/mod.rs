@@ -272,8 +272,8 @@ impl Machine {
             (Some(Seen::Live(id)), Operation::AcquireLock(ask)) => {
                 Outcome::Acquire(self.locks.acquire_again(turn, *id, ask))
             }
-            (Some(Seen::Upgraded(hold)), _) => {
-                Outcome::Acquire(self.locks.granted_as_now(*hold, self.time))
+            (Some(Seen::Upgraded(_)), Operation::UpgradeHold(ask)) => {
+                Outcome::Acquire(self.locks.upgraded_as_now(&ask.hold, self.time))
             }
             (_, operation) => self.act(turn, &command.origin, operation),
         };

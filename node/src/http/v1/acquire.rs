@@ -283,7 +283,7 @@ fn draw(site: &Site, answer: &Answer, wanted: &Wanted) -> Option<Response> {
         locks,
         ttl_ms: view.map_or(wanted.ttl_ms, |view| view.ttl_ms),
         remaining_ms: *remaining_ms,
-        waited_ms: u64::try_from(answer.waited.as_millis()).unwrap_or(u64::MAX),
+        waited_ms: answer.waited_ms,
         index: answer.index.0,
     }))
 }

@@ -86,7 +86,13 @@ impl Lockers {
                 shared.stats.deadlocks += 1;
                 agent.yields = true;
             }
-            WaitOutcome::Ended | WaitOutcome::Revoked { .. } => {
+            // The hold has ended, or only what an earlier copy got: it is renewed to find out.
+            WaitOutcome::Ended => {
+                if let Job::Upgrade { hold, .. } = job {
+                    agent.unproven = Some(*hold);
+                }
+            }
+            WaitOutcome::Revoked { .. } => {
                 if let Job::Upgrade { hold, .. } = job {
                     self.lost(call.number, *hold, shared);
                 }

@@ -1,49 +1,55 @@
 //! Which requests of this process are open, and what has happened to them.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
-use arc_swap::ArcSwap;
-use dsync_core::audit::AuditRecord;
-use dsync_core::locks::{Attachment, HoldId, LockEvent, What};
-use dsync_core::machine::Machine;
-use dsync_core::types::{BootId, Index};
-use tokio::sync::Notify;
-
+use super::bell::Bell;
 use super::orphans::{Orphan, Orphans};
-use crate::handle::SubmitError;
+use super::site::SubmitError;
+use crate::audit::AuditRecord;
+use crate::locks::{Attachment, HoldId, LeaveOutcome, LockEvent, What};
+use crate::machine::Machine;
+use crate::types::{BootId, ClusterTime, Index};
 
 /// Every attachment of this process that is open or has to be left. Shared by the requests, the
 /// driver and the upkeep.
 #[derive(Debug)]
 pub struct Listeners {
     boot: BootId,
-    machine: Arc<ArcSwap<Machine>>,
     inner: Mutex<Inner>,
-    /// There is something for the upkeep to do.
-    pub(super) work: Notify,
-    /// Something was closed or left.
-    pub(super) settled: Notify,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Inner {
+struct Inner {
     last_number: u64,
     open: BTreeMap<u64, Open>,
     /// By the wait (or, for an upgrade, the hold) that an open number waits for, as far as its events
     /// have named it. Exactly the `target`s of `open`.
     targets: BTreeMap<HoldId, u64>,
-    pub(super) orphans: Orphans,
+    orphans: Orphans,
     /// Nothing new is taken in.
     stopping: bool,
-    /// The applied state says that nobody listens here.
-    pub(super) lost: bool,
+    /// How far the state is applied of which these were told, and its time.
+    applied: Index,
+    time: ClusterTime,
+    /// From here on every event was noted.
+    followed_from: Index,
+    /// It says that nobody listens here.
+    lost: bool,
+    /// There is something for the upkeep to do.
+    work: Bell,
+    /// Who waits until everything is closed or left.
+    settling: Vec<Waker>,
+    /// To be woken once the lock is released.
+    woken: Vec<Waker>,
 }
 
 /// One request without an answer, or with one that is not delivered.
 #[derive(Debug)]
 struct Open {
-    wake: Arc<Notify>,
+    news: Bell,
     target: Option<HoldId>,
     /// Its entry is applied, and it waits.
     waits: bool,
@@ -90,47 +96,48 @@ pub(super) enum Stake {
 pub(super) struct Listener {
     listeners: Arc<Listeners>,
     number: u64,
-    wake: Arc<Notify>,
     stake: Stake,
 }
 
 impl Listeners {
-    /// Nobody listens yet.
+    /// Nobody listens yet. `machine` is the state that this process starts from.
     #[must_use]
-    pub fn new(boot: BootId, machine: Arc<ArcSwap<Machine>>) -> Self {
-        let inner = Mutex::default();
-        Self { boot, machine, inner, work: Notify::new(), settled: Notify::new() }
+    pub fn new(boot: BootId, machine: &Machine) -> Self {
+        let (applied, time) = (machine.applied(), machine.time());
+        let inner = Inner { applied, time, followed_from: applied, ..Inner::default() };
+        Self { boot, inner: Mutex::new(inner) }
     }
 
-    /// Entries were applied, and `machine`, which is published, has what they did. The driver says
-    /// so before it answers whoever sent them.
+    /// Entries were applied, and `machine`, which is published, has what they did. Said before
+    /// whoever sent them is answered; see [`Site`](super::Site).
     pub fn applied(&self, machine: &Machine, records: &[AuditRecord]) {
-        let mut inner = self.lock();
-        for record in records {
-            inner.note(self.boot, &record.event);
-        }
-        inner.lost = machine.locks().is_lost(self.boot);
-        if inner.lost || inner.orphans.has_due() {
-            self.work.notify_one();
-        }
+        self.change(|inner| {
+            for record in records {
+                inner.note(self.boot, &record.event);
+            }
+            inner.shows(self.boot, machine);
+            if inner.lost || inner.orphans.has_due() {
+                inner.has_work();
+            }
+        });
     }
 
     /// The state was replaced by a snapshot, which is published. What happened in between is not
     /// known, so everybody looks at the state.
     pub fn installed(&self, machine: &Machine) {
-        let mut inner = self.lock();
-        for open in inner.open.values_mut() {
-            open.skipped = true;
-            open.wake.notify_one();
-        }
-        inner.lost = machine.locks().is_lost(self.boot);
-        self.work.notify_one();
+        self.change(|inner| {
+            inner.open.values_mut().for_each(|open| open.skipped = true);
+            inner.wake_all();
+            inner.shows(self.boot, machine);
+            inner.followed_from = machine.applied();
+            inner.has_work();
+        });
     }
 
     /// There has been no leader for as long as the machine keeps a place: nothing can be promised to
     /// who waits.
     pub fn cut_off(&self) {
-        self.lock().end_waits(End::CutOff);
+        self.change(|inner| inner.end_waits(End::CutOff));
     }
 
     /// How many requests are open.
@@ -139,37 +146,32 @@ impl Listeners {
         self.lock().open.len()
     }
 
-    /// How many are still to be left.
-    #[cfg(test)]
-    pub(super) fn orphan_count(&self) -> usize {
+    /// How many are still to be left, or may have to be.
+    #[must_use]
+    pub fn orphan_count(&self) -> usize {
         self.lock().orphans.count()
     }
 
+    /// Returns once there may be something for the upkeep to do. One listener.
+    pub async fn work(&self) {
+        poll_fn(|cx| self.lock().work.poll_heard(cx)).await;
+    }
+
+    /// Returns once nothing is open or on its way to be left.
+    pub async fn all_settled(&self) {
+        poll_fn(|cx| self.lock().poll_settled(cx)).await;
+    }
+
     /// Takes in nothing more. True if anything was ever taken in.
-    pub(crate) fn stop_opening(&self) -> bool {
+    pub(super) fn stop_opening(&self) -> bool {
         let mut inner = self.lock();
         inner.stopping = true;
         inner.last_number > 0
     }
 
-    pub(super) fn is_stopping(&self) -> bool {
-        self.lock().stopping
-    }
-
     /// Tells everybody who waits that this node stops. Who has been granted is still answered.
-    pub(crate) fn stop_waits(&self) {
-        self.lock().end_waits(End::Stopping);
-    }
-
-    /// Returns once nothing is open or on its way to be left.
-    pub(crate) async fn all_settled(&self) {
-        loop {
-            let settled = self.settled.notified();
-            if self.lock().is_settled() {
-                return;
-            }
-            settled.await;
-        }
+    pub(super) fn stop_waits(&self) {
+        self.change(|inner| inner.end_waits(End::Stopping));
     }
 
     /// A new number.
@@ -179,56 +181,89 @@ impl Listeners {
             return Err(SubmitError::Stopping);
         }
         inner.last_number += 1;
-        let (number, wake) = (inner.last_number, Arc::new(Notify::new()));
-        inner.open.insert(number, Open::new(wake.clone(), self.machine.load().applied()));
-        Ok(Listener { listeners: Arc::clone(self), number, wake, stake: Stake::Nothing })
+        let (number, opened_at) = (inner.last_number, inner.applied);
+        inner.open.insert(number, Open::new(opened_at));
+        Ok(Listener { listeners: Arc::clone(self), number, stake: Stake::Nothing })
     }
 
     /// Lets everybody who waits look at the state.
     pub(super) fn wake_all(&self) {
-        self.lock().open.values().for_each(|open| open.wake.notify_one());
+        self.change(Inner::wake_all);
     }
 
-    /// Finds out who was asked again elsewhere, which no event tells. Two looks have to agree: the
-    /// events that belong to the state of the first one may be on their way.
-    pub(super) fn sweep(&self) {
+    /// Looks around in the published state: tries again what was not left, and finds out who was
+    /// asked again elsewhere, which no event tells. Two looks have to agree on that: the events that
+    /// belong to the state of the first one may be on their way.
+    pub(super) fn sweep(&self, machine: &Machine) {
         let waiting = self.lock().waiting();
-        let machine = self.machine.load();
         let locks = machine.locks();
         let missing = |number: &u64| locks.attached(self.attachment(*number)).is_none();
         let missing: Vec<u64> = waiting.into_iter().filter(missing).collect();
-        let mut inner = self.lock();
-        inner.missed(&missing);
         let retention_ms = machine.settings().map_or(0, |settings| settings.command_retention_ms);
-        let attached = |number| locks.attached(self.attachment(number));
-        inner.orphans.sweep(machine.time(), retention_ms, attached);
-        self.settled.notify_waiters();
+        self.change(|inner| {
+            inner.missed(&missing);
+            let attached = |number| locks.attached(self.attachment(number));
+            let followed_from = inner.followed_from;
+            inner.orphans.sweep(machine.time(), retention_ms, followed_from, attached);
+            if inner.orphans.has_due() {
+                inner.has_work();
+            }
+            inner.note_settled();
+        });
+    }
+
+    /// True if the cluster has to be told that this process listens after all.
+    pub(super) fn has_to_resume(&self) -> bool {
+        let inner = self.lock();
+        inner.lost && !inner.stopping
+    }
+
+    /// The next orphan to be left; it is under way now.
+    pub(super) fn take_due(&self) -> Option<u64> {
+        self.lock().orphans.take_due()
+    }
+
+    /// What its Leave said; `None`: no answer.
+    pub(super) fn left(&self, number: u64, said: Option<LeaveOutcome>) {
+        self.change(|inner| {
+            inner.orphans.left(number, said);
+            inner.note_settled();
+        });
     }
 
     pub(super) fn attachment(&self, number: u64) -> Attachment {
         Attachment { boot: self.boot, number }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+    /// Whoever is to be woken is woken when the lock is free again: a waker may run anything.
+    fn change<R>(&self, change: impl FnOnce(&mut Inner) -> R) -> R {
+        let mut inner = self.lock();
+        let result = change(&mut inner);
+        let woken = std::mem::take(&mut inner.woken);
+        drop(inner);
+        woken.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn close(&self, number: u64, stake: Stake) {
-        let time = self.machine.load().time();
-        let mut inner = self.lock();
-        let Some(open) = inner.open.remove(&number) else { return };
-        if let Some(target) = open.target {
-            inner.targets.remove(&target);
-        }
-        if stake != Stake::Nothing {
-            let settled = stake == Stake::Known;
-            let due = settled || open.got || open.waits;
-            inner
-                .orphans
-                .add(number, Orphan { settled, due, since: time, opened_at: open.opened_at });
-            self.work.notify_one();
-        }
-        self.settled.notify_waiters();
+        self.change(|inner| {
+            let Some(open) = inner.open.remove(&number) else { return };
+            if let Some(target) = open.target {
+                inner.targets.remove(&target);
+            }
+            if stake != Stake::Nothing {
+                let settled = stake == Stake::Known;
+                let (due, since) = (settled || open.got || open.waits, inner.time);
+                let orphan = Orphan { settled, due, since, opened_at: open.opened_at };
+                inner.orphans.add(number, orphan);
+                inner.has_work();
+            }
+            inner.note_settled();
+        });
     }
 }
 
@@ -239,7 +274,11 @@ impl Listener {
 
     /// Something may have happened since the last call.
     pub(super) async fn news(&self) {
-        self.wake.notified().await;
+        poll_fn(|cx| match self.listeners.lock().open.get_mut(&self.number) {
+            Some(open) => open.news.poll_heard(cx),
+            None => Poll::Ready(()),
+        })
+        .await;
     }
 
     /// Why there is nothing to wait for any more, if that is known.
@@ -282,7 +321,8 @@ impl Listener {
         let Some(open) = inner.open.get_mut(&self.number) else { return };
         open.waits = true;
         if stopping {
-            open.end(End::Stopping);
+            // Nobody has to be woken: this is its own task.
+            open.end.get_or_insert(End::Stopping);
         }
     }
 
@@ -328,8 +368,8 @@ impl Inner {
                 open.target = event.wait;
                 self.targets.extend(event.wait.map(|wait| (wait, number)));
             }
-            what if ends(what) => open.end(End::Ended),
-            _ => open.wake.notify_one(),
+            what if ends(what) => self.woken.extend(open.end(End::Ended)),
+            _ => self.woken.extend(open.news.ring()),
         }
     }
 
@@ -338,14 +378,15 @@ impl Inner {
         let Some(open) = self.open.get_mut(&number) else { return };
         let granted = [What::Granted, What::ClaimOpened, What::Upgraded, What::Queued];
         if granted.contains(&what) {
-            open.end(End::Superseded);
+            self.woken.extend(open.end(End::Superseded));
         } else if ends(what) {
-            open.end(End::Ended);
+            self.woken.extend(open.end(End::Ended));
         }
     }
 
     fn end_waits(&mut self, end: End) {
-        self.open.values_mut().filter(|open| open.waits).for_each(|open| open.end(end));
+        let waiting = self.open.values_mut().filter(|open| open.waits);
+        self.woken.extend(waiting.filter_map(|open| open.end(end)));
     }
 
     fn waiting(&self) -> Vec<u64> {
@@ -356,10 +397,40 @@ impl Inner {
         for (number, open) in &mut self.open {
             let missing = missing.binary_search(number).is_ok();
             if missing && open.missed {
-                open.end(End::Vanished { skipped: open.skipped });
+                self.woken.extend(open.end(End::Vanished { skipped: open.skipped }));
             }
             open.missed = missing;
         }
+    }
+
+    /// This is what the requests are told the state of.
+    fn shows(&mut self, boot: BootId, machine: &Machine) {
+        (self.applied, self.time) = (machine.applied(), machine.time());
+        self.lost = machine.locks().is_lost(boot);
+    }
+
+    fn wake_all(&mut self) {
+        self.woken.extend(self.open.values_mut().filter_map(|open| open.news.ring()));
+    }
+
+    fn has_work(&mut self) {
+        self.woken.extend(self.work.ring());
+    }
+
+    fn note_settled(&mut self) {
+        if !self.settling.is_empty() && self.is_settled() {
+            self.woken.append(&mut self.settling);
+        }
+    }
+
+    fn poll_settled(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_settled() {
+            return Poll::Ready(());
+        }
+        if !self.settling.iter().any(|known| known.will_wake(cx.waker())) {
+            self.settling.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     fn is_settled(&self) -> bool {
@@ -368,14 +439,17 @@ impl Inner {
 }
 
 impl Open {
-    fn new(wake: Arc<Notify>, opened_at: Index) -> Self {
+    fn new(opened_at: Index) -> Self {
         let (waits, got, missed, skipped) = (false, false, false, false);
-        Self { wake, target: None, waits, got, opened_at, missed, skipped, end: None }
+        let (news, target, end) = (Bell::default(), None, None);
+        Self { news, target, waits, got, opened_at, missed, skipped, end }
     }
 
-    fn end(&mut self, end: End) {
+    /// Who is given back has to be woken.
+    #[must_use]
+    fn end(&mut self, end: End) -> Option<Waker> {
         self.end.get_or_insert(end);
-        self.wake.notify_one();
+        self.news.ring()
     }
 }
 

@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use dsync_core::types::{LocalTime, NodeId};
+use crate::types::{LocalTime, NodeId};
 
 /// See the module.
 #[derive(Debug)]

@@ -1,23 +1,10 @@
-//! What a request that may wait is asked with and answered.
-
-use std::time::{Duration, Instant};
-
-use dsync_core::locks::{AcquireOutcome, HoldOutcome};
-use dsync_core::machine::Outcome;
-use dsync_core::types::{ClusterTime, Index};
-use dsync_core::waits::WaitOutcome;
+//! What a request that may wait is answered.
 
 use super::listeners::Listener;
-
-/// How long a client waits, and for what.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// For the grant, from the call on. Zero: try only, and do not queue.
-    pub wait: Duration,
-    /// Until when the request's entry must be applied. Each later step (leaving the queue, proving a
-    /// grant) gets as long as this is away at the call.
-    pub deadline: Instant,
-}
+use super::outcome::WaitOutcome;
+use crate::locks::{AcquireOutcome, HoldOutcome};
+use crate::machine::Outcome;
+use crate::types::{ClusterTime, Index};
 
 /// What a request that may wait is answered. If it is a grant, it must be delivered.
 #[derive(Debug)]
@@ -29,8 +16,8 @@ pub struct Answer {
     pub index: Index,
     /// That state's time.
     pub stamp: ClusterTime,
-    /// From the call to the answer.
-    pub waited: Duration,
+    /// From the call to the answer, in milliseconds.
+    pub waited_ms: u64,
     /// Undoes a grant that nobody is told.
     pub(super) undelivered: Option<Listener>,
 }

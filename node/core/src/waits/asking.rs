@@ -16,56 +16,62 @@
 //! stamp, which came after the call.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use dsync_core::locks::{Attached, Attachment, HoldView, LeaveOutcome};
-use dsync_core::machine::{Machine, Operation, Outcome, RequestId};
-use dsync_core::types::{ClusterTime, Index};
-use dsync_core::waits::WaitOutcome;
-use tokio::time::{Instant, sleep_until, timeout_at};
-
-use super::answer::{Answer, Patience, Said};
+use super::answer::{Answer, Said};
 use super::listeners::{End, Listener, Listeners};
-use crate::handle::{Applied, NodeHandle, SubmitError};
-
-/// Longer than anybody waits, and short enough to be added to any time.
-const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3_600);
+use super::outcome::WaitOutcome;
+use super::race::race;
+use super::site::{Applied, Site, SubmitError};
+use crate::locks::{Attached, Attachment, HoldView, LeaveOutcome};
+use crate::machine::{Machine, Operation, Outcome, RequestId};
+use crate::types::{ClusterTime, Index, LocalTime};
 
 /// What is asked, without its attachment.
-pub(crate) struct Asked<F> {
-    pub(crate) request: Option<RequestId>,
-    /// Makes the operation that carries the attachment.
-    pub(crate) operation: F,
-    pub(crate) patience: Patience,
+#[derive(Debug)]
+pub struct Asked<F> {
+    /// Its client's id for it.
+    pub request: Option<RequestId>,
+    /// Makes the operation that carries the attachment: an acquire or an upgrade that queues if
+    /// `wait_ms` is not 0.
+    pub operation: F,
+    /// How long its client waits for the grant, from the call on. Zero: try only.
+    pub wait_ms: u64,
+    /// How long each step may take: having its entry applied, proving a grant, leaving the queue.
+    pub step_ms: u64,
 }
 
 /// Asks, waits, and says what came of it. Dropped before it is done: the client has hung up.
-pub(crate) async fn ask<F: FnOnce(Attachment) -> Operation>(
-    node: &NodeHandle,
+///
+/// # Errors
+/// See [`SubmitError`]. After `Unknown` and `NoLeader { sent: true }` the request is an orphan; after
+/// `Stopping` its place is kept for a while, for the same request on another node.
+pub async fn ask<S: Site, F: FnOnce(Attachment) -> Operation>(
+    site: &S,
     listeners: &Arc<Listeners>,
     asked: Asked<F>,
 ) -> Result<Answer, SubmitError> {
-    let Asked { request, operation, patience } = asked;
-    let began = Instant::now();
-    let asking = Asking {
-        node,
-        listener: listeners.open()?,
-        began,
-        until: began + patience.wait.min(FOR_EVER),
-        step: patience.deadline.saturating_duration_since(began.into_std()),
-    };
+    let Asked { request, operation, wait_ms, step_ms } = asked;
+    let (began, listener) = (site.now(), listeners.open()?);
+    let asking = Asking { site, listener, began, until: began.plus(wait_ms), step_ms };
     let operation = operation(asking.listener.attachment());
     asking.run(request, operation).await
 }
 
-struct Asking<'a> {
-    node: &'a NodeHandle,
+struct Asking<'a, S> {
+    site: &'a S,
     listener: Listener,
-    began: Instant,
+    began: LocalTime,
     /// When the wait ends.
-    until: Instant,
+    until: LocalTime,
     /// How long each step may take.
-    step: Duration,
+    step_ms: u64,
+}
+
+/// Why a waiting request looks up.
+#[derive(PartialEq, Eq)]
+enum Woken {
+    ByNews,
+    ByTime,
 }
 
 /// What to answer, and as of when.
@@ -83,7 +89,7 @@ enum Found {
     Claim,
 }
 
-impl Asking<'_> {
+impl<S: Site> Asking<'_, S> {
     async fn run(
         mut self,
         request: Option<RequestId>,
@@ -100,7 +106,7 @@ impl Asking<'_> {
                 Verdict::of(outcome, &applied)
             }
             Ok((Said::Nonsense(outcome), _)) => {
-                tracing::error!(?outcome, "a lock request was answered by something else");
+                self.site.answered_by_another(&outcome);
                 return Err(SubmitError::Unknown);
             }
             Err(error) => return Err(error),
@@ -114,9 +120,9 @@ impl Asking<'_> {
         request: Option<RequestId>,
         operation: Operation,
     ) -> Result<(Said, Applied), SubmitError> {
-        let deadline = (Instant::now() + self.step).into_std();
+        let deadline = self.step_ends_at();
         let before = self.listener.sending();
-        match self.node.submit_as(request, operation, deadline).await {
+        match self.site.submit(request, operation, deadline).await {
             Ok(applied) => {
                 self.listener.sent();
                 Ok((Said::from(applied.outcome.clone()), applied))
@@ -133,7 +139,7 @@ impl Asking<'_> {
     async fn wait(&mut self) -> Result<Verdict, SubmitError> {
         self.listener.waits();
         loop {
-            let proven = match self.look(&self.node.machine()) {
+            let proven = match self.look(&self.site.machine()) {
                 Some(Found::Claim) => return self.take_up().await,
                 Some(Found::Hold(_)) => self.prove().await?,
                 None => None,
@@ -144,10 +150,8 @@ impl Asking<'_> {
             if let Some(end) = self.listener.end() {
                 return self.ended(end);
             }
-            tokio::select! {
-                biased;
-                () = self.listener.news() => {}
-                () = sleep_until(self.until) => return self.time_out().await,
+            if self.news_or(self.until).await == Woken::ByTime {
+                return self.time_out().await;
             }
         }
     }
@@ -163,8 +167,8 @@ impl Asking<'_> {
     /// The grant that this node has seen, as of a state that is as new as anything answered anywhere.
     /// `None`: it is not there any more, or is a claim.
     async fn prove(&mut self) -> Result<Option<Verdict>, SubmitError> {
-        let deadline = (Instant::now() + self.step).into_std();
-        let machine = match self.node.read(deadline).await {
+        let deadline = self.step_ends_at();
+        let machine = match self.site.read(deadline).await {
             Ok(machine) => machine,
             Err(error) => return Err(self.unproven(error)),
         };
@@ -191,7 +195,7 @@ impl Asking<'_> {
     /// makes it a hold. If that does not come about, the client shall ask again; the claim is kept
     /// for it, and lapses by itself.
     async fn take_up(&mut self) -> Result<Verdict, SubmitError> {
-        let limit = Instant::now() + self.step;
+        let limit = self.step_ends_at();
         loop {
             if !self.wait_until_found_again(limit).await {
                 self.listener.forsake();
@@ -216,21 +220,38 @@ impl Asking<'_> {
     }
 
     /// False if this process is still taken to be lost at `limit`.
-    async fn wait_until_found_again(&self, limit: Instant) -> bool {
+    async fn wait_until_found_again(&self, limit: LocalTime) -> bool {
         let boot = self.listener.attachment().boot;
-        while self.node.machine().locks().is_lost(boot) && self.listener.end().is_none() {
-            if timeout_at(limit, self.listener.news()).await.is_err() {
+        while self.site.machine().locks().is_lost(boot) && self.listener.end().is_none() {
+            if self.news_or(limit).await == Woken::ByTime {
                 return false;
             }
         }
-        Instant::now() < limit
+        self.site.now() < limit
+    }
+
+    /// News that came in time count first: a grant is not told as a time-out.
+    async fn news_or(&self, until: LocalTime) -> Woken {
+        let news = async {
+            self.listener.news().await;
+            Woken::ByNews
+        };
+        let time = async {
+            self.site.sleep_until(until).await;
+            Woken::ByTime
+        };
+        race(news, time).await
+    }
+
+    fn step_ends_at(&self) -> LocalTime {
+        self.site.now().plus(self.step_ms)
     }
 
     /// The client's patience is at its end; it is told what leaving says.
     async fn time_out(&mut self) -> Result<Verdict, SubmitError> {
-        let deadline = (Instant::now() + self.step).into_std();
+        let deadline = self.step_ends_at();
         let leave = Operation::Leave(self.listener.attachment());
-        match self.node.submit(leave, deadline).await {
+        match self.site.submit(None, leave, deadline).await {
             Ok(Applied { outcome: Outcome::Leave(said), index, stamp }) => {
                 self.listener.forsake();
                 if said == LeaveOutcome::NotAttached {
@@ -257,14 +278,14 @@ impl Asking<'_> {
             }
             End::CutOff => return Err(SubmitError::Unknown),
         };
-        let machine = self.node.machine();
+        let machine = self.site.machine();
         let (index, stamp) = (machine.applied(), machine.time());
         Ok(Verdict { outcome, index, stamp, leave: false })
     }
 
     fn answer(self, verdict: Verdict) -> Answer {
         let Verdict { outcome, index, stamp, leave } = verdict;
-        let (waited, listener) = (self.began.elapsed(), self.listener);
+        let (waited_ms, listener) = (self.site.now().since(self.began), self.listener);
         let undelivered = if matches!(outcome, WaitOutcome::Granted { .. }) {
             Some(listener)
         } else {
@@ -274,7 +295,7 @@ impl Asking<'_> {
             }
             None
         };
-        Answer { outcome, index, stamp, waited, undelivered }
+        Answer { outcome, index, stamp, waited_ms, undelivered }
     }
 }
 

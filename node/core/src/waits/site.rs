@@ -1,0 +1,110 @@
+//! What a waiting request needs of the node it is asked at, and how its commands fare there.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::machine::{Machine, Operation, Outcome, RequestId};
+use crate::proposer::Expired;
+use crate::raft::Refusal;
+use crate::types::{ClusterTime, Index, LocalTime};
+
+/// The node's side of waiting. Nothing in here runs by itself: the node's runtime, or a simulated
+/// one, drives the futures.
+///
+/// # The order in which a node tells what it has applied
+///
+/// 1. the machine is published: [`Site::machine`] shows it;
+/// 2. [`Listeners::applied`](super::Listeners::applied) (or `installed`) is told what happened;
+/// 3. whoever submitted one of these entries, or asked for a barrier, is answered.
+///
+/// If 2 came before 1, a woken request would look at a state without its grant and sleep on. If 3
+/// came before 2, a request would learn from its own entry that it holds while this node does not
+/// know yet that the entry gave it the hold ([`LockEvent`](crate::locks::LockEvent)), and a client that hangs up there would
+/// leave a ghost.
+pub trait Site: Sync {
+    /// Applies an operation exactly once, and says what came of it; `deadline` is when to give up.
+    /// Dropping the future does not take the operation back.
+    fn submit(
+        &self,
+        request: Option<RequestId>,
+        operation: Operation,
+        deadline: LocalTime,
+    ) -> impl Future<Output = Result<Applied, SubmitError>> + Send;
+
+    /// A machine that contains everything answered anywhere before this call.
+    fn read(
+        &self,
+        deadline: LocalTime,
+    ) -> impl Future<Output = Result<Arc<Machine>, SubmitError>> + Send;
+
+    /// The published state.
+    fn machine(&self) -> Arc<Machine>;
+
+    /// The node's clock. Only differences mean anything.
+    fn now(&self) -> LocalTime;
+
+    /// Ready from this time on.
+    fn sleep_until(&self, at: LocalTime) -> impl Future<Output = ()> + Send;
+
+    /// A lock request was answered by what only answers other operations: a bug, to be reported.
+    fn answered_by_another(&self, outcome: &Outcome);
+}
+
+/// An applied operation.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// What applying said.
+    pub outcome: Outcome,
+    /// The entry that carried it.
+    pub index: Index,
+    /// That entry's stamp.
+    pub stamp: ClusterTime,
+}
+
+/// Why an operation has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// There was no leader before the deadline. Whether the operation was applied is unknown only if
+    /// `sent` is true.
+    #[error("no leader")]
+    NoLeader {
+        /// It had been handed to some leader before.
+        sent: bool,
+    },
+    /// The leader's queue is full; nothing was applied.
+    #[error("overloaded")]
+    Overloaded,
+    /// The deadline passed; the operation may or may not be applied.
+    #[error("outcome unknown")]
+    Unknown,
+    /// This node is shutting down or has stopped; nothing was applied.
+    #[error("stopping")]
+    Stopping,
+    /// This node is not a member of a cluster (yet); nothing was applied.
+    #[error("not a member")]
+    NotMember,
+}
+
+impl SubmitError {
+    /// The operation was not applied and never will be.
+    #[must_use]
+    pub fn is_certain(self) -> bool {
+        match self {
+            Self::NoLeader { sent } => !sent,
+            Self::Overloaded | Self::Stopping | Self::NotMember => true,
+            Self::Unknown => false,
+        }
+    }
+}
+
+impl From<Expired> for SubmitError {
+    /// What to tell whoever submitted a command that is given up.
+    fn from(expired: Expired) -> Self {
+        match (expired.refusal, expired.sent) {
+            (Some(Refusal::Overloaded), false) => Self::Overloaded,
+            (_, false) => Self::NoLeader { sent: false },
+            (Some(Refusal::NoLeader), true) => Self::NoLeader { sent: true },
+            (_, true) => Self::Unknown,
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! A node's side of waiting, asked by hand: whole clusters in which nothing goes wrong by itself.
+
+use dsync_core::locks::{Acquire, LockItem, LockView, Mode, Owner, Release};
+use dsync_core::machine::{Operation, RequestId, Settings};
+use dsync_core::raft::RoleKind;
+use dsync_core::waits::WaitOutcome;
+
+use super::ask::{Answer, Ask};
+use super::faults::links_of;
+use super::queue::ProcessEvent;
+use super::rng::Rng;
+use super::swarm::{ClientPlan, DiskPlan, NetworkPlan, Plan};
+use super::world::{BY_HAND, World};
+
+/// Nothing here takes longer than this, in virtual milliseconds.
+const LIMIT_MS: u64 = 30_000;
+/// Longer than a leader takes to declare a silent member lost.
+const STEP_MS: u64 = 3_000;
+
+/// Three nodes with a leader, and nobody else who asks.
+struct Bench {
+    world: World,
+    last_op: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut rng = Rng::new(1);
+        let mut plan = Plan { nodes: 3, apply_us: 0, ..Plan::draw(&mut rng, None) };
+        plan.limits = dsync_core::raft::Limits::default();
+        plan.settings = Settings::default();
+        plan.network = NetworkPlan {
+            latency_us: 200,
+            jitter_us: 50,
+            loss_ppm: 0,
+            double_ppm: 0,
+            late_ppm: 0,
+            late_ms: 0,
+            in_order: true,
+        };
+        plan.disk = DiskPlan { sync_us: 100, jitter_us: 100, slow_ppm: 0, slow_ms: 0 };
+        plan.faults.only(1_000, 200, &[]);
+        plan.clients =
+            ClientPlan { recorded: 0, leased: 0, timeout_ms: STEP_MS, ..plan.clients.clone() };
+        let mut world = World::planned(rng, plan, false);
+        world.begin();
+        let mut bench = Self { world, last_op: 0 };
+        // Everybody has said that its process is this one, or nothing that it is asked is taken.
+        bench.until(|world| {
+            let machines =
+                world.nodes.iter().filter_map(|node| Some(&node.process.as_ref()?.machine));
+            machines.filter(|machine| machine.boots().count() == 3).count() == 3
+        });
+        bench
+    }
+
+    /// Lets time pass until it is so.
+    fn until(&mut self, is_so: impl Fn(&World) -> bool) {
+        let end = self.world.shared.now.plus_ms(LIMIT_MS);
+        while !is_so(&self.world) {
+            assert!(
+                self.world.shared.now < end,
+                "it did not come about: {}",
+                self.world.describe()
+            );
+            self.pass(5);
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.world.run_until(self.world.shared.now.plus_ms(ms));
+        let failure = &self.world.shared.failure;
+        assert!(failure.is_none(), "{failure:?}");
+    }
+
+    fn leader(&self) -> usize {
+        let leads = |slot: &usize| {
+            let process = self.world.nodes[*slot].process.as_ref();
+            process.is_some_and(|process| process.raft.status().role == RoleKind::Leader)
+        };
+        (0..3).find(leads).expect("a leader")
+    }
+
+    fn follower(&self) -> usize {
+        (self.leader() + 1) % 3
+    }
+
+    fn ask(&mut self, slot: usize, ask: Ask) -> u64 {
+        self.last_op += 1;
+        let (client, op, ask) = (BY_HAND, self.last_op, Box::new(ask));
+        self.world.happen(slot, ProcessEvent::Asked { client, op, ask });
+        op
+    }
+
+    fn hang_up(&mut self, slot: usize, op: u64) {
+        self.world.happen(slot, ProcessEvent::HungUp { client: BY_HAND, op });
+    }
+
+    fn told(&mut self, op: u64) -> Answer {
+        self.until(|world| world.told.contains_key(&op));
+        self.world.told[&op].clone()
+    }
+
+    fn outcome(&mut self, op: u64) -> WaitOutcome {
+        match self.told(op) {
+            Answer::Waited { outcome, .. } => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The lock as the leader has applied it.
+    fn lock(&self) -> Option<LockView> {
+        shown(&self.world, self.leader())
+    }
+
+    /// Somebody waits at this node: the operation's number.
+    fn waits(&mut self, slot: usize, who: &str, wait_ms: u64) -> u64 {
+        let op = self.ask(slot, wait(who, wait_ms));
+        let is_there = |lock: &LockView| lock.waiters.iter().any(|waiter| waiter.owner.name == who);
+        self.until(|world| shown(world, slot).is_some_and(|lock| is_there(&lock)));
+        op
+    }
+
+    /// Ann has the lock, by way of the leader.
+    fn ann_holds(&mut self) {
+        let op = self.ask(self.leader(), wait("ann", 0));
+        assert!(is_granted(&self.outcome(op)));
+    }
+
+    fn ann_releases(&mut self) {
+        let release = Release { owner: owner("ann"), name: LOCK.to_owned() };
+        let operation = Operation::ReleaseLock(release);
+        let op = self.ask(self.leader(), Ask::Command { request: None, operation });
+        assert!(matches!(self.told(op), Answer::Applied { .. }));
+    }
+
+    fn cut(&mut self, slot: usize, into: bool, out: bool) -> u64 {
+        self.world.shared.network.cut(links_of(slot, 3, into, out))
+    }
+
+    fn holder(&self) -> Option<String> {
+        Some(self.lock()?.holders.first()?.owner.name.clone())
+    }
+}
+
+const LOCK: &str = "x";
+
+fn shown(world: &World, slot: usize) -> Option<LockView> {
+    world.nodes[slot].process.as_ref()?.machine.locks().get(LOCK)
+}
+
+fn owner(name: &str) -> Owner {
+    Owner { principal: "anonymous".to_owned(), name: name.to_owned() }
+}
+
+/// Without a lease, so that nothing ends by itself.
+fn wait(who: &str, wait_ms: u64) -> Ask {
+    let name = LOCK.to_owned();
+    let item = LockItem { name, mode: Mode::Exclusive, permits: 1, permits_max: 1 };
+    let (owner, items) = (owner(who), vec![item]);
+    let ask = Acquire { owner, items, ttl_ms: Some(0), queue: true, attachment: None };
+    let request = Some(RequestId::Key(format!("request of {who}")));
+    Ask::Wait { request, operation: Operation::AcquireLock(ask), wait_ms }
+}
+
+fn is_granted(outcome: &WaitOutcome) -> bool {
+    matches!(outcome, WaitOutcome::Granted { .. })
+}
+
+#[test]
+fn a_grant_ends_the_wait_at_a_follower() {
+    let mut bench = Bench::new();
+    bench.ann_holds();
+    let follower = bench.follower();
+    let bob = bench.waits(follower, "bob", 20_000);
+    bench.ann_releases();
+    assert!(is_granted(&bench.outcome(bob)));
+    assert_eq!(bench.holder().as_deref(), Some("bob"));
+}
+
+#[test]
+fn patience_that_runs_out_leaves_the_queue_and_is_told_so() {
+    let mut bench = Bench::new();
+    bench.ann_holds();
+    let follower = bench.follower();
+    let bob = bench.waits(follower, "bob", 500);
+    assert_eq!(bench.outcome(bob), WaitOutcome::TimedOut);
+    assert!(bench.lock().unwrap().waiters.is_empty());
+}
+
+#[test]
+fn who_hangs_up_leaves_the_queue() {
+    let mut bench = Bench::new();
+    bench.ann_holds();
+    let follower = bench.follower();
+    let bob = bench.waits(follower, "bob", 20_000);
+    bench.hang_up(follower, bob);
+    bench.until(|world| shown(world, follower).is_some_and(|lock| lock.waiters.is_empty()));
+    assert!(!bench.world.told.contains_key(&bob));
+}
+
+#[test]
+fn who_hangs_up_before_its_entry_is_applied_leaves_no_ghost() {
+    let mut bench = Bench::new();
+    let follower = bench.follower();
+    let bob = bench.ask(follower, wait("bob", 20_000));
+    bench.hang_up(follower, bob);
+    bench.pass(100);
+    bench.until(|world| shown(world, follower).is_none());
+}
+
+#[test]
+fn a_grant_that_cannot_be_proven_is_not_answered_as_one() {
+    let mut bench = Bench::new();
+    bench.ann_holds();
+    let follower = bench.follower();
+    let bob = bench.waits(follower, "bob", 20_000);
+    // It hears everything, and is heard by nobody.
+    bench.cut(follower, false, true);
+    bench.ann_releases();
+    bench.until(|world| {
+        let lock = shown(world, follower);
+        lock.is_some_and(|lock| lock.holders.iter().any(|holder| holder.owner.name == "bob"))
+    });
+    assert_eq!(bench.told(bob), Answer::Unknown);
+}
+
+#[test]
+fn a_claim_is_a_hold_by_an_entry_before_it_is_answered() {
+    let mut bench = Bench::new();
+    bench.ann_holds();
+    let follower = bench.follower();
+    let bob = bench.waits(follower, "bob", 20_000);
+    let cut = bench.cut(follower, true, true);
+    let leader = bench.leader();
+    bench.until(|world| {
+        let lock = shown(world, leader);
+        lock.is_some_and(|lock| lock.waiters.iter().all(|waiter| !waiter.attached))
+    });
+    bench.ann_releases();
+    assert!(bench.lock().unwrap().holders[0].claim);
+    bench.world.shared.network.mend(cut);
+    bench.until(|world| world.told.contains_key(&bob));
+    assert!(is_granted(&bench.outcome(bob)));
+    assert!(!shown(&bench.world, follower).unwrap().holders[0].claim);
+}
+
+#[test]
+fn the_waiter_of_a_node_that_dies_keeps_its_place_and_takes_it_to_another() {
+    let mut bench = Bench::new();
+    bench.ann_holds();
+    let (follower, leader) = (bench.follower(), bench.leader());
+    bench.waits(follower, "bob", 20_000);
+    bench.waits(leader, "cid", 20_000);
+    bench.world.crash(follower, 1_000_000_000);
+    bench.pass(2_000);
+    let again = bench.ask(leader, wait("bob", 20_000));
+    bench.ann_releases();
+    assert!(is_granted(&bench.outcome(again)));
+}
+
+#[test]
+fn nobody_leaves_for_the_futures_of_a_process_that_dies() {
+    let mut bench = Bench::new();
+    bench.ann_holds();
+    let follower = bench.follower();
+    let bob = bench.waits(follower, "bob", 20_000);
+    bench.world.crash(follower, 50_000);
+    bench.until(|world| world.nodes[follower].is_up());
+    bench.pass(3_000);
+    assert_eq!(bench.lock().unwrap().waiters.len(), 1, "its place is kept for ten seconds");
+    bench.until(|world| shown(world, follower).is_some_and(|lock| lock.waiters.is_empty()));
+    assert!(!bench.world.told.contains_key(&bob));
+}
+
+#[test]
+fn who_waits_at_a_node_that_stops_in_order_is_sent_elsewhere_and_keeps_the_place() {
+    let mut bench = Bench::new();
+    bench.ann_holds();
+    let leader = bench.leader();
+    let other = bench.follower();
+    let bob = bench.waits(leader, "bob", 20_000);
+    bench.waits(other, "cid", 20_000);
+    bench.world.happen(leader, ProcessEvent::Drain);
+    assert_eq!(bench.told(bob), Answer::Elsewhere);
+    let generation = bench.world.nodes[leader].generation;
+    bench.until(|world| world.nodes[leader].generation > generation);
+    bench.until(|world| {
+        let leads =
+            |process: &super::process::Process| process.raft.status().role == RoleKind::Leader;
+        world.nodes.iter().any(|node| node.process.as_ref().is_some_and(|p| leads(p)))
+    });
+    let again = bench.ask(other, wait("bob", 20_000));
+    bench.ann_releases();
+    assert!(is_granted(&bench.outcome(again)));
+}
+
+#[test]
+fn a_process_that_dies_of_its_answer_has_told_it_or_not() {
+    let mut bench = Bench::new();
+    bench.world.shared.plan.faults.reply_death_ppm = 1_000_000;
+    let (mut heard, mut unheard) = (0, 0);
+    for n in 0..10 {
+        let slot = bench.follower();
+        let generation = bench.world.nodes[slot].generation;
+        let op = bench.ask(
+            slot,
+            Ask::Command {
+                request: Some(RequestId::Key(format!("{n}"))),
+                operation: Operation::ReleaseLock(Release {
+                    owner: owner("ann"),
+                    name: LOCK.into(),
+                }),
+            },
+        );
+        bench.until(|world| world.nodes[slot].generation > generation);
+        bench.pass(100);
+        let told = bench.world.told.contains_key(&op);
+        (heard, unheard) = if told { (heard + 1, unheard) } else { (heard, unheard + 1) };
+        bench.until(|world| world.nodes[slot].is_up());
+        bench.pass(3_000);
+    }
+    assert!(heard > 0 && unheard > 0, "{heard} heard, {unheard} unheard");
+}
+
+/// The follower has not applied the grant when it is asked for the same again: the hold is older than
+/// that ask all the same, and Ann knows of it.
+#[test]
+fn a_known_hold_is_not_left_by_who_asks_again_at_a_node_that_lags() {
+    let mut bench = Bench::new();
+    let follower = bench.follower();
+    let cut = bench.cut(follower, true, false);
+    bench.ann_holds();
+    let again = bench.ask(follower, wait("ann", 20_000));
+    bench.pass(50);
+    bench.hang_up(follower, again);
+    bench.world.shared.network.mend(cut);
+    bench.pass(4_000);
+    assert_eq!(bench.holder().as_deref(), Some("ann"));
+    let is_settled = |world: &World| shown(world, follower).is_some();
+    bench.until(is_settled);
+}
