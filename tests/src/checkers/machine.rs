@@ -115,8 +115,8 @@ impl Machines {
 
     /// A number that is new belongs to the one hold that got it.
     fn mint(&mut self, token: u64, fresh: &[HoldId], lock: &LockView) -> Verdict {
-        let owner = fresh.first().copied().unwrap_or(HoldId { index: Index(0), position: 0 });
-        let first = *self.minted.entry(token).or_insert(owner);
+        let Some(eldest) = fresh.iter().min() else { return Ok(()) };
+        let first = *self.minted.entry(token).or_insert(*eldest);
         demand(fresh.contains(&first), "no two groups of holders share a token", || {
             format!("{token} of {first:?}: {lock:?}")
         })

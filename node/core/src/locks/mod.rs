@@ -63,7 +63,7 @@ pub use request::{
     Acquire, Attachment, ForceRelease, HoldId, HoldRef, LockItem, Mode, Owner, Release, Renew,
     RenewAll, Upgrade,
 };
-pub use table::LockTable;
+pub use table::{LockTable, Target};
 pub use turn::{Rules, Turn};
 pub use view::{
     Attached, HoldItemView, HoldView, HolderView, LockView, LocksView, WaitEdge, WaiterView,

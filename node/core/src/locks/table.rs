@@ -98,12 +98,20 @@ impl LockTable {
         self.ask_held(turn, &ask, id)
     }
 
-    /// The wait or hold of an acquire's owner on its first lock.
+    /// What an acquire has become, by its owner's presence on its first lock. `events`: what its
+    /// entry made happen.
     #[must_use]
-    pub fn target(&self, asked: &Acquire) -> Option<HoldId> {
-        let (Presence::Holds(id) | Presence::Waits(id)) =
-            self.presence(&asked.items.first()?.name, &asked.owner)?;
-        Some(id)
+    pub fn target(&self, asked: &Acquire, events: &[LockEvent]) -> Option<Target> {
+        let upgraded = |id| {
+            let mut events = events.iter().filter(|event| event.hold == Some(id));
+            events.any(|event| event.what == What::Upgraded)
+        };
+        let wishes = |id| self.holds.get(&id).is_some_and(|hold| hold.wish.is_some());
+        Some(match self.presence(&asked.items.first()?.name, &asked.owner)? {
+            Presence::Holds(id) if wishes(id) => Target::Wish(id),
+            Presence::Holds(id) if upgraded(id) => Target::Upgraded(id),
+            Presence::Holds(id) | Presence::Waits(id) => Target::Own(id),
+        })
     }
 
     /// What has ended must not keep this ask from its locks, nor let it pass somebody who came
@@ -307,6 +315,17 @@ impl LockTable {
         let name = self.intern_name(&item.name);
         Item { name, mode: item.mode, permits: item.permits, permits_max }
     }
+}
+
+/// What an acquire has become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A wait, or a hold.
+    Own(HoldId),
+    /// A hold that its owner had before wishes to have the lock alone.
+    Wish(HoldId),
+    /// Such a hold has it alone now.
+    Upgraded(HoldId),
 }
 
 /// What an ask is to what its owner has there.

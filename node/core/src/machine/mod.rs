@@ -40,7 +40,7 @@ pub use settings::{FirstState, Settings};
 pub use snapshot::StoredChunk;
 
 use crate::audit::{AuditHead, AuditRecord};
-use crate::locks::{LockTable, LocksView, Renew, Turn};
+use crate::locks::{HoldRef, LockTable, LocksView, Renew, Turn};
 use crate::raft::{Entry, Founding, Payload};
 use crate::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName};
 use crate::wire::{self, DecodeError};
@@ -275,13 +275,20 @@ impl Machine {
             (Some(Seen::Upgraded(_)), Operation::UpgradeHold(ask)) => {
                 Outcome::Acquire(self.locks.upgraded_as_now(&ask.hold, self.time))
             }
+            (Some(Seen::Upgraded(hold)), Operation::AcquireLock(ask)) => {
+                let (hold, principal) = (*hold, ask.owner.principal.clone());
+                let name = ask.items.first().map(|item| item.name.clone());
+                let hold = HoldRef { principal, hold, name };
+                Outcome::Acquire(self.locks.upgraded_as_now(&hold, self.time))
+            }
             (_, operation) => self.act(turn, &command.origin, operation),
         };
-        self.requests.note(&turn.events()[before..], forget_at);
+        let events = &turn.events()[before..];
+        self.requests.note(events, forget_at);
         if let Some(Seen::First(key, digest)) = seen {
             let operation = &command.operation;
             let target = match operation {
-                Operation::AcquireLock(ask) => self.locks.target(ask),
+                Operation::AcquireLock(ask) => self.locks.target(ask, events),
                 _ => None,
             };
             self.requests.remember(key, digest, operation, &outcome, target, forget_at);

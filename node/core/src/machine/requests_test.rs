@@ -161,6 +161,22 @@ fn an_upgrade_that_was_undone_is_not_said_to_be_granted() {
     assert_eq!(stage.keyed("u", upgrade()), ENDED);
 }
 
+/// It is an upgrade in other words: the shared hold that its owner has is not what it asks for.
+#[test]
+fn an_exclusive_ask_by_a_reader_is_not_said_to_be_granted_when_it_is_repeated() {
+    let mut stage = Stage::new();
+    granted(&stage.keyed("a", ask("ann", "x", Mode::Shared, 0, 1)));
+    let other = granted(&stage.keyed("b", ask("bob", "x", Mode::Shared, 0, 2)));
+    let alone = || ask("ann", "x", Mode::Exclusive, 0, 3);
+    let waits = |outcome| matches!(outcome, Outcome::Acquire(AcquireOutcome::Waiting { .. }));
+    assert!(waits(stage.keyed("u", alone())));
+    assert!(waits(stage.keyed("u", alone())));
+    stage.send(None, Operation::ReleaseHold(of(other)));
+    granted(&stage.keyed("u", alone()));
+    stage.send(None, Operation::Leave(Attachment { boot: BootId(9), number: 3 }));
+    assert_eq!(stage.keyed("u", alone()), ENDED);
+}
+
 /// Its client counts from the repeat.
 #[test]
 fn a_repeated_renewal_tells_what_is_left_now() {
