@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use dsync_core::locks;
 use dsync_core::machine::{AppliedEntry, Machine};
 use dsync_core::raft::{Bug, Entry, Envelope, Message, Record, RoleKind};
 use dsync_core::types::{BootId, Index, NodeId};
@@ -275,6 +276,13 @@ impl World {
             #[cfg(test)]
             told: std::collections::BTreeMap::new(),
         }
+    }
+
+    /// As `new` does with a bug of the core, with a mistake of the lock table.
+    pub(crate) fn put_back_in_locks(&mut self, bug: locks::Bug, buggy: bool) {
+        let Shared { plan, rng, .. } = &mut self.shared;
+        plan.bend_towards_locks(rng, bug);
+        plan.lock_bug = Some(bug).filter(|_| buggy);
     }
 
     /// The whole run.

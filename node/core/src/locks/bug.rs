@@ -6,29 +6,29 @@ use super::table::LockTable;
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bug {
-    /// A grant looks at the holders only, and passes earlier waiters.
+    /// A grant looks at holders only, and passes whoever waits already.
     GrantPassesWaiters,
-    /// A renewal after the end brings the hold back, if nobody has cleared it yet.
-    RenewAfterEnd,
-    /// A renewal moves the end to where the new lease ends, also if that is earlier.
+    /// A reader passes a holder that waits to be alone.
+    ReaderPassesUpgrade,
+    /// A renewal for a shorter time moves the end to an earlier one.
     RenewShortens,
-    /// A release takes whatever the owner of that hold holds now on its lock.
-    ReleaseByOwner,
     /// An upgrade keeps the readers' token.
     UpgradeKeepsToken,
-    /// A claim is answered as a hold.
-    ClaimIsHold,
-    /// Leave ends a request whoever listens to it by now.
-    LeaveIgnoresLaterListener,
+    /// An upgrade does not wait for the other readers.
+    UpgradeIgnoresReaders,
     /// A second upgrade of the same lock is queued.
     SecondUpgradeQueued,
-    /// A request that is repeated under its id is applied again.
-    RepeatApplied,
-    /// A grant to a dead process is a full hold.
-    LostListenerHolds,
+    /// A claim is answered as a hold, without becoming one.
+    ClaimIsHold,
+    /// Leave says that the wait is over, and leaves it in its queue.
+    LeaveKeepsPlace,
     /// Who waits behind somebody who leaves is not looked at.
     LeaveWakesNobody,
-    /// A repeated renewal is answered as the first one was.
+    /// A repeated acquire is answered as the first copy was, whatever has become of its hold.
+    GrantPlayedBack,
+    /// A repeated upgrade is said to be granted though the lock is shared again.
+    UpgradePlayedBack,
+    /// A repeated renewal is answered as the first copy was: with what was left then.
     RenewalPlayedBack,
 }
 
@@ -36,16 +36,16 @@ impl Bug {
     /// All of them.
     pub const ALL: [Self; 12] = [
         Self::GrantPassesWaiters,
-        Self::RenewAfterEnd,
+        Self::ReaderPassesUpgrade,
         Self::RenewShortens,
-        Self::ReleaseByOwner,
         Self::UpgradeKeepsToken,
-        Self::ClaimIsHold,
-        Self::LeaveIgnoresLaterListener,
+        Self::UpgradeIgnoresReaders,
         Self::SecondUpgradeQueued,
-        Self::RepeatApplied,
-        Self::LostListenerHolds,
+        Self::ClaimIsHold,
+        Self::LeaveKeepsPlace,
         Self::LeaveWakesNobody,
+        Self::GrantPlayedBack,
+        Self::UpgradePlayedBack,
         Self::RenewalPlayedBack,
     ];
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
+use super::bug::Bug;
 use super::event::{LockEvent, What};
 use super::fencing::Tokens;
 use super::lease::{Due, later, lease_end};
@@ -37,6 +38,9 @@ pub struct LockTable {
     pub(super) told: RedBlackTreeMapSync<Attachment, Told>,
     /// Names of all holds and waits, each counted.
     pub(super) presences: u64,
+    /// A mistake that is put back, for tests that show that it is noticed.
+    #[cfg(feature = "bugs")]
+    pub(super) bug: Option<Bug>,
 }
 
 /// A well-formed ask.
@@ -52,6 +56,11 @@ impl LockTable {
     #[must_use]
     pub fn new(token_base: u64) -> Self {
         Self { tokens: Tokens::starting_at(token_base), ..Self::default() }
+    }
+
+    /// The first token, said by the founding entry.
+    pub fn start_tokens(&mut self, token_base: u64) {
+        self.tokens = Tokens::starting_at(token_base);
     }
 
     /// Asks for locks.
@@ -218,7 +227,7 @@ impl LockTable {
         if hold.claim && attachment.is_some_and(|it| self.lost.contains_key(&it.boot)) {
             return self.claimed(&hold);
         }
-        if hold.claim {
+        if hold.claim && !self.has(Bug::ClaimIsHold) {
             self.take_claim(turn, id, ask.ttl_ms);
         } else {
             self.renew_hold(turn, id, ask.ttl_ms);
@@ -229,8 +238,10 @@ impl LockTable {
     /// A renewal never moves an end earlier.
     pub(super) fn renew_hold(&mut self, turn: &Turn, id: HoldId, ttl_ms: u64) {
         let asked_end = lease_end(turn.now, ttl_ms);
+        let shortens = self.has(Bug::RenewShortens);
         self.change_hold(id, |hold| {
-            (hold.ends_at, hold.ttl_ms) = (later(hold.ends_at, asked_end), ttl_ms);
+            let ends_at = if shortens { asked_end } else { later(hold.ends_at, asked_end) };
+            (hold.ends_at, hold.ttl_ms) = (ends_at, ttl_ms);
         });
     }
 

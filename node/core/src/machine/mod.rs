@@ -40,7 +40,7 @@ pub use settings::{FirstState, Settings};
 pub use snapshot::StoredChunk;
 
 use crate::audit::{AuditHead, AuditRecord};
-use crate::locks::{HoldRef, LockTable, LocksView, Renew, Turn};
+use crate::locks::{Bug, HoldRef, LockTable, LocksView, Renew, Turn};
 use crate::raft::{Entry, Founding, Payload};
 use crate::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName};
 use crate::wire::{self, DecodeError};
@@ -164,6 +164,14 @@ impl Machine {
         self.sessions.iter().map(|(node, session)| (*node, session.boot, session.count))
     }
 
+    /// Puts a mistake back into the lock table.
+    #[cfg(feature = "bugs")]
+    #[must_use]
+    pub fn with_bug(mut self, bug: Option<Bug>) -> Self {
+        self.locks.put_back(bug);
+        self
+    }
+
     /// Checks what must hold between any two entries; for tests and the simulator.
     ///
     /// # Errors
@@ -205,7 +213,7 @@ impl Machine {
     fn found(&mut self, founding: &Founding) -> Result<(), DecodeError> {
         let FirstState::V1 { settings, token_base } =
             wire::decode("first state", &founding.machine)?;
-        self.locks = LockTable::new(token_base);
+        self.locks.start_tokens(token_base);
         self.founded = Some(Arc::new(Founded {
             cluster_id: founding.cluster_id,
             founders: founding.founders.clone(),
@@ -291,6 +299,7 @@ impl Machine {
                 Operation::AcquireLock(ask) => self.locks.target(ask, events),
                 _ => None,
             };
+            let target = target.filter(|_| !self.locks.has(Bug::GrantPlayedBack));
             self.requests.remember(key, digest, operation, &outcome, target, forget_at);
         }
         outcome
@@ -300,6 +309,9 @@ impl Machine {
     /// as it is now, since whoever repeats the request counts from the repeat.
     fn as_now(&self, operation: &Operation, outcome: &Outcome) -> Outcome {
         let (locks, now) = (&self.locks, self.time);
+        if locks.has(Bug::RenewalPlayedBack) {
+            return outcome.clone();
+        }
         match (operation, outcome) {
             (Operation::RenewHold(Renew { hold, .. }) | Operation::DowngradeHold(hold), _) => {
                 match outcome {
