@@ -46,7 +46,11 @@ impl Machines {
         })?;
         self.time = machine.time();
         if let Err(what) = machine.check_invariants() {
-            return demand(false, "the state keeps its own rules", || what);
+            return demand(false, "the state keeps its own rules", || {
+                let locks: Vec<LockView> = machine.locks().iter().collect();
+                let edges: Vec<_> = machine.locks().graph().collect();
+                format!("{what}\nentry {}: {locks:#?}\n{edges:#?}", machine.applied())
+            });
         }
         let locks: Vec<LockView> = machine.locks().iter().collect();
         let highest_before = self.highest_token;

@@ -227,7 +227,10 @@ impl LockTable {
         if hold.claim && attachment.is_some_and(|it| self.lost.contains_key(&it.boot)) {
             return self.claimed(&hold);
         }
-        if hold.claim && !self.has(Bug::ClaimIsHold) {
+        if hold.claim && self.has(Bug::ClaimIsHold) {
+            return self.granted(id, turn.now);
+        }
+        if hold.claim {
             self.take_claim(turn, id, ask.ttl_ms);
         } else {
             self.renew_hold(turn, id, ask.ttl_ms);
