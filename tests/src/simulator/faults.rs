@@ -18,9 +18,6 @@ use super::world::World;
 /// A hand-over has come about or been given up by then: an election time-out, and one election.
 const HAND_OVER_MS: u64 = 2_000;
 
-/// A drain and the hand-over that it asks for are over by then.
-const DRAIN_MS: u64 = 6_500;
-
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FaultKind {
@@ -145,6 +142,10 @@ impl World {
         if plan.kinds.is_empty() || self.shared.now < self.quiet_until {
             return;
         }
+        if self.set_back_due && self.set_one_back() {
+            self.set_back_due = false;
+            return;
+        }
         let kind = self.shared.rng.pick(&plan.kinds);
         let length_us = self.shared.rng.around(plan.length_ms * 1_000);
         self.inject(kind, length_us);
@@ -189,10 +190,7 @@ impl World {
                 disk.stalled_until = disk.stalled_until.max(until);
             }
             FaultKind::Transfer => self.transfer(slot),
-            FaultKind::Drain => {
-                self.handing_over_until = self.shared.now.plus_ms(DRAIN_MS);
-                self.happen(slot, ProcessEvent::Drain);
-            }
+            FaultKind::Drain => self.happen(slot, ProcessEvent::Drain),
             FaultKind::Flood => {
                 let commands = self.shared.rng.pick(&[1, 5, 30]);
                 let bytes = self.shared.rng.pick(&[8, 100, 1_000]);
@@ -205,7 +203,7 @@ impl World {
                     node.copy = member.then(|| node.disk.image.clone()).or(node.copy.take());
                 }
             }
-            FaultKind::SetBack => self.set_one_back(),
+            FaultKind::SetBack => self.set_back_due = !self.set_one_back(),
         }
     }
 
@@ -244,6 +242,16 @@ impl World {
         if died.is_some() {
             let down_us = self.shared.plan.faults.down_us(&mut self.shared.rng);
             self.shared.note(slot, "dies of its answer", [down_us, 0, 0, 0]);
+            self.crash(slot, down_us);
+        }
+    }
+
+    /// A process that has stopped in order is started again after a while. Who was to take the lead
+    /// over may still be on its way there.
+    pub(crate) fn end_drained(&mut self, slot: usize) {
+        if self.nodes[slot].process.as_ref().is_some_and(|process| process.ended) {
+            self.handing_over_until = self.shared.now.plus_ms(HAND_OVER_MS);
+            let down_us = self.shared.plan.faults.down_us(&mut self.shared.rng);
             self.crash(slot, down_us);
         }
     }
@@ -329,12 +337,13 @@ impl World {
         self.shared.queue.push(at, Event::Start { slot });
     }
 
-    fn set_one_back(&mut self) {
+    /// False: there is no copy yet, or nobody could tell it now.
+    fn set_one_back(&mut self) -> bool {
         let can_be_told =
             |slot: &usize| self.nodes[*slot].copy.is_some() && self.can_tell_a_copy(*slot);
-        if let Some(slot) = (0..self.nodes.len()).find(can_be_told) {
-            self.set_back(slot);
-        }
+        let slot = (0..self.nodes.len()).find(can_be_told);
+        slot.into_iter().for_each(|slot| self.set_back(slot));
+        slot.is_some()
     }
 
     /// An old copy of a disk comes back, while a leader sits that knows better, and stays for a while:
@@ -389,7 +398,7 @@ impl World {
                 && node.disk.stalled_until <= self.shared.now
                 && node.process.as_ref().is_some_and(|process| {
                     let status = process.raft.status();
-                    status.term == leader.term && status.leader == leader.leader
+                    !process.stops() && status.term == leader.term && status.leader == leader.leader
                 })
         });
         let victim = &self.nodes[victim];

@@ -524,11 +524,7 @@ impl Process {
             }
         }
         self.report_applied(now);
-        // The driver's order: the state is shown and the listeners are told before anybody is answered.
-        self.serving.applied(&self.machine, &records);
-        for (sequence, applied) in answers {
-            self.answer_command(sequence, applied, shared);
-        }
+        self.show_applied(now, &records, answers, shared);
         self.snapshot(node, now, shared);
         Ok(())
     }

@@ -215,6 +215,8 @@ pub(crate) struct World {
     pub(crate) handing_over_until: Instant,
     /// This machine stays off whatever was planned.
     pub(crate) off: Option<usize>,
+    /// A disk is to be set back as soon as somebody can tell.
+    pub(crate) set_back_due: bool,
     /// The next node to win an election goes down for so long.
     pub(crate) topple_us: Option<u64>,
     /// What a test was told that asks by hand.
@@ -272,6 +274,7 @@ impl World {
             quiet_until: Instant(0),
             handing_over_until: Instant(0),
             off: None,
+            set_back_due: false,
             topple_us: None,
             #[cfg(test)]
             told: std::collections::BTreeMap::new(),
@@ -398,14 +401,6 @@ impl World {
         }
         self.pass_on_replies(slot);
         self.end_drained(slot);
-    }
-
-    /// A process that has stopped in order is started again after a while.
-    fn end_drained(&mut self, slot: usize) {
-        if self.nodes[slot].process.as_ref().is_some_and(|process| process.ended) {
-            let down_us = self.shared.plan.faults.down_us(&mut self.shared.rng);
-            self.crash(slot, down_us);
-        }
     }
 
     fn has_just_won(&self, slot: usize) -> bool {

@@ -18,9 +18,9 @@ use crate::types::{ClusterTime, Index, LocalTime};
 /// 3. whoever submitted one of these entries, or asked for a barrier, is answered.
 ///
 /// If 2 came before 1, a woken request would look at a state without its grant and sleep on. If 3
-/// came before 2, a request would learn from its own entry that it holds while this node does not
-/// know yet that the entry gave it the hold ([`LockEvent`](crate::locks::LockEvent)), and a client that hangs up there would
-/// leave a ghost.
+/// came before 2, a request would learn from its own entry that it holds while nothing here says yet
+/// that this entry gave it the hold ([`LockEvent`](crate::locks::LockEvent)): not delivered, it would
+/// be taken for an owner's that asked again for what it had, and the hold would be left to nobody.
 pub trait Site: Sync {
     /// Applies an operation exactly once, and says what came of it; `deadline` is when to give up.
     /// Dropping the future does not take the operation back.

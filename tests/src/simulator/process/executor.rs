@@ -57,6 +57,11 @@ impl<T> Executor<T> {
         }
     }
 
+    /// True if somebody is to be polled.
+    pub(super) fn has_woken(&self) -> bool {
+        !self.woken.lock().is_empty()
+    }
+
     /// Drops a future where it stands.
     pub(super) fn abort(&mut self, number: u64) {
         self.tasks.remove(&number);

@@ -109,13 +109,6 @@ impl Serving {
         self.watch.heard(node, now);
     }
 
-    /// Entries were applied. First the state is shown, then the listeners are told; those who
-    /// submitted them are answered by the caller, after this. See `waits::Site` for the order.
-    pub(super) fn applied(&self, machine: &Machine, records: &[AuditRecord]) {
-        self.desk.publish(machine);
-        self.listeners.applied(machine, records);
-    }
-
     /// A snapshot was installed.
     pub(super) fn installed(&self, machine: &Machine) {
         self.desk.publish(machine);
@@ -185,6 +178,35 @@ impl Process {
     }
 
     // === Steps ===
+
+    /// Entries were applied: the state is shown, the listeners are told, and those who submitted them
+    /// are answered, in this order. See `waits::Site` for what would be lost by another one.
+    pub(super) fn show_applied(
+        &mut self,
+        now: LocalTime,
+        records: &[AuditRecord],
+        answers: Vec<(u64, Applied)>,
+        shared: &mut Shared,
+    ) {
+        self.serving.desk.publish(&self.machine);
+        self.others_run(now, shared);
+        self.serving.listeners.applied(&self.machine, records);
+        self.others_run(now, shared);
+        for (sequence, applied) in answers {
+            self.answer_command(sequence, applied, shared);
+            self.others_run(now, shared);
+        }
+    }
+
+    /// A real node's requests run on other threads than its driver: some of those that are woken may
+    /// get their turn between any two steps of it.
+    fn others_run(&mut self, now: LocalTime, shared: &mut Shared) {
+        while self.serving.futures.has_woken() && shared.rng.percent(50) {
+            if let Some((_, done)) = self.serving.futures.run() {
+                self.done(now, done, shared);
+            }
+        }
+    }
 
     /// Runs who was woken and takes in what they want. False: nothing has changed.
     pub(super) fn serve(&mut self, now: LocalTime, shared: &mut Shared) -> bool {
@@ -262,6 +284,11 @@ impl Process {
         let time = self.machine.time();
         let sequence = self.proposer.submit(now, time, request, operation, deadline);
         self.serving.submitted.insert(sequence, submitter);
+    }
+
+    /// An orderly stop is under way.
+    pub(crate) fn stops(&self) -> bool {
+        self.serving.stopping != Stopping::No
     }
 
     /// Nothing is taken in any more.
