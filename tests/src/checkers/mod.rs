@@ -30,6 +30,8 @@ mod search;
 mod seen;
 mod uptimes;
 mod witness;
+#[cfg(test)]
+mod witness_test;
 
 use dsync_core::machine::{AppliedEntry, Machine};
 

@@ -73,6 +73,8 @@ pub(super) fn closes(table: &LockTable, asker: &Owner, now: ClusterTime) -> Opti
     if !search.met_permits {
         return Some(search.cycle());
     }
+    // Who only waits here leads nowhere else, but what it asks for has to be there as well.
+    let mut search = Search { skips: false, ..Search::new(table, asker, now, None) };
     search.run_to_end();
     let stuck = reduction::stuck(table, &search.reached_owners(), now);
     if !stuck.contains(asker) {
@@ -189,6 +191,8 @@ struct Search<'a> {
     pending: VecDeque<&'a Owner>,
     /// Some edge was of a wait for permits.
     met_permits: bool,
+    /// Waiters that wait for nothing else are left out: right for a path, wrong for a sum of permits.
+    skips: bool,
 }
 
 impl<'a> Search<'a> {
@@ -207,6 +211,7 @@ impl<'a> Search<'a> {
             seen: BTreeMap::new(),
             pending: VecDeque::from([origin]),
             met_permits: false,
+            skips: true,
         }
     }
 
@@ -273,8 +278,14 @@ impl<'a> Search<'a> {
             return;
         }
         self.seen.insert(want.name, want.before);
-        for id in lock.crossing.range::<HoldId, _>(from..want.before) {
-            let place = lock.queue.get(id).filter(|_| self.table.is_live_wait(*id, self.now));
+        let range = from..want.before;
+        let ids: Vec<HoldId> = if self.skips {
+            lock.crossing.range::<HoldId, _>(range).copied().collect()
+        } else {
+            lock.queue.range::<HoldId, _>(range).map(|(id, _)| *id).collect()
+        };
+        for id in ids {
+            let place = lock.queue.get(&id).filter(|_| self.table.is_live_wait(id, self.now));
             if let Some(place) = place {
                 self.reach(owner, want.name, &place.owner);
             }
