@@ -12,9 +12,15 @@
 //! | terms, commit and applied never fall while a process lives | `seen.rs` |
 //! | lock table rules, tokens, equal states at equal index | `machine.rs` |
 //! | nobody believes in a lease that somebody else has | `leases.rs` |
+//! | every answer is what the log says, and newer than all before its call | `witness.rs`, `answers.rs` |
+//! | nobody is passed, nobody waits for nothing | `fairness.rs` |
+//! | no two clients believe what cannot be; tokens that are told rise | `beliefs.rs` |
 //! | recorded histories are linearizable | `history.rs`, `search.rs`, `lock_model.rs` |
 
+mod answers;
 mod ballots;
+mod beliefs;
+mod fairness;
 mod history;
 mod leases;
 mod lock_model;
@@ -22,14 +28,25 @@ mod log;
 mod machine;
 mod search;
 mod seen;
+mod uptimes;
+mod witness;
+#[cfg(test)]
+mod witness_test;
 
+use dsync_core::machine::{AppliedEntry, Machine};
+
+pub(crate) use answers::Question;
 pub(crate) use ballots::Ballots;
+pub(crate) use beliefs::Beliefs;
+pub(crate) use fairness::Fairness;
 pub(crate) use history::{Histories, HistoryStats, RecordId};
 pub(crate) use leases::Leases;
 pub(crate) use lock_model::{LockOp, LockRet};
 pub(crate) use log::Logs;
 pub(crate) use machine::Machines;
 pub(crate) use seen::Seen;
+pub(crate) use uptimes::Uptimes;
+pub(crate) use witness::Witness;
 
 /// A rule that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,4 +71,17 @@ pub(crate) struct Checkers {
     pub(crate) machines: Machines,
     pub(crate) leases: Leases,
     pub(crate) histories: Histories,
+    pub(crate) witness: Witness,
+    pub(crate) fairness: Fairness,
+    pub(crate) beliefs: Beliefs,
+    pub(crate) uptimes: Uptimes,
+}
+
+impl Checkers {
+    /// A machine has applied one entry; the first one to do so counts.
+    pub(crate) fn happened(&mut self, machine: &Machine, applied: &AppliedEntry) -> Verdict {
+        self.witness.applied(machine, applied);
+        self.beliefs.applied(applied.index, &applied.events);
+        self.fairness.applied(machine, applied.index, &applied.events)
+    }
 }

@@ -11,6 +11,7 @@ use dsync_core::machine::Outcome;
 use dsync_core::types::Index;
 
 use super::ask::{Answer, Ask};
+use super::lockers::Lockers;
 use super::queue::{Event, ProcessEvent};
 use super::time::{Clock, Instant};
 use super::world::Shared;
@@ -61,6 +62,8 @@ pub(crate) struct Client {
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     pub(crate) all: Vec<Client>,
+    /// Those of the complete service.
+    pub(crate) lockers: Lockers,
     next_op: u64,
     next_owner: u32,
     next_thread: u64,
@@ -97,6 +100,11 @@ impl Clients {
         }
     }
 
+    /// The users of the complete service.
+    pub(crate) fn add_lockers(&mut self, shared: &mut Shared) {
+        self.lockers.add_all(shared);
+    }
+
     fn new_thread(&mut self, number: usize) {
         self.next_thread += 1;
         self.all[number].thread = self.next_thread;
@@ -104,6 +112,9 @@ impl Clients {
 
     /// A client's turn.
     pub(crate) fn wake(&mut self, number: usize, shared: &mut Shared) {
+        if Lockers::has(number) {
+            return self.lockers.wake(number, shared);
+        }
         if self.all[number].call.is_some() {
             return;
         }
@@ -185,6 +196,9 @@ impl Clients {
 
     /// No answer in time.
     pub(crate) fn give_up(&mut self, number: usize, op: u64, shared: &mut Shared) {
+        if Lockers::has(number) {
+            return self.lockers.give_up(op, shared);
+        }
         self.answered(number, op, Answer::Unknown, Index(0), shared);
     }
 
@@ -197,6 +211,9 @@ impl Clients {
         at: Index,
         shared: &mut Shared,
     ) {
+        if Lockers::has(number) {
+            return self.lockers.answered(op, &answer, at, shared);
+        }
         let Some(call) = self.all[number].call.take_if(|call| call.op == op) else { return };
         shared.stats.answers += 1;
         if let Some(record) = call.record {
@@ -279,7 +296,7 @@ impl Clients {
         client.goal = Goal::Hold;
         let verdict = match remaining_ms {
             Some(ms) if client.ttl_ms > 0 => {
-                let until = client.believed_end(call.sent_at, ms);
+                let until = believed_end(&client.clock, call.sent_at, ms);
                 let (name, owner) = (client.name(), client.owner());
                 shared.checkers.leases.believes(shared.now, &name, &owner, client.mode, until)
             }
@@ -358,22 +375,22 @@ impl Client {
             Answer::Outcome(_) | Answer::Applied { .. } | Answer::Waited { .. } => LockRet::Nothing,
         })
     }
+}
 
-    /// Until when, in true time, it believes to hold: what remains, counted on its own clock from the
-    /// sending, less 0.1 % and a millisecond.
-    fn believed_end(&self, sent_at: Instant, remaining_ms: u64) -> Instant {
-        let counted_us = (remaining_ms * 999).saturating_sub(1_000);
-        let start_us = self.clock.read_us(sent_at);
-        // Its clock is off by at most 500 millionths; find the true moment at which it shows the end.
-        let mut end = sent_at.plus_us(counted_us);
-        while self.clock.read_us(end) > start_us + counted_us && end > sent_at {
-            end = Instant(end.0 - 50);
-        }
-        while self.clock.read_us(end.plus_us(50)) < start_us + counted_us {
-            end = end.plus_us(50);
-        }
-        end
+/// Until when, in true time, a client with this clock believes to hold: what remains, counted on its own
+/// clock from the sending, less 0.1 % and a millisecond.
+pub(super) fn believed_end(clock: &Clock, sent_at: Instant, remaining_ms: u64) -> Instant {
+    let counted_us = (remaining_ms * 999).saturating_sub(1_000);
+    let start_us = clock.read_us(sent_at);
+    // Its clock is off by at most 500 millionths; find the true moment at which it shows the end.
+    let mut end = sent_at.plus_us(counted_us);
+    while clock.read_us(end) > start_us + counted_us && end > sent_at {
+        end = Instant(end.0 - 50);
     }
+    while clock.read_us(end.plus_us(50)) < start_us + counted_us {
+        end = end.plus_us(50);
+    }
+    end
 }
 
 fn number_of(owner: &str) -> u32 {

@@ -16,6 +16,8 @@ use crate::checkers::demand;
 
 /// Virtual time within which the healed cluster serves on every node.
 const SERVES_WITHIN_MS: u64 = 10_000;
+/// Virtual time within which the users of a healed cluster have finished, however long they wait.
+const REST_WITHIN_MS: u64 = 60_000;
 /// What one hand-out of entries takes at most to be applied once the cluster is healed. Slower ones are
 /// for the storm: clients that ask as soon as they are answered use up all that such a cluster can
 /// apply, and a node that starts again with a whole log to apply gains on the others only by what they
@@ -41,6 +43,7 @@ impl World {
         }
         self.heal(None);
         self.serve(&self.members(), "a healed cluster serves on every node");
+        self.lockers_rest();
         self.settle();
         self.outsiders_stay_outside();
         self.check_histories();
@@ -171,6 +174,41 @@ impl World {
         for probe in &mut self.clients.all[first..] {
             probe.stopping = true;
         }
+    }
+
+    /// The users of the complete service come to rest, leave nothing behind, and can have every lock.
+    fn lockers_rest(&mut self) {
+        if self.shared.plan.lockers.count == 0 {
+            return;
+        }
+        let members = self.members();
+        self.clients.lockers.come_to_rest(&members, &mut self.shared);
+        self.wait_for_rest("users of a healed cluster come to rest");
+        let window_ms = 2 * self.shared.plan.settings.claim_window_ms;
+        self.wait_for(window_ms + SERVES_WITHIN_MS, |world| {
+            let left = world.clients.lockers.left_behind(&world.shared);
+            left.waits.is_empty() && left.ghosts.is_empty()
+        });
+        let left = self.clients.lockers.left_behind(&self.shared);
+        let no_wait = demand(left.waits.is_empty(), "nobody waits for whom nobody waits", || {
+            format!("{:#?}", left.waits)
+        });
+        self.shared.judge(0, no_wait);
+        let no_ghost =
+            demand(left.ghosts.is_empty(), "nothing is held that nobody knows of", || {
+                format!("{:#?}", left.ghosts)
+            });
+        self.shared.judge(0, no_ghost);
+        self.clients.lockers.take_turns(&left.held, &mut self.shared);
+        self.wait_for_rest("every lock of a healed cluster can be had by everybody");
+    }
+
+    fn wait_for_rest(&mut self, rule: &'static str) {
+        let rested = self.wait_for(REST_WITHIN_MS, |world| world.clients.lockers.are_at_rest());
+        let verdict = demand(rested || self.shared.failure.is_some(), rule, || {
+            format!("{:#?}\n{}", self.clients.lockers, self.describe())
+        });
+        self.shared.judge(0, verdict);
     }
 
     /// Without new work, all members come to the same state.

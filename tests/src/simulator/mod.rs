@@ -7,7 +7,7 @@
 //!
 //! Reading order: `world.rs` (the loop), `process.rs` (the shell of a node) and `process/serving.rs`
 //! (its side of waiting), `disk.rs`, `network.rs`,
-//! `faults.rs`, `swarm.rs` (what a seed decides), `clients.rs`, `heal.rs` (the end of every run), then
+//! `faults.rs`, `swarm.rs` (what a seed decides), `clients.rs`, `lockers/`, `heal.rs` (the end of every run), then
 //! the rules in `crate::checkers`.
 
 mod ask;
@@ -16,6 +16,7 @@ mod command_line;
 mod disk;
 mod faults;
 mod heal;
+mod lockers;
 mod network;
 mod node;
 mod process;
@@ -32,5 +33,6 @@ mod world;
 pub use command_line::{Options, simulate};
 pub use run::{Report, Run, Violation};
 
+pub(crate) use ask::Answer;
 pub(crate) use disk::{Image, Shape};
 pub(crate) use time::Instant;

@@ -78,6 +78,7 @@ impl Node {
         self.generation += 1;
         self.paused = false;
         self.inbox.clear();
+        shared.checkers.uptimes.started(self.slot, shared.now);
         self.disk.image.boots += 1;
         let now = self.clock.read(shared.now);
         let mut options = RaftOptions::new(self.disk.image.node_id, shared.rng.next());
@@ -111,6 +112,7 @@ impl Node {
         if self.process.take().is_none() {
             return;
         }
+        shared.checkers.uptimes.died(self.slot);
         self.generation += 1;
         self.paused = false;
         self.inbox.clear();
@@ -151,6 +153,7 @@ impl Node {
         if !expected {
             shared.violation("no node is told to stop without cause", self.slot, reason.clone());
         }
+        shared.checkers.uptimes.died(self.slot);
         self.generation += 1;
         self.inbox.clear();
         self.standing = Standing::Refused(reason);

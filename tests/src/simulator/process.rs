@@ -109,9 +109,9 @@ impl Process {
         shared: &mut Shared,
     ) -> Option<Self> {
         let machine = match (&image.snapshot, image.newest_file()) {
-            (None, _) => Machine::default(),
+            (None, _) => Machine::default().with_bug(shared.plan.lock_bug),
             (Some(_), Some(file)) => match restored(&file.bytes) {
-                Ok(machine) => machine,
+                Ok(machine) => machine.with_bug(shared.plan.lock_bug),
                 Err(what) => {
                     shared.violation("a stored snapshot restores", 0, what);
                     return None;
@@ -485,7 +485,7 @@ impl Process {
     fn restore(&mut self, node: &Node, now: LocalTime, meta: &SnapshotMeta, shared: &mut Shared) {
         shared.stats.installs += 1;
         match node.disk.image.file(meta).map(|file| restored(&file.bytes)) {
-            Some(Ok(machine)) => self.machine = machine,
+            Some(Ok(machine)) => self.machine = machine.with_bug(shared.plan.lock_bug),
             Some(Err(what)) => shared.violation("a stored snapshot restores", node.slot, what),
             None => {
                 let what = format!("told to restore snapshot {}, which is not stored", meta.index);
@@ -511,7 +511,7 @@ impl Process {
                 continue;
             }
             let applied = self.machine.apply(&entry);
-            shared.check_applied(node.slot, &self.machine, &entry);
+            shared.check_applied(node.slot, &self.machine, &entry, &applied);
             if let Some((origin, outcome)) = applied.answer {
                 answers.extend(self.settle(&origin, outcome, &entry)?);
             }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
+use dsync_core::locks;
 use dsync_core::raft::Bug;
 
 use super::world::World;
@@ -16,6 +17,8 @@ pub struct Run {
     pub seed: u64,
     /// The situation to bend towards, and whether that bug is put back in it.
     pub bug: Option<(Bug, bool)>,
+    /// The same, for a mistake of the lock table.
+    pub lock_bug: Option<(locks::Bug, bool)>,
     /// Print every event.
     pub verbose: bool,
     /// Overlook rules of how the core works; only what it promises counts.
@@ -78,7 +81,7 @@ impl Run {
     /// A plain run of this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, bug: None, verbose: false, blind: false }
+        Self { seed, bug: None, lock_bug: None, verbose: false, blind: false }
     }
 
     /// Runs it. An assertion of the core that fails is a violation like any other.
@@ -87,6 +90,9 @@ impl Run {
         let (bug, buggy) = self.bug.map_or((None, false), |(bug, buggy)| (Some(bug), buggy));
         let mut world = World::new(self.seed, bug, buggy, self.verbose);
         world.shared.blind = self.blind;
+        if let Some((bug, buggy)) = self.lock_bug {
+            world.put_back_in_locks(bug, buggy);
+        }
         if let Err(message) = caught(|| world.run()) {
             world.shared.violation("the core's own assertions hold", 0, message);
         }

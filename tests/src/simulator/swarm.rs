@@ -5,10 +5,12 @@
 //! of the rest, the sizes of windows, frames, logs and snapshots, and the speed of disk and network.
 //! A profile bends the draw towards one situation; it never takes a check away.
 
+use dsync_core::locks;
 use dsync_core::machine::Settings;
 use dsync_core::raft::{Bug, Limits};
 
 use super::faults::{FaultKind, FaultPlan};
+use super::lockers::LockerPlan;
 use super::rng::Rng;
 
 /// How the network treats messages.
@@ -102,11 +104,13 @@ pub(crate) struct Plan {
     pub(crate) disk: DiskPlan,
     pub(crate) faults: FaultPlan,
     pub(crate) clients: ClientPlan,
+    pub(crate) lockers: LockerPlan,
     /// Before everything is healed: the others serve although one node is like this.
     pub(crate) impairment: Option<Impairment>,
     /// Instead: any one is off from the middle of the storm on.
     pub(crate) impaired_at_once: bool,
     pub(crate) bug: Option<Bug>,
+    pub(crate) lock_bug: Option<locks::Bug>,
 }
 
 impl Plan {
@@ -128,7 +132,9 @@ impl Plan {
             clients: clients(rng),
             impairment: rng.percent(60).then(|| rng.pick(&Impairment::ALL)),
             impaired_at_once: rng.percent(25),
+            lockers: LockerPlan::draw(rng),
             bug: None,
+            lock_bug: None,
         };
         if plan.network.latency_us + plan.network.jitter_us > 5_000 {
             // A window of one entry on a slow network is not a fault to survive but a setting to mend.
@@ -140,6 +146,20 @@ impl Plan {
             plan.bend_towards(rng, bug);
         }
         plan
+    }
+
+    /// The situation in which mistakes of the locks show: many lockers, some of whom hang up and ask
+    /// again, on few names. The mistake itself is put back by the caller.
+    pub(crate) fn bend_towards_locks(&mut self, rng: &mut Rng, bug: locks::Bug) {
+        let lockers = &mut self.lockers;
+        (lockers.count, lockers.plain, lockers.think_ms) = (rng.pick(&[3, 4, 5]), 2, 25);
+        (lockers.hasty_percent, lockers.twice_percent) = (20, 10);
+        lockers.shared_percent = rng.pick(&[20, 60]);
+        self.settings.lock_waiters_max = 10_000;
+        if bug == locks::Bug::ClaimIsHold {
+            self.faults.only(400, 1_000, &[FaultKind::Crash, FaultKind::Isolate]);
+            self.settings.claim_window_ms = 10_000;
+        }
     }
 
     /// True if fewer than eight entries, of about 64 bytes each, may be under way to a follower.

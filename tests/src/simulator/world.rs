@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use dsync_core::machine::Machine;
+use dsync_core::locks;
+use dsync_core::machine::{AppliedEntry, Machine};
 use dsync_core::raft::{Bug, Entry, Envelope, Message, Record, RoleKind};
 use dsync_core::types::{BootId, Index, NodeId};
 use dsync_core::wire::{self, PeerFrame};
@@ -43,6 +44,7 @@ pub(crate) struct Stats {
     pub(crate) answers: u64,
     pub(crate) failures: u64,
     pub(crate) grants: u64,
+    pub(crate) deadlocks: u64,
     pub(crate) installs: u64,
     pub(crate) transfers: u64,
     pub(crate) wiped: u64,
@@ -177,8 +179,16 @@ impl Shared {
         })
     }
 
-    pub(crate) fn check_applied(&mut self, slot: usize, machine: &Machine, entry: &Entry) {
+    pub(crate) fn check_applied(
+        &mut self,
+        slot: usize,
+        machine: &Machine,
+        entry: &Entry,
+        applied: &AppliedEntry,
+    ) {
         let verdict = self.checkers.logs.applied(entry);
+        self.judge(slot, verdict);
+        let verdict = self.checkers.happened(machine, applied);
         self.judge(slot, verdict);
         let verdict = self.checkers.machines.applied(machine);
         self.judge(slot, verdict);
@@ -271,6 +281,13 @@ impl World {
         }
     }
 
+    /// As `new` does with a bug of the core, with a mistake of the lock table.
+    pub(crate) fn put_back_in_locks(&mut self, bug: locks::Bug, buggy: bool) {
+        let Shared { plan, rng, .. } = &mut self.shared;
+        plan.bend_towards_locks(rng, bug);
+        plan.lock_bug = Some(bug).filter(|_| buggy);
+    }
+
     /// The whole run.
     pub(crate) fn run(&mut self) {
         self.begin();
@@ -291,6 +308,7 @@ impl World {
         for _ in 0..plan.leased {
             self.clients.add(&mut self.shared, plan.ttl_ms, None);
         }
+        self.clients.add_lockers(&mut self.shared);
         let from_start = self.shared.plan.faults.from_start;
         let first_fault_ms = if from_start { 0 } else { 2_500 };
         self.shared.queue.push(self.shared.now.plus_ms(first_fault_ms), Event::Fault);

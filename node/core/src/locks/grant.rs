@@ -20,6 +20,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::bug::Bug;
 use super::event::What;
 use super::lease::lease_end;
 use super::lock::{Hold, Item, Lock, Place, Share, Wait};
@@ -49,16 +50,19 @@ impl LockTable {
     ) -> bool {
         match mode {
             Mode::Exclusive => {
+                let passes = self.has(Bug::GrantPassesWaiters);
                 self.live_holders(lock, now).next().is_none()
-                    && self.live_earlier(lock, before, now).next().is_none()
+                    && (passes || self.live_earlier(lock, before, now).next().is_none())
             }
             Mode::Shared => {
                 let writer = self.live_holders(lock, now).next();
                 let held = writer.is_some_and(|(_, share)| share.mode == Mode::Exclusive);
                 let mut writers = lock.writers.range::<HoldId, _>(..before);
+                let passes = self.has(Bug::GrantPassesWaiters);
                 !held
-                    && self.live_upgrader(lock, now).is_none()
-                    && !writers.any(|wait| self.is_live_wait(*wait, now))
+                    && (self.live_upgrader(lock, now).is_none()
+                        || self.has(Bug::ReaderPassesUpgrade))
+                    && (passes || !writers.any(|wait| self.is_live_wait(*wait, now)))
             }
             Mode::Permits => self.permits_fit(lock, permits, before, now),
         }

@@ -149,6 +149,42 @@ impl LockTable {
         }
     }
 
+    /// An outcome of earlier about one hold, with what is left of the lease now; `NotHeld` if the hold
+    /// has ended since.
+    #[must_use]
+    pub fn hold_as_now(
+        &self,
+        asked: &HoldRef,
+        before: &HoldOutcome,
+        now: ClusterTime,
+    ) -> HoldOutcome {
+        let (HoldOutcome::Renewed { .. } | HoldOutcome::Downgraded { .. }) = before else {
+            return before.clone();
+        };
+        if self.find(asked, now).is_none() {
+            return HoldOutcome::NotHeld;
+        }
+        let remaining_ms = self.remaining_ms(asked.hold, now);
+        match *before {
+            HoldOutcome::Downgraded { token, .. } => {
+                HoldOutcome::Downgraded { token, remaining_ms }
+            }
+            _ => HoldOutcome::Renewed { remaining_ms },
+        }
+    }
+
+    /// As [`LockTable::hold_as_now`], of a renewal of all: what has ended since is lost.
+    #[must_use]
+    pub fn all_as_now(&self, before: &RenewAllOutcome, now: ClusterTime) -> RenewAllOutcome {
+        let mut outcome = before.clone();
+        let kept = std::mem::take(&mut outcome.kept).into_iter().map(|(id, _)| id);
+        let (live, ended): (Vec<_>, Vec<_>) = kept.partition(|id| self.is_live_hold(*id, now));
+        outcome.kept = live.into_iter().map(|id| (id, self.remaining_ms(id, now))).collect();
+        outcome.lost.extend(ended);
+        outcome.lost.sort_unstable();
+        outcome
+    }
+
     /// Who names a hold by its id has heard of its grant: a Leave of whoever was to be told of it,
     /// which may be a late copy of the ask on another node, must not undo it any more.
     pub(super) fn heard_of(&mut self, id: HoldId) {

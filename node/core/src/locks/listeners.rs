@@ -39,6 +39,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::bug::Bug;
 use super::event::What;
 use super::lease::{Due, lease_end, remaining_ms};
 use super::lock::{Hold, Listener};
@@ -107,11 +108,16 @@ impl LockTable {
             if self.listens_in_vain(listens, turn.now) {
                 return LeaveOutcome::NotAttached;
             }
+            if self.has(Bug::LeaveKeepsPlace) {
+                return LeaveOutcome::LeftQueue;
+            }
             let freed = match listens {
                 Listens::Wait(id) => self.end_wait(turn, id, What::Left),
                 Listens::Wish(id) => self.end_wish(turn, id, What::Left),
             };
-            self.grant_next(turn, freed);
+            if !self.has(Bug::LeaveWakesNobody) {
+                self.grant_next(turn, freed);
+            }
             return LeaveOutcome::LeftQueue;
         }
         match self.told.get(&attachment).copied() {
@@ -196,7 +202,7 @@ impl LockTable {
         if hold.claim && self.lost.contains_key(&by.boot) {
             return self.claimed(&hold);
         }
-        if hold.claim {
+        if hold.claim && !self.has(Bug::ClaimIsHold) {
             self.take_claim(turn, id, hold.ttl_ms);
         }
         self.granted(id, turn.now)

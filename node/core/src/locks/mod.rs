@@ -21,13 +21,14 @@
 //! 7. `holds.rs`, `upgrade.rs`: what can be done with a hold, also by force.
 //! 8. `presence.rs`: the only code that puts holds and waits in, so that the indexes stay true.
 //!
-//! `request.rs`, `outcome.rs`, `event.rs` and `view.rs` are the words in which the rest of the world
+//! `bug.rs` names what is easily got wrong here. `request.rs`, `outcome.rs`, `event.rs` and `view.rs` are the words in which the rest of the world
 //! speaks with this module.
 //!
 //! # Caveats
 //!
 //! An owner is one sequential agent; two threads under one owner name share its holds.
 
+mod bug;
 mod checks;
 mod event;
 mod fencing;
@@ -54,6 +55,7 @@ mod oracle_test;
 #[cfg(test)]
 mod script_test;
 
+pub use bug::Bug;
 pub use event::{EventItem, LockEvent, What};
 pub use lease::ENDS_PER_ENTRY_MAX;
 pub use outcome::{
@@ -65,7 +67,7 @@ pub use request::{
     Acquire, Attachment, ForceRelease, HoldId, HoldRef, LockItem, Mode, Owner, Release, Renew,
     RenewAll, Upgrade,
 };
-pub use table::LockTable;
+pub use table::{LockTable, Target};
 pub use turn::{Rules, Turn};
 pub use view::{
     Attached, HoldItemView, HoldView, HolderView, LockView, LocksView, WaitEdge, WaiterView,

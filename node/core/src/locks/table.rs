@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
+use super::bug::Bug;
 use super::event::{LockEvent, What};
 use super::fencing::Tokens;
 use super::lease::{Due, later, lease_end};
@@ -37,6 +38,9 @@ pub struct LockTable {
     pub(super) told: RedBlackTreeMapSync<Attachment, Told>,
     /// Names of all holds and waits, each counted.
     pub(super) presences: u64,
+    /// A mistake that is put back, for tests that show that it is noticed.
+    #[cfg(feature = "bugs")]
+    pub(super) bug: Option<Bug>,
 }
 
 /// A well-formed ask.
@@ -52,6 +56,11 @@ impl LockTable {
     #[must_use]
     pub fn new(token_base: u64) -> Self {
         Self { tokens: Tokens::starting_at(token_base), ..Self::default() }
+    }
+
+    /// The first token, said by the founding entry.
+    pub fn start_tokens(&mut self, token_base: u64) {
+        self.tokens = Tokens::starting_at(token_base);
     }
 
     /// Asks for locks.
@@ -98,18 +107,20 @@ impl LockTable {
         self.ask_held(turn, &ask, id)
     }
 
-    /// A hold as an answer; `Ended` if it has.
+    /// What an acquire has become, by its owner's presence on its first lock. `events`: what its
+    /// entry made happen.
     #[must_use]
-    pub fn granted_as_now(&self, id: HoldId, now: ClusterTime) -> AcquireOutcome {
-        if self.is_live_hold(id, now) { self.granted(id, now) } else { AcquireOutcome::Ended }
-    }
-
-    /// The wait or hold of an acquire's owner on its first lock.
-    #[must_use]
-    pub fn target(&self, asked: &Acquire) -> Option<HoldId> {
-        let (Presence::Holds(id) | Presence::Waits(id)) =
-            self.presence(&asked.items.first()?.name, &asked.owner)?;
-        Some(id)
+    pub fn target(&self, asked: &Acquire, events: &[LockEvent]) -> Option<Target> {
+        let upgraded = |id| {
+            let mut events = events.iter().filter(|event| event.hold == Some(id));
+            events.any(|event| event.what == What::Upgraded)
+        };
+        let wishes = |id| self.holds.get(&id).is_some_and(|hold| hold.wish.is_some());
+        Some(match self.presence(&asked.items.first()?.name, &asked.owner)? {
+            Presence::Holds(id) if wishes(id) => Target::Wish(id),
+            Presence::Holds(id) if upgraded(id) => Target::Upgraded(id),
+            Presence::Holds(id) | Presence::Waits(id) => Target::Own(id),
+        })
     }
 
     /// What has ended must not keep this ask from its locks, nor let it pass somebody who came
@@ -213,6 +224,9 @@ impl LockTable {
         if hold.claim && attachment.is_some_and(|it| self.lost.contains_key(&it.boot)) {
             return self.claimed(&hold);
         }
+        if hold.claim && self.has(Bug::ClaimIsHold) {
+            return self.granted(id, turn.now);
+        }
         if hold.claim {
             self.take_claim(turn, id, ask.ttl_ms);
         } else {
@@ -243,8 +257,10 @@ impl LockTable {
     /// A renewal never moves an end earlier.
     pub(super) fn renew_hold(&mut self, turn: &Turn, id: HoldId, ttl_ms: u64) {
         let asked_end = lease_end(turn.now, ttl_ms);
+        let shortens = self.has(Bug::RenewShortens);
         self.change_hold(id, |hold| {
-            (hold.ends_at, hold.ttl_ms) = (later(hold.ends_at, asked_end), ttl_ms);
+            let ends_at = if shortens { asked_end } else { later(hold.ends_at, asked_end) };
+            (hold.ends_at, hold.ttl_ms) = (ends_at, ttl_ms);
         });
     }
 
@@ -332,6 +348,17 @@ impl LockTable {
         let name = self.intern_name(&item.name);
         Item { name, mode: item.mode, permits: item.permits, permits_max }
     }
+}
+
+/// What an acquire has become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A wait, or a hold.
+    Own(HoldId),
+    /// A hold that its owner had before wishes to have the lock alone.
+    Wish(HoldId),
+    /// Such a hold has it alone now.
+    Upgraded(HoldId),
 }
 
 /// What an ask is to what its owner has there.

@@ -24,13 +24,14 @@
 
 use std::sync::Arc;
 
+use super::bug::Bug;
 use super::checks::check_lease;
 use super::event::What;
 use super::holds::the_name;
 use super::lease::{later, lease_end};
 use super::lock::{Lock, Wish};
 use super::outcome::{AcquireOutcome, LockRefusal};
-use super::request::{Attachment, HoldId, Mode, Owner, Upgrade};
+use super::request::{Attachment, HoldId, HoldRef, Mode, Owner, Upgrade};
 use super::table::{LockTable, note_refusal};
 use super::turn::Turn;
 use super::wait_graph;
@@ -100,6 +101,19 @@ impl LockTable {
         self.wish(turn, id, name, ttl_ms, attachment)
     }
 
+    /// An upgrade that was granted, as it is now; `Ended` if the hold has ended, or the lock is shared
+    /// again: its owner has said so since, or nobody was told of the upgrade and it was undone.
+    #[must_use]
+    pub fn upgraded_as_now(&self, asked: &HoldRef, now: ClusterTime) -> AcquireOutcome {
+        let Some(hold) = self.find(asked, now) else { return AcquireOutcome::Ended };
+        let share = the_name(hold, asked).and_then(|name| self.share(hold, &name));
+        let alone = share.is_some_and(|share| share.mode == Mode::Exclusive);
+        if alone || self.has(Bug::UpgradePlayedBack) {
+            return self.granted(asked.hold, now);
+        }
+        AcquireOutcome::Ended
+    }
+
     /// Puts the wish in, and takes it out again if it closes a cycle. It may do so also if it could be
     /// granted at once: somebody may wait here for another lock only, and wait for this holder from
     /// now on.
@@ -121,7 +135,8 @@ impl LockTable {
         let first = known.is_none();
         let wish = Wish { name, ttl_ms, listener, since };
         self.put_wish(id, wish.clone());
-        if let Some(cycle) = wait_graph::closes(self, &hold.owner, turn.now) {
+        let cycle = wait_graph::closes(self, &hold.owner, turn.now);
+        if let Some(cycle) = cycle.filter(|_| !self.has(Bug::SecondUpgradeQueued)) {
             match hold.wish {
                 Some(before) => self.put_wish(id, before),
                 None => drop(self.take_wish(id)),
@@ -158,7 +173,7 @@ impl LockTable {
         attachment: Option<Attachment>,
         since: ClusterTime,
     ) {
-        let token = self.tokens.mint();
+        let token = self.upgrade_token(id, name);
         self.change_share(id, name, Mode::Exclusive, token);
         let asked_end = lease_end(turn.now, ttl_ms);
         self.change_hold(id, |hold| {
@@ -172,6 +187,14 @@ impl LockTable {
         }
     }
 
+    fn upgrade_token(&mut self, id: HoldId, name: &str) -> u64 {
+        let share = self.holds.get(&id).and_then(|hold| self.share(hold, name)).copied();
+        match share.filter(|_| self.has(Bug::UpgradeKeepsToken)) {
+            Some(share) => share.token,
+            None => self.tokens.mint(),
+        }
+    }
+
     /// What a holder with a wish is told.
     pub(super) fn wishing(&self, id: HoldId, now: ClusterTime) -> AcquireOutcome {
         let wish = self.holds.get(&id).and_then(|hold| hold.wish.as_ref());
@@ -182,6 +205,7 @@ impl LockTable {
     fn is_alone(&self, id: HoldId, name: &str, now: ClusterTime) -> bool {
         let lock = self.locks.get(name);
         lock.is_some_and(|lock| self.live_others(lock, id, now).next().is_none())
+            || self.has(Bug::UpgradeIgnoresReaders)
     }
 
     fn other_readers(&self, id: HoldId, name: &str, now: ClusterTime) -> Vec<Owner> {

@@ -40,7 +40,7 @@ pub use settings::{FirstState, Settings};
 pub use snapshot::StoredChunk;
 
 use crate::audit::{AuditHead, AuditRecord};
-use crate::locks::{LockTable, LocksView, Turn};
+use crate::locks::{Bug, HoldRef, LockTable, LocksView, Renew, Turn};
 use crate::raft::{Entry, Founding, Payload};
 use crate::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName};
 use crate::wire::{self, DecodeError};
@@ -164,6 +164,14 @@ impl Machine {
         self.sessions.iter().map(|(node, session)| (*node, session.boot, session.count))
     }
 
+    /// Puts a mistake back into the lock table.
+    #[cfg(feature = "bugs")]
+    #[must_use]
+    pub fn with_bug(mut self, bug: Option<Bug>) -> Self {
+        self.locks.put_back(bug);
+        self
+    }
+
     /// Checks what must hold between any two entries; for tests and the simulator.
     ///
     /// # Errors
@@ -205,7 +213,7 @@ impl Machine {
     fn found(&mut self, founding: &Founding) -> Result<(), DecodeError> {
         let FirstState::V1 { settings, token_base } =
             wire::decode("first state", &founding.machine)?;
-        self.locks = LockTable::new(token_base);
+        self.locks.start_tokens(token_base);
         self.founded = Some(Arc::new(Founded {
             cluster_id: founding.cluster_id,
             founders: founding.founders.clone(),
@@ -268,25 +276,52 @@ impl Machine {
         });
         let (forget_at, before) = (self.forget_at(settings), turn.events().len());
         let outcome = match (&seen, &command.operation) {
-            (Some(Seen::Answer(outcome)), _) => outcome.clone(),
+            (Some(Seen::Answer(outcome)), operation) => self.as_now(operation, outcome),
             (Some(Seen::Live(id)), Operation::AcquireLock(ask)) => {
                 Outcome::Acquire(self.locks.acquire_again(turn, *id, ask))
             }
-            (Some(Seen::Upgraded(hold)), _) => {
-                Outcome::Acquire(self.locks.granted_as_now(*hold, self.time))
+            (Some(Seen::Upgraded(_)), Operation::UpgradeHold(ask)) => {
+                Outcome::Acquire(self.locks.upgraded_as_now(&ask.hold, self.time))
+            }
+            (Some(Seen::Upgraded(hold)), Operation::AcquireLock(ask)) => {
+                let (hold, principal) = (*hold, ask.owner.principal.clone());
+                let name = ask.items.first().map(|item| item.name.clone());
+                let hold = HoldRef { principal, hold, name };
+                Outcome::Acquire(self.locks.upgraded_as_now(&hold, self.time))
             }
             (_, operation) => self.act(turn, &command.origin, operation),
         };
-        self.requests.note(&turn.events()[before..], forget_at);
+        let events = &turn.events()[before..];
+        self.requests.note(events, forget_at);
         if let Some(Seen::First(key, digest)) = seen {
             let operation = &command.operation;
             let target = match operation {
-                Operation::AcquireLock(ask) => self.locks.target(ask),
+                Operation::AcquireLock(ask) => self.locks.target(ask, events),
                 _ => None,
             };
+            let target = target.filter(|_| !self.locks.has(Bug::GrantPlayedBack));
             self.requests.remember(key, digest, operation, &outcome, target, forget_at);
         }
         outcome
+    }
+
+    /// The answer to a repeat. Most outcomes are said again as they were; how long a hold lasts is said
+    /// as it is now, since whoever repeats the request counts from the repeat.
+    fn as_now(&self, operation: &Operation, outcome: &Outcome) -> Outcome {
+        let (locks, now) = (&self.locks, self.time);
+        if locks.has(Bug::RenewalPlayedBack) {
+            return outcome.clone();
+        }
+        match (operation, outcome) {
+            (Operation::RenewHold(Renew { hold, .. }) | Operation::DowngradeHold(hold), _) => {
+                match outcome {
+                    Outcome::Hold(outcome) => Outcome::Hold(locks.hold_as_now(hold, outcome, now)),
+                    other => other.clone(),
+                }
+            }
+            (_, Outcome::RenewAll(outcome)) => Outcome::RenewAll(locks.all_as_now(outcome, now)),
+            _ => outcome.clone(),
+        }
     }
 
     fn forget_at(&self, settings: &Settings) -> ClusterTime {

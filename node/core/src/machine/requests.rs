@@ -36,7 +36,7 @@ use sha2::{Digest, Sha256};
 
 use super::command::{Operation, Outcome, RequestId, RequestRefusal};
 use crate::locks::HoldId;
-use crate::locks::{Acquire, AcquireOutcome, LockEvent, Upgrade, What};
+use crate::locks::{Acquire, AcquireOutcome, LockEvent, Target, Upgrade, What};
 use crate::types::ClusterTime;
 use crate::wire;
 
@@ -154,22 +154,26 @@ impl Requests {
         })
     }
 
-    /// Remembers what became of a first copy. `target`: the wait or hold that an acquire is now.
+    /// Remembers what became of a first copy. `target`: what an acquire is now.
     pub(super) fn remember(
         &mut self,
         key: Arc<RequestKey>,
         digest: [u8; 16],
         operation: &Operation,
         outcome: &Outcome,
-        target: Option<HoldId>,
+        target: Option<Target>,
         forget_at: ClusterTime,
     ) {
         let state = match (operation, outcome, target) {
             (
                 Operation::AcquireLock(_),
                 Outcome::Acquire(AcquireOutcome::Granted { .. } | AcquireOutcome::Waiting { .. }),
-                Some(id),
-            ) => State::Live(id),
+                Some(target),
+            ) => match target {
+                Target::Own(id) => State::Live(id),
+                Target::Wish(hold) => State::Wishes(hold),
+                Target::Upgraded(hold) => State::Upgraded(hold, forget_at),
+            },
             (
                 Operation::UpgradeHold(Upgrade { hold, .. }),
                 Outcome::Acquire(AcquireOutcome::Waiting { .. }),

@@ -4,7 +4,7 @@ use super::machine_test::{Log, origin};
 use super::*;
 use crate::locks::{
     Acquire, AcquireOutcome, Attachment, HoldId, HoldOutcome, HoldRef, LockItem, Mode, Owner,
-    Renew, Upgrade,
+    Renew, RenewAll, RenewAllOutcome, Upgrade,
 };
 
 /// Commands of one process, numbered, each with its client's id for it.
@@ -138,11 +138,70 @@ fn an_upgrade_that_was_granted_is_not_granted_again_after_a_downgrade() {
         Operation::UpgradeHold(Upgrade { hold: of(hold), ttl_ms: None, queue: true, attachment })
     };
     granted(&stage.keyed("u", upgrade()));
-    stage.send(None, Operation::DowngradeHold(of(hold)));
     granted(&stage.keyed("u", upgrade()));
+    stage.send(None, Operation::DowngradeHold(of(hold)));
+    assert_eq!(stage.keyed("u", upgrade()), ENDED);
     assert_eq!(stage.log.machine.locks().get("x").unwrap().holders[0].mode, Mode::Shared);
     stage.send(None, Operation::ReleaseHold(of(hold)));
     assert_eq!(stage.keyed("u", upgrade()), ENDED);
+}
+
+/// Else its client would take the lock to be its own: the answer says no mode.
+#[test]
+fn an_upgrade_that_was_undone_is_not_said_to_be_granted() {
+    let mut stage = Stage::new();
+    let hold = granted(&stage.keyed("k", ask("ann", "x", Mode::Shared, 0, 1)));
+    let attachment = Attachment { boot: BootId(9), number: 7 };
+    let upgrade = || {
+        let attachment = Some(attachment);
+        Operation::UpgradeHold(Upgrade { hold: of(hold), ttl_ms: None, queue: true, attachment })
+    };
+    granted(&stage.keyed("u", upgrade()));
+    stage.send(None, Operation::Leave(attachment));
+    assert_eq!(stage.keyed("u", upgrade()), ENDED);
+}
+
+/// It is an upgrade in other words: the shared hold that its owner has is not what it asks for.
+#[test]
+fn an_exclusive_ask_by_a_reader_is_not_said_to_be_granted_when_it_is_repeated() {
+    let mut stage = Stage::new();
+    granted(&stage.keyed("a", ask("ann", "x", Mode::Shared, 0, 1)));
+    let other = granted(&stage.keyed("b", ask("bob", "x", Mode::Shared, 0, 2)));
+    let alone = || ask("ann", "x", Mode::Exclusive, 0, 3);
+    let waits = |outcome| matches!(outcome, Outcome::Acquire(AcquireOutcome::Waiting { .. }));
+    assert!(waits(stage.keyed("u", alone())));
+    assert!(waits(stage.keyed("u", alone())));
+    stage.send(None, Operation::ReleaseHold(of(other)));
+    granted(&stage.keyed("u", alone()));
+    stage.send(None, Operation::Leave(Attachment { boot: BootId(9), number: 3 }));
+    assert_eq!(stage.keyed("u", alone()), ENDED);
+}
+
+/// Its client counts from the repeat.
+#[test]
+fn a_repeated_renewal_tells_what_is_left_now() {
+    let mut stage = Stage::new();
+    let hold = granted(&stage.keyed("k", ask("ann", "x", Mode::Exclusive, 1_000, 1)));
+    let renew = || Operation::RenewHold(Renew { hold: of(hold), ttl_ms: None });
+    let all = || {
+        let (owner, expected) = (owner("ann"), vec![hold]);
+        Operation::RenewAll(RenewAll { owner, ttl_ms: None, expected })
+    };
+    let renewed = |ms| Outcome::Hold(HoldOutcome::Renewed { remaining_ms: Some(ms) });
+    let kept = |ms| {
+        let kept = vec![(hold, Some(ms))];
+        Outcome::RenewAll(RenewAllOutcome { kept, ..RenewAllOutcome::default() })
+    };
+    assert_eq!(stage.keyed("r", renew()), renewed(1_000));
+    assert_eq!(stage.keyed("a", all()), kept(1_000));
+    let now = stage.log.machine.time().0;
+    stage.at(now + 400);
+    assert_eq!(stage.keyed("r", renew()), renewed(600));
+    assert_eq!(stage.keyed("a", all()), kept(600));
+    stage.at(now + 1_000);
+    assert_eq!(stage.keyed("r", renew()), Outcome::Hold(HoldOutcome::NotHeld));
+    let lost = RenewAllOutcome { lost: vec![hold], ..RenewAllOutcome::default() };
+    assert_eq!(stage.keyed("a", all()), Outcome::RenewAll(lost));
 }
 
 #[test]
