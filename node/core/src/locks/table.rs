@@ -219,8 +219,10 @@ impl LockTable {
         if let Some(reason) = self.end_revoked(turn, id, &hold) {
             return AcquireOutcome::Revoked { reason };
         }
+        // Whoever was to be told of a claim is who asked last. A full hold may be known to its owner
+        // from its first ask, so nobody's Leave undoes it any more.
         let attachment = ask.asked.attachment;
-        self.change_hold(id, |hold| hold.attachment = attachment);
+        self.change_hold(id, |it| it.attachment = attachment.filter(|_| hold.claim));
         if hold.claim && attachment.is_some_and(|it| self.lost.contains_key(&it.boot)) {
             return self.claimed(&hold);
         }

@@ -83,8 +83,8 @@ impl LockTable {
             }
             Mode::Exclusive => {
                 self.renew_hold(turn, id, ttl_ms);
-                let told = attachment.map(|it| (it, name.clone()));
-                self.change_hold(id, |hold| hold.upgraded = told);
+                // Its owner may know of it from the first ask.
+                self.change_hold(id, |hold| hold.upgraded = None);
                 return self.granted(id, turn.now);
             }
             Mode::Shared => {}

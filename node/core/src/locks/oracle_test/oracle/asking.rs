@@ -72,7 +72,8 @@ impl Oracle {
         if hold.revoked {
             return self.end_revoked(at);
         }
-        if hold.claim {
+        let claim = hold.claim;
+        if claim {
             if self.is_unheard(ask.via) {
                 self.holds[at].told = ask.via;
                 return AcquireOutcome::Waiting { ahead: 0, holders: vec![owner(ask.who)] };
@@ -83,8 +84,10 @@ impl Oracle {
         if upgrade {
             return self.upgrade(at, name, ttl, ask.queue, ask.via);
         }
-        self.extend(at, ttl);
-        self.holds[at].told = ask.via;
+        if !claim {
+            self.extend(at, ttl);
+            self.holds[at].told = None;
+        }
         self.granted(at, ttl)
     }
 
@@ -218,7 +221,7 @@ impl Oracle {
         let who = self.holds[at].who;
         if part_of(&self.holds[at].parts, name).is_some_and(|part| part.mode == Mode::Exclusive) {
             self.extend(at, ttl);
-            self.holds[at].told_upgrade = via.map(|via| (via, name));
+            self.holds[at].told_upgrade = None;
             return self.granted(at, ttl);
         }
         if let Some(wish) = self.holds[at].wish {
