@@ -103,7 +103,7 @@ fn answers_that_the_log_bears_out_pass() {
 
 #[test]
 fn a_grant_that_is_not_there_or_is_another_one_is_noticed() {
-    let mut told = |who, outcome| Stage::new().waited(who, outcome);
+    let told = |who, outcome| Stage::new().waited(who, outcome);
     assert_eq!(told("bob", granted(100, 1_000)), Some("who is told of a grant holds"));
     let rule = "the tokens that are told are the hold's";
     assert_eq!(told("ann", granted(101, 1_000)), Some(rule));
@@ -112,7 +112,7 @@ fn a_grant_that_is_not_there_or_is_another_one_is_noticed() {
 
 #[test]
 fn an_end_of_a_wait_that_goes_on_is_noticed() {
-    let mut told = |outcome| Stage::new().waited("bob", outcome);
+    let told = |outcome| Stage::new().waited("bob", outcome);
     let rule = "who is told that its time is up has left";
     assert_eq!(told(WaitOutcome::TimedOut), Some(rule));
     let rule = "who is told that its wait has ended does not wait";
@@ -123,7 +123,7 @@ fn an_end_of_a_wait_that_goes_on_is_noticed() {
 
 #[test]
 fn a_refusal_without_its_reason_is_noticed() {
-    let mut told = |outcome| Stage::new().waited("bob", outcome);
+    let told = |outcome| Stage::new().waited("bob", outcome);
     let stranger = WaitOutcome::Held { holders: vec![owner("cid")] };
     assert_eq!(told(stranger), Some("who is said to hold does"));
     let cycle = vec![(owner("bob"), "x".to_owned()), (owner("ann"), "y".to_owned())];

@@ -59,7 +59,8 @@ fn print_summary(report: &Report) {
     println!(
         "seed {}: {} nodes, {} events in {} ms of virtual time, {} entries committed in {} terms, \
          [answers, grants, failures] {:?}, [operations, witnessed, searched, judged] {:?}, \
-         [installs, wiped, set back, hand-overs] {:?}, hash {:016x}",
+         [installs, wiped, set back, hand-overs] {:?}, \
+         [deadlocks, time-outs, superseded, hang-ups] {:?}, hash {:016x}",
         report.seed,
         report.nodes,
         report.steps,
@@ -69,6 +70,7 @@ fn print_summary(report: &Report) {
         report.answers,
         report.histories,
         report.events,
+        report.lockers,
         report.hash,
     );
 }

@@ -48,6 +48,8 @@ pub struct Report {
     pub histories: [usize; 4],
     /// Snapshots installed, disks wiped, disks set back, hand-overs.
     pub events: [u64; 4],
+    /// Of lockers: deadlocks, waits that timed out, requests taken over, connections closed early.
+    pub lockers: [u64; 4],
     /// The rule that broke, if one did.
     pub violation: Option<Violation>,
 }
@@ -118,6 +120,7 @@ impl Run {
                 histories.judged,
             ],
             events: [stats.installs, stats.wiped, stats.set_back, stats.transfers],
+            lockers: [stats.deadlocks, stats.time_outs, stats.superseded, stats.hang_ups],
             violation: shared.failure.as_ref().map(|failure| Violation {
                 rule: failure.rule,
                 step: shared.step,

@@ -44,7 +44,12 @@ pub(crate) struct Stats {
     pub(crate) answers: u64,
     pub(crate) failures: u64,
     pub(crate) grants: u64,
+    /// Of lockers: deadlocks that they were told of, waits that timed out, requests that were taken over
+    /// by another copy, connections that they closed without an answer.
     pub(crate) deadlocks: u64,
+    pub(crate) time_outs: u64,
+    pub(crate) superseded: u64,
+    pub(crate) hang_ups: u64,
     pub(crate) installs: u64,
     pub(crate) transfers: u64,
     pub(crate) wiped: u64,

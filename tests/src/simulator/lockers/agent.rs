@@ -74,12 +74,12 @@ impl Agent {
         (self.request, self.yields, self.unproven) = (None, false, None);
     }
 
-    /// The next request's id: its number, a word, or none.
-    pub(super) fn next_id(&mut self, rng: &mut Rng) -> Option<RequestId> {
+    /// The next request's id: its number, a word, or, unless it has to be applied once, none.
+    pub(super) fn next_id(&mut self, once: bool, rng: &mut Rng) -> Option<RequestId> {
         self.sequence += 1;
         let (client, sequence) = (self.client, self.sequence);
         match rng.below(10) {
-            0 => None,
+            0 if !once => None,
             1 | 2 => Some(RequestId::Key(format!("{client:x}-{sequence}"))),
             _ => Some(RequestId::Numbered { client, sequence, low_water: sequence }),
         }

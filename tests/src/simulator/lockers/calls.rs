@@ -1,6 +1,7 @@
 //! Connections: a request is sent, and its answer comes, or the client hangs up before it does.
 
 use dsync_core::types::Index;
+use dsync_core::waits::WaitOutcome;
 
 use super::{FIRST, Lockers, Phase};
 use crate::checkers::{Question, demand};
@@ -46,7 +47,7 @@ impl Lockers {
             newest: true,
         };
         let (job, ask) = (request.job.clone(), request.job.ask(&agent.owner, request.id.clone()));
-        Self::let_go(&job, shared);
+        agent.let_go(&job, shared);
         let slot = if self.slots.is_empty() {
             shared.rng.index(shared.plan.nodes)
         } else {
@@ -124,6 +125,7 @@ impl Lockers {
     fn hang_up(&mut self, op: u64, shared: &mut Shared) {
         let Some(call) = self.calls.get_mut(&op) else { return };
         call.closed = true;
+        shared.stats.hang_ups += 1;
         let (client, slot, lost) = (FIRST + call.number, call.slot, (call.slot, call.sent_at));
         let owner = call.question.owner.name.clone();
         self.given_up.entry(owner).or_default().push(lost);
@@ -149,6 +151,9 @@ impl Lockers {
     ) {
         let Some(mut call) = self.calls.remove(&op) else { return };
         shared.stats.answers += 1;
+        if let Answer::Waited { outcome: WaitOutcome::Superseded, .. } = answer {
+            shared.stats.superseded += 1;
+        }
         self.note_told(answer);
         let request = self.agents[call.number].request.as_mut();
         let newest = request.is_some_and(|it| it.call.take_if(|it| *it == op).is_some());

@@ -88,9 +88,10 @@ impl Job {
         }
     }
 
-    /// What must not be left undone: others wait for it.
+    /// What must not be left undone. Others wait for a release; and a downgrade of which a copy is still
+    /// on its way could undo an upgrade that its agent is told of later.
     pub(super) fn is_duty(&self) -> bool {
-        matches!(self, Self::Release { .. })
+        matches!(self, Self::Release { .. } | Self::Downgrade { .. })
     }
 
     /// It makes, or changes, a hold that its agent does not know of yet.

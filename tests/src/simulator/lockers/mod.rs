@@ -130,7 +130,7 @@ impl Lockers {
 
     fn request(&mut self, number: usize, job: Job, shared: &mut Shared) {
         let agent = &mut self.agents[number];
-        let id = agent.next_id(&mut shared.rng);
+        let id = agent.next_id(job.is_duty(), &mut shared.rng);
         agent.request = Some(Request { job, id, copies: 0, call: None });
         self.call(number, shared);
     }

@@ -6,7 +6,7 @@ use dsync_core::types::Index;
 use dsync_core::waits::WaitOutcome;
 
 use super::Lockers;
-use super::agent::Held;
+use super::agent::{Agent, Held};
 use super::calls::Call;
 use super::job::Job;
 use crate::simulator::ask::Answer;
@@ -82,6 +82,7 @@ impl Lockers {
                 shared.stats.grants += 1;
                 self.granted(call, job, (*hold, tokens, *remaining_ms), index, shared);
             }
+            WaitOutcome::TimedOut => shared.stats.time_outs += 1,
             WaitOutcome::Deadlock { .. } => {
                 shared.stats.deadlocks += 1;
                 agent.yields = true;
@@ -193,12 +194,18 @@ impl Lockers {
         shared.checkers.beliefs.gives_up(hold);
         self.agents[number].forget(hold);
     }
+}
 
-    /// What an agent stops relying on when it sends this, not when it is answered.
-    pub(super) fn let_go(job: &Job, shared: &mut Shared) {
+impl Agent {
+    /// What it stops relying on when it sends this, not when it is answered: it may never be.
+    pub(super) fn let_go(&mut self, job: &Job, shared: &mut Shared) {
         match job {
             Job::Release { hold } => shared.checkers.beliefs.gives_up(*hold),
-            Job::Downgrade { hold, name } => shared.checkers.beliefs.shares(*hold, name),
+            Job::Downgrade { hold, name } => {
+                shared.checkers.beliefs.shares(*hold, name);
+                let items = self.held(*hold).into_iter().flat_map(|held| &mut held.items);
+                items.filter(|item| item.name == *name).for_each(|item| item.mode = Mode::Shared);
+            }
             _ => {}
         }
     }
