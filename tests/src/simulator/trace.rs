@@ -3,6 +3,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use dsync_core::audit::AuditRecord;
+use dsync_core::machine::AppliedEntry;
+use dsync_core::raft::Entry;
+
 use super::time::Instant;
 
 /// How many events a report shows.
@@ -68,6 +72,22 @@ impl Trace {
             self.lines.pop_front();
         }
         self.lines.push_back(line);
+    }
+
+    /// Prints what an entry did to locks. Not part of the hash: it follows from the entry.
+    #[allow(clippy::print_stdout)]
+    pub(crate) fn say(&self, node: usize, entry: &Entry, applied: &AppliedEntry) {
+        if !self.verbose {
+            return;
+        }
+        for AuditRecord { event, .. } in &applied.events {
+            let what = format!("{:?} {}", event.what, event.owner.name);
+            let ids = (event.hold, event.wait, event.attachment);
+            println!("        n{node} entry {} at {}: {what} {ids:?}", entry.index, entry.stamp.0);
+        }
+        if let Some((origin, outcome)) = &applied.answer {
+            println!("        n{node} entry {}: {origin:?} {outcome:?}", entry.index);
+        }
     }
 
     /// Takes a number into the hash that no line shows.

@@ -193,6 +193,7 @@ impl Shared {
     ) {
         let verdict = self.checkers.logs.applied(entry);
         self.judge(slot, verdict);
+        self.trace.say(slot, entry, applied);
         let verdict = self.checkers.happened(machine, applied);
         self.judge(slot, verdict);
         let verdict = self.checkers.machines.applied(machine);

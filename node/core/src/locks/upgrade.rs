@@ -101,17 +101,21 @@ impl LockTable {
         self.wish(turn, id, name, ttl_ms, attachment)
     }
 
-    /// An upgrade that was granted, as it is now; `Ended` if the hold has ended, or the lock is shared
-    /// again: its owner has said so since, or nobody was told of the upgrade and it was undone.
-    #[must_use]
-    pub fn upgraded_as_now(&self, asked: &HoldRef, now: ClusterTime) -> AcquireOutcome {
-        let Some(hold) = self.find(asked, now) else { return AcquireOutcome::Ended };
-        let share = the_name(hold, asked).and_then(|name| self.share(hold, &name));
-        let alone = share.is_some_and(|share| share.mode == Mode::Exclusive);
-        if alone || self.has(Bug::UpgradePlayedBack) {
-            return self.granted(asked.hold, now);
+    /// An upgrade that was granted is asked for again under its id: as it is now. `Ended` if the hold has
+    /// ended, or the lock is shared again: its owner has said so since, or nobody was told of the upgrade
+    /// and it was undone. From now on nobody's Leave undoes it: whoever asks again is told.
+    pub fn upgraded_again(&mut self, turn: &mut Turn, asked: &HoldRef) -> AcquireOutcome {
+        let Some(hold) = self.find(asked, turn.now).cloned() else { return AcquireOutcome::Ended };
+        if let Some(reason) = self.end_revoked(turn, asked.hold, &hold) {
+            return AcquireOutcome::Revoked { reason };
         }
-        AcquireOutcome::Ended
+        let share = the_name(&hold, asked).and_then(|name| self.share(&hold, &name).copied());
+        let alone = share.is_some_and(|share| share.mode == Mode::Exclusive);
+        if !alone && !self.has(Bug::UpgradePlayedBack) {
+            return AcquireOutcome::Ended;
+        }
+        self.change_hold(asked.hold, |hold| hold.upgraded = None);
+        self.granted(asked.hold, turn.now)
     }
 
     /// Puts the wish in, and takes it out again if it closes a cycle. It may do so also if it could be
