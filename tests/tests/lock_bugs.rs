@@ -83,6 +83,5 @@ caught! {
     a_wait_that_outlives_its_end_is_caught: LeaveKeepsPlace,
     a_leave_that_wakes_nobody_is_caught: LeaveWakesNobody,
     an_old_grant_that_is_played_back_is_caught: GrantPlayedBack,
-    an_undone_upgrade_that_is_played_back_is_caught: UpgradePlayedBack,
     an_old_renewal_that_is_played_back_is_caught: RenewalPlayedBack,
 }

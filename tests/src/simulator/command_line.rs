@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::run::{Report, Run};
+use super::run::{Report, Run, has_lockers};
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,6 +11,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// How many fresh seeds, otherwise.
     pub count: u64,
+    /// With users of the whole lock service; otherwise without.
+    pub service: bool,
     /// The first of them; by default a number that differs from day to day, and is printed.
     pub base: Option<u64>,
 }
@@ -29,7 +31,8 @@ pub fn simulate(options: Options) -> Vec<u64> {
     println!("{} seeds from {base}", options.count);
     let mut sum = Sum::default();
     let mut failures = Vec::new();
-    for seed in base..base + options.count {
+    let kind = |seed: &u64| has_lockers(*seed) == options.service;
+    for seed in (base..).filter(kind).take(usize::try_from(options.count).unwrap_or(usize::MAX)) {
         let report = Run::new(seed).run();
         sum.add(&report);
         if let Some(seed) = failed(&report) {

@@ -10,6 +10,12 @@ use dsync_core::raft::Bug;
 
 use super::world::World;
 
+/// In every other seed there are users of the whole lock service beside those of the original routes.
+#[must_use]
+pub fn has_lockers(seed: u64) -> bool {
+    seed.is_multiple_of(2)
+}
+
 /// What to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
@@ -92,6 +98,9 @@ impl Run {
         let (bug, buggy) = self.bug.map_or((None, false), |(bug, buggy)| (Some(bug), buggy));
         let mut world = World::new(self.seed, bug, buggy, self.verbose);
         world.shared.blind = self.blind;
+        if !has_lockers(self.seed) && self.lock_bug.is_none() {
+            world.shared.plan.lockers.count = 0;
+        }
         if let Some((bug, buggy)) = self.lock_bug {
             world.put_back_in_locks(bug, buggy);
         }

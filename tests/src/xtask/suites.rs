@@ -70,11 +70,14 @@ pub const SUITES: [Suite; 7] = [
         files: &[
             "tests/tests/simulated.rs",
             "tests/tests/bugs.rs",
+            "tests/tests/lock_bugs.rs",
             "node/core/src/locks/oracle_test/mod.rs",
         ],
         steps: &[
             Step::Tests("test --release --package dsync-core --features bugs --lib oracle_test"),
-            Step::Tests("test --release --package dsync-tests --test simulated --test bugs"),
+            Step::Tests(
+                "test --release --package dsync-tests --test simulated --test bugs --test lock_bugs",
+            ),
         ],
     },
     Suite {

@@ -111,7 +111,7 @@ impl LockTable {
         }
         let share = the_name(&hold, asked).and_then(|name| self.share(&hold, &name).copied());
         let alone = share.is_some_and(|share| share.mode == Mode::Exclusive);
-        if !alone && !self.has(Bug::UpgradePlayedBack) {
+        if !alone {
             return AcquireOutcome::Ended;
         }
         self.change_hold(asked.hold, |hold| hold.upgraded = None);

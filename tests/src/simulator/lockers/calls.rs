@@ -38,6 +38,9 @@ impl Lockers {
         let op = self.last_call;
         request.copies += 1;
         request.call = Some(op);
+        if request.copies > 1 {
+            self.repeated.insert(agent.owner.name.clone());
+        }
         let question = Question {
             owner: agent.owner.clone(),
             operation: request.job.operation(&agent.owner),

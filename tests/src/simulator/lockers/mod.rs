@@ -65,6 +65,8 @@ pub(crate) struct Lockers {
     told: BTreeSet<HoldId>,
     /// Owner -> calls that it gave up: node, and when they were sent.
     given_up: BTreeMap<String, Vec<(usize, Instant)>>,
+    /// Owners that have sent a request more than once.
+    repeated: BTreeSet<String>,
 }
 
 impl Lockers {

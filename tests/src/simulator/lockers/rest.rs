@@ -89,10 +89,12 @@ impl Lockers {
     }
 
     /// A client has heard of it; or its last word was lost, because a node that it had asked died, or
-    /// was not there.
+    /// was not there; or it asked twice. (Known: who asks twice and hears neither answer keeps the
+    /// hold, since neither node can know that the other one's answer was not heard. Decision 0006.)
     fn may_have_been_told(&self, holder: &HolderView, shared: &Shared) -> bool {
         let given_up = self.given_up.get(&holder.owner.name).into_iter().flatten();
         let mut lost = given_up.filter(|(slot, at)| !shared.checkers.uptimes.covers(*slot, *at));
-        self.told.contains(&holder.hold) || lost.next().is_some()
+        let twice = self.repeated.contains(&holder.owner.name);
+        self.told.contains(&holder.hold) || lost.next().is_some() || twice
     }
 }
