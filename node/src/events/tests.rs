@@ -120,7 +120,7 @@ async fn a_watcher_that_waits_is_woken_by_a_snapshot_that_passes_it() {
     let events = Events::new(3);
     let mut watch = events.subscribe(Some(4), EventFilter::All).unwrap();
     let waiting = tokio::spawn(async move { watch.next().await });
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    sleep(Duration::from_millis(1)).await;
     events.restart(10);
     let end = timeout(Duration::from_secs(60), waiting).await.expect("it is woken");
     assert_eq!(end.unwrap(), Err(WatchEnd::Compacted { oldest: 11 }));
@@ -154,7 +154,7 @@ async fn many_are_told_at_once_after_a_quiet_time_and_of_a_burst_together() {
     push(&events, [3]);
     let (seen, mut first) = told.await.unwrap();
     assert_eq!((seen, began.elapsed()), (vec![2, 3], rest(100)));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(1)).await;
     let told = tokio::spawn(async move { take(&mut first, 1).await });
     tokio::task::yield_now().await;
     let quiet_until = Instant::now();
@@ -167,7 +167,7 @@ async fn watches_end_when_the_node_stops() {
     let events = Events::new(0);
     let mut watch = events.subscribe(None, EventFilter::All).unwrap();
     let waiting = tokio::spawn(async move { watch.next().await });
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    sleep(Duration::from_millis(1)).await;
     events.close();
     assert_eq!(waiting.await.unwrap(), Err(WatchEnd::Stopping));
 }
@@ -195,7 +195,7 @@ async fn a_thousand_watchers_see_every_record_in_order_while_one_is_stalled() {
         push(&events, [number]);
         if number.is_multiple_of(50) {
             // As the driver does between batches; longer than a tenth of the ring lasts in a rest.
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(10)).await;
         }
     }
     for watcher in watchers {
