@@ -22,7 +22,7 @@
 
 use std::collections::BTreeMap;
 
-use dsync_core::locks::LockView;
+use dsync_core::locks::{HoldId, LockView, Owner};
 use dsync_core::machine::{AppliedEntry, Machine, Outcome};
 use dsync_core::types::{BootId, ClusterTime, Index};
 
@@ -72,6 +72,15 @@ impl Witness {
     /// The newest state.
     pub(crate) fn newest(&self) -> Option<&Machine> {
         self.moments.last_key_value().map(|(_, moment)| &moment.machine)
+    }
+
+    /// Where a grant that is said at `index` is from: there, or where the first copy of the command was
+    /// applied, if the hold has ended since.
+    pub(crate) fn granted_at(&self, index: Index, owner: &Owner, hold: HoldId) -> Index {
+        let Some(moment) = self.moments.get(&index) else { return index };
+        let locks = moment.machine.locks();
+        let holds = locks.holds_of(owner).any(|it| it.hold == hold);
+        moment.first_copy.filter(|_| !holds).unwrap_or(index)
     }
 
     /// An answer arrives. `at`: how far its node had applied.
