@@ -172,9 +172,20 @@ fn an_exclusive_ask_by_a_reader_is_not_said_to_be_granted_when_it_is_repeated() 
     assert!(waits(stage.keyed("u", alone())));
     assert!(waits(stage.keyed("u", alone())));
     stage.send(None, Operation::ReleaseHold(of(other)));
-    granted(&stage.keyed("u", alone()));
     stage.send(None, Operation::Leave(Attachment { boot: BootId(9), number: 3 }));
     assert_eq!(stage.keyed("u", alone()), ENDED);
+}
+
+/// The first copy's connection is found broken when the repeat has been answered long ago.
+#[test]
+fn an_upgrade_that_was_told_again_is_not_undone_by_a_late_leave() {
+    let mut stage = Stage::new();
+    let hold = granted(&stage.keyed("a", ask("ann", "x", Mode::Shared, 0, 1)));
+    let alone = || ask("ann", "x", Mode::Exclusive, 0, 3);
+    assert_eq!(granted(&stage.keyed("u", alone())), hold);
+    assert_eq!(granted(&stage.keyed("u", alone())), hold);
+    stage.send(None, Operation::Leave(Attachment { boot: BootId(9), number: 3 }));
+    assert_eq!(granted(&stage.keyed("u", alone())), hold);
 }
 
 /// Its client counts from the repeat.
