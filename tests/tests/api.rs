@@ -49,8 +49,14 @@ fn a_live_node_keeps_to_its_description() {
 
 /// How many requests it made: `3075 generated, 3075 passed`.
 fn requests(said: &str) -> u32 {
-    let counts = said.lines().find_map(|line| line.split_once(" generated"));
-    counts.and_then(|(count, _)| count.trim().parse().ok()).unwrap_or(0)
+    let count = |line: &str| line.split_once(" generated, ")?.0.trim().parse().ok();
+    said.lines().find_map(count).unwrap_or(0)
+}
+
+#[test]
+fn the_count_is_not_looked_for_in_a_warning() {
+    let said = "8 operations mostly rejected generated data\n  5554 generated, 5554 passed\n";
+    assert_eq!(requests(said), 5554);
 }
 
 /// The program, installed if it is not there.
