@@ -8,13 +8,19 @@
 
 #[path = "../client/testing/fake_node.rs"]
 mod fake_node;
+#[path = "../client/testing/output.rs"]
+mod output;
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use fake_node::{FakeNode, Request, Say, ok, problem};
+use output::{Output, await_end, within};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+
+/// TERM comes after two thirds of it and KILL at its end: on a loaded machine, too, a command has to have
+/// begun by then, and to have answered the one before the other.
+const TTL: &str = "6s";
 
 /// Grants, renews and releases whatever is asked.
 fn friendly(request: &Request) -> Say {
@@ -53,36 +59,29 @@ fn dsync(node: &FakeNode, args: &[&str]) -> Command {
 
 /// What it ended with, wrote, and said.
 fn run(node: &FakeNode, args: &[&str]) -> (i32, String, String) {
-    let output = dsync(node, args).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    let mut process = dsync(node, args).spawn().unwrap();
+    let out = Output::of(process.stdout.take().unwrap());
+    let said = Output::of(process.stderr.take().unwrap());
+    let code = await_end(&mut process).code().unwrap();
+    (code, out.rest(), said.rest())
 }
 
 /// A running `dsync lock` whose command says a line when it is ready.
 struct Running {
     process: Child,
-    out: BufReader<ChildStdout>,
+    out: Output,
 }
 
 impl Running {
     fn new(node: &FakeNode, args: &[&str], script: &str) -> Self {
         let args = [args, &["--", "sh", "-c", script]].concat();
-        let mut process = dsync(node, &args).stderr(Stdio::inherit()).spawn().unwrap();
-        let out = BufReader::new(process.stdout.take().unwrap());
+        Self::start(dsync(node, &args))
+    }
+
+    fn start(mut command: Command) -> Self {
+        let mut process = command.stderr(Stdio::inherit()).spawn().unwrap();
+        let out = Output::of(process.stdout.take().unwrap());
         Self { process, out }
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.out.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-
-    /// Everything until the last process that could write is dead.
-    fn rest(&mut self) -> String {
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).unwrap();
-        rest
     }
 
     fn signal(&self, signal: Signal) {
@@ -90,7 +89,7 @@ impl Running {
     }
 
     fn code(&mut self) -> i32 {
-        self.process.wait().unwrap().code().unwrap()
+        await_end(&mut self.process).code().unwrap()
     }
 }
 
@@ -102,9 +101,8 @@ const STUBBORN: &str = "trap 'echo term' TERM; (trap '' TERM; while :; do sleep 
 /// Until no process of a group is left. The dead ones are reaped by whoever adopted them, some time.
 fn await_gone(group: &str) {
     let group = Pid::from_raw(group.parse().unwrap()).unwrap();
-    while rustix::process::test_kill_process_group(group).is_ok() {
-        std::thread::yield_now();
-    }
+    let gone = || rustix::process::test_kill_process_group(group).is_err().then_some(());
+    within(gone, "somebody of the group lives on");
 }
 
 /// A pipe with a name, so that a command can hold it and `dsync lock` does not.
@@ -191,9 +189,9 @@ fn signals_are_passed_on_to_the_command() {
         let script =
             format!("trap 'echo got; exit 3' {name}; echo ready; while :; do sleep 0.01; done");
         let mut running = Running::new(&node, &["x"], &script);
-        assert_eq!(running.line(), "ready");
+        assert_eq!(running.out.line(), "ready");
         running.signal(signal);
-        assert_eq!((running.rest().as_str(), running.code()), ("got\n", 3), "{name}");
+        assert_eq!((running.out.rest().as_str(), running.code()), ("got\n", 3), "{name}");
         node.await_requests("/release", 1);
     }
 }
@@ -204,7 +202,7 @@ fn a_signal_while_waiting_leaves_the_queue() {
     let mut running = Running::new(&node, &["x"], "echo ran");
     node.await_requests("/acquire", 1);
     running.signal(Signal::INT);
-    assert_eq!((running.code(), running.rest().as_str()), (128 + 2, ""));
+    assert_eq!((running.code(), running.out.rest().as_str()), (128 + 2, ""));
     node.await_hang_ups(1);
 }
 
@@ -214,9 +212,9 @@ fn when_renewals_hang_the_group_gets_term_and_then_kill_and_nothing_is_left() {
         "renew" => Say::Nothing,
         _ => friendly(request),
     });
-    let mut running = Running::new(&node, &["x", "--ttl", "3s"], STUBBORN);
-    let group = running.line();
-    assert_eq!(running.rest(), "term\n");
+    let mut running = Running::new(&node, &["x", "--ttl", TTL], STUBBORN);
+    let group = running.out.line();
+    assert_eq!(running.out.rest(), "term\n");
     assert_eq!(running.code(), 79);
     await_gone(&group);
 }
@@ -229,26 +227,26 @@ fn after_a_forced_release_the_command_is_ended_and_the_code_says_so() {
     });
     let mut running = Running::new(
         &node,
-        &["x", "--ttl", "3s"],
+        &["x", "--ttl", TTL],
         "trap 'echo term; exit 0' TERM; echo ready; \
                                                        while :; do sleep 0.01; done",
     );
-    assert_eq!(running.line(), "ready");
-    assert_eq!((running.rest().as_str(), running.code()), ("term\n", 79));
+    assert_eq!(running.out.line(), "ready");
+    assert_eq!((running.out.rest().as_str(), running.code()), ("term\n", 79));
     assert!(!node.requests().iter().any(|it| verb(it) == "release"));
 }
 
 #[test]
 fn a_command_dies_with_a_killed_dsync_and_so_does_the_rest_of_its_group() {
     let node = FakeNode::new(friendly);
-    let mut running = Running::new(&node, &["x", "--ttl", "3s"], STUBBORN);
-    let group = running.line();
+    let mut running = Running::new(&node, &["x", "--ttl", TTL], STUBBORN);
+    let group = running.out.line();
     running.signal(Signal::KILL);
     // The kernel kills the command and the keeper asks it to end, whoever comes first; the keeper
     // kills its child. The end of the pipe says that both are dead.
-    let rest = running.rest();
+    let rest = running.out.rest();
     assert!(["", "term\n"].contains(&rest.as_str()), "{rest}");
-    running.process.wait().unwrap();
+    await_end(&mut running.process);
     await_gone(&group);
 }
 
@@ -257,17 +255,16 @@ fn a_stopped_dsync_keeps_the_lock_and_goes_on_as_if_nothing_had_happened() {
     let node = FakeNode::new(friendly);
     let script = "echo ready; read line < \"$0\"; exit 5";
     let (_folder, pipe) = named_pipe();
-    let args = ["x", "--ttl", "2s", "--", "sh", "-c", script, pipe.to_str().unwrap()];
-    let mut process = dsync(&node, &args).spawn().unwrap();
-    let out = BufReader::new(process.stdout.take().unwrap());
-    let mut running = Running { process, out };
-    assert_eq!(running.line(), "ready");
+    let args = ["x", "--ttl", TTL, "--", "sh", "-c", script, pipe.to_str().unwrap()];
+    let mut running = Running::start(dsync(&node, &args));
+    assert_eq!(running.out.line(), "ready");
     running.signal(Signal::STOP);
     // More than one lease.
     let before = node.await_requests("/renew", 0).len();
     node.await_requests("/renew", before + 5);
     running.signal(Signal::CONT);
-    std::fs::write(&pipe, "go\n").unwrap();
+    // It blocks until the command has opened the pipe, too.
+    std::thread::spawn(move || std::fs::write(&pipe, "go\n"));
     assert_eq!(running.code(), 5);
     node.await_requests("/release", 1);
 }
@@ -280,29 +277,25 @@ fn the_keeper_ends_the_command_of_a_stopped_dsync_in_time() {
     });
     let (_folder, pipe) = named_pipe();
     let script = format!("exec >\"$0\"; {STUBBORN}");
-    let args = ["x", "--ttl", "3s", "--", "sh", "-c", &script, pipe.to_str().unwrap()];
-    let mut process = dsync(&node, &args).stderr(Stdio::inherit()).spawn().unwrap();
-    let mut out = BufReader::new(std::fs::File::open(&pipe).unwrap());
-    let mut group = String::new();
-    out.read_line(&mut group).unwrap();
-    let dsync = Pid::from_child(&process);
-    kill_process(dsync, Signal::STOP).unwrap();
-    let mut rest = String::new();
-    out.read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "term\n");
-    kill_process(dsync, Signal::CONT).unwrap();
-    assert_eq!(process.wait().unwrap().code(), Some(79));
-    await_gone(group.trim_end());
+    let args = ["x", "--ttl", TTL, "--", "sh", "-c", &script, pipe.to_str().unwrap()];
+    let mut running = Running::start(dsync(&node, &args));
+    let out = Output::of_named_pipe(pipe);
+    let group = out.line();
+    running.signal(Signal::STOP);
+    assert_eq!(out.rest(), "term\n");
+    running.signal(Signal::CONT);
+    assert_eq!(running.code(), 79);
+    await_gone(&group);
 }
 
 #[test]
 fn a_command_is_ended_in_time_though_the_keeper_is_killed_or_stopped() {
     for signal in [Signal::KILL, Signal::STOP] {
         let node = FakeNode::new(friendly);
-        let mut running = Running::new(&node, &["x", "--ttl", "3s"], STUBBORN);
-        let keeper = Pid::from_raw(running.line().parse().unwrap()).unwrap();
+        let mut running = Running::new(&node, &["x", "--ttl", TTL], STUBBORN);
+        let keeper = Pid::from_raw(running.out.line().parse().unwrap()).unwrap();
         kill_process(keeper, signal).unwrap();
-        assert_eq!(running.rest(), "term\n", "{signal:?}");
+        assert_eq!(running.out.rest(), "term\n", "{signal:?}");
         assert_eq!(running.code(), 79, "{signal:?}");
     }
 }

@@ -82,6 +82,9 @@ caught! {
     a_claim_that_is_answered_as_a_hold_is_caught: ClaimIsHold,
     a_wait_that_outlives_its_end_is_caught: LeaveKeepsPlace,
     a_leave_that_wakes_nobody_is_caught: LeaveWakesNobody,
+    a_leave_that_undoes_what_others_have_told_is_caught: AnyLeaveUndoes,
+    a_hold_that_nobody_was_told_of_is_caught: LastLeaveKeepsHold,
+    a_hold_that_was_asked_for_twice_and_never_heard_of_is_caught: AskedAgainIsHeard,
     an_old_grant_that_is_played_back_is_caught: GrantPlayedBack,
     an_old_renewal_that_is_played_back_is_caught: RenewalPlayedBack,
 }

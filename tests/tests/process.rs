@@ -12,9 +12,17 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "../../node/client/testing/output.rs"]
+mod output;
 #[path = "process/turns.rs"]
 mod turns;
 
+#[path = "process/bad_bench.rs"]
+mod bad_bench;
+#[path = "process/bad_input.rs"]
+mod bad_input;
+#[path = "process/bad_values.rs"]
+mod bad_values;
 #[path = "process/deadlock.rs"]
 mod deadlock;
 #[path = "process/disk.rs"]

@@ -6,9 +6,13 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use serde_json::Value;
+
+/// Far above what anything here takes on a loaded machine: a test that waits in vain says so then.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One request as it came.
 #[derive(Clone, Debug)]
@@ -105,23 +109,25 @@ impl FakeNode {
 
     /// Blocks until the node has seen that many requests to this path.
     pub fn await_requests(&self, path_end: &str, count: usize) -> Vec<Request> {
-        let mut seen = self.seen.0.lock().unwrap();
-        loop {
-            let found: Vec<_> =
-                seen.requests.iter().filter(|it| it.line.ends_with(path_end)).cloned().collect();
-            if found.len() >= count {
-                return found;
-            }
-            seen = self.seen.1.wait(seen).unwrap();
-        }
+        let found = |seen: &Seen| {
+            let requests = seen.requests.iter().filter(|it| it.line.ends_with(path_end));
+            requests.cloned().collect::<Vec<_>>()
+        };
+        let seen = self.await_seen(path_end, |seen| found(seen).len() >= count);
+        found(&seen)
     }
 
     /// Blocks until that many clients have hung up on a node that says nothing.
     pub fn await_hang_ups(&self, count: usize) {
-        let mut seen = self.seen.0.lock().unwrap();
-        while seen.hang_ups < count {
-            seen = self.seen.1.wait(seen).unwrap();
-        }
+        drop(self.await_seen("hang-ups", |seen| seen.hang_ups >= count));
+    }
+
+    fn await_seen(&self, what: &str, is_so: impl Fn(&Seen) -> bool) -> MutexGuard<'_, Seen> {
+        let seen = self.seen.0.lock().unwrap();
+        let waited = self.seen.1.wait_timeout_while(seen, PATIENCE, |seen| !is_so(seen));
+        let (seen, late) = waited.unwrap();
+        assert!(!late.timed_out(), "it has not seen enough of {what} within {PATIENCE:?}");
+        seen
     }
 }
 

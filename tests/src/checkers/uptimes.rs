@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use dsync_core::types::BootId;
+
 use crate::simulator::Instant;
 
-/// When the process that runs on each machine has started.
+/// The process that runs on each machine, and when it has started.
 #[derive(Debug, Default)]
-pub(crate) struct Uptimes(BTreeMap<usize, Instant>);
+pub(crate) struct Uptimes(BTreeMap<usize, (BootId, Instant)>);
 
 impl Uptimes {
-    pub(crate) fn started(&mut self, slot: usize, now: Instant) {
-        self.0.insert(slot, now);
+    pub(crate) fn started(&mut self, slot: usize, boot: BootId, now: Instant) {
+        self.0.insert(slot, (boot, now));
     }
 
     pub(crate) fn died(&mut self, slot: usize) {
@@ -19,7 +21,12 @@ impl Uptimes {
 
     /// The process that runs there has run since then.
     pub(crate) fn covers(&self, slot: usize, since: Instant) -> bool {
-        self.0.get(&slot).is_some_and(|started| *started <= since)
+        self.0.get(&slot).is_some_and(|(_, started)| *started <= since)
+    }
+
+    /// This very process runs.
+    pub(crate) fn is_running(&self, boot: BootId) -> bool {
+        self.0.values().any(|(running, _)| *running == boot)
     }
 }
 
@@ -30,10 +37,10 @@ mod tests {
     #[test]
     fn a_restart_covers_only_what_comes_after_it() {
         let (mut uptimes, at) = (Uptimes::default(), |ms| Instant(0).plus_ms(ms));
-        uptimes.started(1, at(5));
-        assert!(uptimes.covers(1, at(5)));
-        assert!(!uptimes.covers(1, at(4)));
+        uptimes.started(1, BootId(7), at(5));
+        assert!(uptimes.covers(1, at(5)) && uptimes.is_running(BootId(7)));
+        assert!(!uptimes.covers(1, at(4)) && !uptimes.is_running(BootId(6)));
         uptimes.died(1);
-        assert!(!uptimes.covers(1, at(9)));
+        assert!(!uptimes.covers(1, at(9)) && !uptimes.is_running(BootId(7)));
     }
 }

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// For a connection on the loopback interface: it is there or it is not.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// For a connection on the loopback interface: it is there or it is not, unless nobody has the time to
+/// accept.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An answer.
 #[derive(Clone, Debug)]

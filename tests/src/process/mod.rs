@@ -8,6 +8,7 @@
 //! | the program under test | [`program`] |
 //! | a node, a cluster of three, `dsync local` | [`node`], [`cluster`], [`local`] |
 //! | requests, and the lock routes as calls | [`http`], [`locks`] |
+//! | the routes that a node says it has | [`description`] |
 //! | clients that take and give back locks all the time | [`load`] |
 //! | what they were told, and whether it makes sense | [`history`], [`lock_model`], [`linearizability`] |
 //! | clients of the whole service, and whether what they held can be | [`service_load`], [`beliefs`] |
@@ -21,6 +22,7 @@
 
 pub mod beliefs;
 pub mod cluster;
+pub mod description;
 pub mod history;
 pub mod http;
 pub mod linearizability;

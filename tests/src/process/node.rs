@@ -14,7 +14,7 @@ use super::until::until;
 use super::{ports, process_table, program};
 
 /// For a probe: a node that is under stress may be slow, one that is stopped never answers.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of a log is shown.
 const LOG_TAIL_LINES: usize = 60;
 /// Small, so that many logs can be made quickly.

@@ -184,6 +184,8 @@ impl World {
         let members = self.members();
         self.clients.lockers.come_to_rest(&members, &mut self.shared);
         self.wait_for_rest("users of a healed cluster come to rest");
+        self.clients.lockers.ask_and_flee(&mut self.shared);
+        self.wait_for_rest("who hangs up is gone");
         let window_ms = 2 * self.shared.plan.settings.claim_window_ms;
         self.wait_for(window_ms + SERVES_WITHIN_MS, |world| {
             let left = world.clients.lockers.left_behind(&world.shared);

@@ -78,7 +78,6 @@ impl Node {
         self.generation += 1;
         self.paused = false;
         self.inbox.clear();
-        shared.checkers.uptimes.started(self.slot, shared.now);
         self.disk.image.boots += 1;
         let now = self.clock.read(shared.now);
         let mut options = RaftOptions::new(self.disk.image.node_id, shared.rng.next());
@@ -86,6 +85,7 @@ impl Node {
         options.bug = shared.plan.bug;
         let raft = Raft::new(options, now, self.disk.image.recovered());
         let boot = BootId(shared.rng.next());
+        shared.checkers.uptimes.started(self.slot, boot, shared.now);
         let introduction = Introduction {
             name: self.name.clone(),
             node_id: self.disk.image.node_id,

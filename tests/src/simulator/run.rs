@@ -12,7 +12,7 @@ use super::world::World;
 
 /// In every other seed there are users of the whole lock service beside those of the original routes.
 #[must_use]
-pub fn has_lockers(seed: u64) -> bool {
+fn has_lockers(seed: u64) -> bool {
     seed.is_multiple_of(2)
 }
 

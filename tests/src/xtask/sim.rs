@@ -9,8 +9,6 @@ use super::command::Call;
 
 /// One seed, to be run and told in full.
 const SEED_VARIABLE: &str = "DSYNC_SIM_SEED";
-/// Set: with users of the whole lock service.
-const SERVICE_VARIABLE: &str = "DSYNC_SIM_SERVICE";
 /// How many fresh seeds to run.
 const SEEDS_VARIABLE: &str = "DSYNC_SIM_SEEDS";
 
@@ -23,10 +21,6 @@ pub struct SimArgs {
     /// Run this many fresh seeds.
     #[arg(long, value_name = "N", default_value_t = 10_000, conflicts_with = "seed")]
     seeds: u64,
-
-    /// Fresh seeds with users of the whole lock service (even numbers), instead of without (odd ones).
-    #[arg(long, conflicts_with = "seed")]
-    service: bool,
 }
 
 /// Builds the simulator with optimisation and runs it.
@@ -44,10 +38,7 @@ fn call(args: &SimArgs) -> Call {
     };
     match args.seed {
         Some(seed) => test("one_seed").env(SEED_VARIABLE, &seed.to_string()),
-        None => {
-            let call = test("fresh_seeds").env(SEEDS_VARIABLE, &args.seeds.to_string());
-            if args.service { call.env(SERVICE_VARIABLE, "1") } else { call }
-        }
+        None => test("fresh_seeds").env(SEEDS_VARIABLE, &args.seeds.to_string()),
     }
 }
 
@@ -57,9 +48,9 @@ mod tests {
 
     #[test]
     fn a_seed_is_replayed_and_without_one_fresh_ones_are_run() {
-        let one = call(&SimArgs { seed: Some(42), seeds: 10_000, service: false }).shown();
+        let one = call(&SimArgs { seed: Some(42), seeds: 10_000 }).shown();
         assert!(one.starts_with("DSYNC_SIM_SEED=42 cargo test --release"), "{one}");
-        let many = call(&SimArgs { seed: None, seeds: 5, service: false }).shown();
+        let many = call(&SimArgs { seed: None, seeds: 5 }).shown();
         assert!(many.starts_with("DSYNC_SIM_SEEDS=5 cargo"), "{many}");
     }
 }

@@ -64,8 +64,10 @@ fn play(cluster: &Cluster, kind: Kind, form: Form) {
 
     let mut holder = Holder::start(node, &place);
     let mut store = place.open();
-    let first =
-        until("the first holder writes", || store.look().filter(|(value, _)| value == FIRST));
+    let first = until("the first holder writes", || {
+        assert!(holder.0.try_wait().unwrap().is_none(), "the holder has ended");
+        store.look().filter(|(value, _)| value == FIRST)
+    });
     let first_token = first.1;
     holder.stop();
 
@@ -80,13 +82,13 @@ fn play(cluster: &Cluster, kind: Kind, form: Form) {
     assert_eq!(store.look(), Some((SECOND.to_owned(), second_token.get())), "{place:?}");
 }
 
-/// Asks once; `None`: not yet.
+/// Asks once; `None`: not yet, or not answered.
 fn acquire(node: SocketAddr, lock: &str, owner: &str) -> Option<FencingToken> {
     let body = json!({
         "resource_id": lock, "client_id": owner, "lock_type": "exclusive", "ttl": LEASE
     });
-    let answer = HttpClient::new(node, TIMEOUT).post("/lock/acquire", &body).unwrap().json();
-    answer["token"].as_u64().map(token)
+    let answer = HttpClient::new(node, TIMEOUT).post("/lock/acquire", &body).ok()?;
+    answer.json()["token"].as_u64().map(token)
 }
 
 /// The process of the first holder. It writes once, stands still, and writes once more.
@@ -142,7 +144,7 @@ fn the_process_of_the_first_holder() {
     let Ok(told) = env::var(HOLDER_VARIABLE) else { return };
     let (node, place) = told.split_once(' ').unwrap();
     let (node, place) = (node.parse().unwrap(), Place::from_text(place));
-    let token = acquire(node, &place.resource, FIRST).expect("nobody holds it yet");
+    let token = until("the lock is free", || acquire(node, &place.resource, FIRST));
     let mut store = place.open();
     store.write(token, FIRST).unwrap();
     // Stopped here, by the other process.

@@ -4,8 +4,7 @@
 //! The command says on its pipe who it is, and everything that it started holds that pipe: when the
 //! pipe ends, all of it is dead.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use dsync_tests::process::cluster::Cluster;
@@ -15,10 +14,12 @@ use dsync_tests::process::until::until;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
+use crate::output::{Output, await_end};
 use crate::turns;
 
-const TIMEOUT: Duration = Duration::from_secs(10);
-const TTL_MS: u64 = 3_000;
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Enough for a renewal that one node did not answer and the next one takes, on a loaded machine.
+const TTL_MS: u64 = 6_000;
 
 /// Says that it runs, and runs until it is told to end or is killed.
 const RUNS: &str = "trap 'exit 9' TERM; echo $$; while :; do sleep 0.05; done";
@@ -26,7 +27,7 @@ const RUNS: &str = "trap 'exit 9' TERM; echo $$; while :; do sleep 0.05; done";
 /// `dsync lock` with a command.
 struct Locked {
     process: Child,
-    out: BufReader<ChildStdout>,
+    out: Output,
 }
 
 impl Locked {
@@ -41,14 +42,8 @@ impl Locked {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let out = BufReader::new(process.stdout.take().unwrap());
+        let out = Output::of(process.stdout.take().unwrap());
         Self { process, out }
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.out.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
     }
 
     fn signal(&self, signal: Signal) {
@@ -57,9 +52,16 @@ impl Locked {
 
     /// The exit code, when everything that it started is dead.
     fn end(mut self) -> i32 {
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).unwrap();
-        self.process.wait().unwrap().code().unwrap()
+        self.out.rest();
+        await_end(&mut self.process).code().unwrap()
+    }
+}
+
+/// The test has failed: its keeper ends the command with it.
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -89,8 +91,8 @@ fn a_command_goes_on_under_its_lock_when_the_node_that_served_it_stands_still() 
     let cluster = Cluster::start();
     let still = cluster.follower();
     let others: Vec<usize> = (0..3).filter(|at| *at != still).collect();
-    let mut locked = Locked::start(&cluster, &[still, others[0], others[1]], "job", RUNS);
-    locked.line();
+    let locked = Locked::start(&cluster, &[still, others[0], others[1]], "job", RUNS);
+    locked.out.line();
     cluster.nodes[still].signal(Signal::STOP);
     await_renewals(&cluster, others[0], "job");
     cluster.nodes[still].signal(Signal::CONT);
@@ -105,9 +107,9 @@ fn a_request_that_waits_at_a_node_that_stands_still_is_granted_through_another_i
     let cluster = Cluster::start();
     let still = cluster.follower();
     let others: Vec<usize> = (0..3).filter(|at| *at != still).collect();
-    let mut first = Locked::start(&cluster, &others, "job", RUNS);
-    first.line();
-    let mut second = Locked::start(&cluster, &[still, others[0], others[1]], "job", "echo mine");
+    let first = Locked::start(&cluster, &others, "job", RUNS);
+    first.out.line();
+    let second = Locked::start(&cluster, &[still, others[0], others[1]], "job", "echo mine");
     let waits = |count: usize| {
         let waiters = look(&cluster, others[0], "job")?["waiters"].as_array()?.len();
         (waiters == count).then_some(())
@@ -123,7 +125,7 @@ fn a_request_that_waits_at_a_node_that_stands_still_is_granted_through_another_i
     });
     first.signal(Signal::TERM);
     assert_eq!(first.end(), 9);
-    assert_eq!(second.line(), "mine");
+    assert_eq!(second.out.line(), "mine");
     assert_eq!(second.end(), 0);
     assert_eq!(third.end(), 0);
     cluster.nodes[still].signal(Signal::CONT);
@@ -133,8 +135,8 @@ fn a_request_that_waits_at_a_node_that_stands_still_is_granted_through_another_i
 fn a_dsync_lock_that_stands_still_keeps_its_lock_and_its_command() {
     let _turn = turns::together();
     let cluster = Cluster::start();
-    let mut locked = Locked::start(&cluster, &[0, 1, 2], "job", RUNS);
-    locked.line();
+    let locked = Locked::start(&cluster, &[0, 1, 2], "job", RUNS);
+    locked.out.line();
     locked.signal(Signal::STOP);
     await_renewals(&cluster, 0, "job");
     locked.signal(Signal::CONT);
@@ -152,14 +154,14 @@ fn a_command_that_is_cut_off_from_the_cluster_is_gone_before_the_next_one_begins
         let still = cluster.follower();
         let others: Vec<usize> = (0..3).filter(|at| *at != still).collect();
         // It knows one node only, and that one will stand still.
-        let mut first = Locked::start(&cluster, &[still], &name, RUNS);
-        let command = Pid::from_raw(first.line().parse().unwrap()).unwrap();
-        let mut second = Locked::start(&cluster, &others, &name, "echo mine; read line");
+        let first = Locked::start(&cluster, &[still], &name, RUNS);
+        let command = Pid::from_raw(first.out.line().parse().unwrap()).unwrap();
+        let second = Locked::start(&cluster, &others, &name, "echo mine; read line");
         if stands_still {
             first.signal(Signal::STOP);
         }
         cluster.nodes[still].signal(Signal::STOP);
-        assert_eq!(second.line(), "mine");
+        assert_eq!(second.out.line(), "mine");
         assert!(is_dead(command), "both commands run (dsync stands still: {stands_still})");
         cluster.nodes[still].signal(Signal::CONT);
         if stands_still {
@@ -182,8 +184,8 @@ fn after_a_forced_release_the_command_is_ended_and_the_lock_is_free() {
     let _turn = turns::together();
     let cluster = Cluster::start();
     for now in [false, true] {
-        let mut locked = Locked::start(&cluster, &[0, 1, 2], "job", RUNS);
-        locked.line();
+        let locked = Locked::start(&cluster, &[0, 1, 2], "job", RUNS);
+        locked.out.line();
         let mut operator = HttpClient::new(cluster.clients()[1], TIMEOUT);
         let body = json!({ "reason": "a test", "now": now });
         let answer = operator.post("/v1/locks/job/force", &body).unwrap();

@@ -6,13 +6,12 @@ use std::time::Duration;
 use dsync_tests::process::cluster::Cluster;
 use dsync_tests::process::http::{HttpClient, Response};
 use dsync_tests::process::percentiles::{Percentiles, measured};
-use dsync_tests::process::until::{timed, until};
+use dsync_tests::process::until::{PATIENCE, timed, until};
 use serde_json::{Value, json};
 
 use crate::turns;
 
 /// Generous, on a machine that does other things too; the promise is a second, and is printed.
-const WITHIN: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn post(node: SocketAddr, path: &str, body: &Value) -> Response {
@@ -40,7 +39,7 @@ fn status(node: SocketAddr) -> Value {
 /// How long until every node's own view is so.
 fn everywhere(cluster: &Cluster, what: &str, is_so: impl Fn(&Value) -> bool) -> Duration {
     let all = || cluster.clients().into_iter().all(|node| is_so(&status(node))).then_some(());
-    timed(&format!("every node shows {what}"), WITHIN, all).1
+    timed(&format!("every node shows {what}"), PATIENCE, all).1
 }
 
 #[test]

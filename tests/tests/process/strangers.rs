@@ -72,7 +72,7 @@ fn a_stranger_on_the_peer_port_gets_nothing() {
             assert!(!answer.contains(secret.as_str()), "{said:?} was told {secret}: {answer}");
         }
     }
-    assert!(leader.is_ready());
+    until("the node is ready", || leader.is_ready().then_some(()));
 }
 
 #[test]

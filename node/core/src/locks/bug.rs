@@ -24,6 +24,12 @@ pub enum Bug {
     LeaveKeepsPlace,
     /// Who waits behind somebody who leaves is not looked at.
     LeaveWakesNobody,
+    /// One Leave undoes a hold, though somebody else may have told its owner.
+    AnyLeaveUndoes,
+    /// A hold stays though everybody has left who was to tell of it.
+    LastLeaveKeepsHold,
+    /// An owner that asks again is taken to have heard, whatever becomes of that ask.
+    AskedAgainIsHeard,
     /// A repeated acquire is answered as the first copy was, whatever has become of its hold.
     GrantPlayedBack,
     /// A repeated renewal is answered as the first copy was: with what was left then.
@@ -32,7 +38,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::GrantPassesWaiters,
         Self::ReaderPassesUpgrade,
         Self::RenewShortens,
@@ -42,6 +48,9 @@ impl Bug {
         Self::ClaimIsHold,
         Self::LeaveKeepsPlace,
         Self::LeaveWakesNobody,
+        Self::AnyLeaveUndoes,
+        Self::LastLeaveKeepsHold,
+        Self::AskedAgainIsHeard,
         Self::GrantPlayedBack,
         Self::RenewalPlayedBack,
     ];

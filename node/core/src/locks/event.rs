@@ -102,7 +102,7 @@ impl Hold {
             items,
             hold: Some(id),
             wait: None,
-            attachment: self.attachment,
+            attachment: self.tellers.newest(),
             elapsed_ms: now.since(self.since),
             detail,
         }

@@ -27,6 +27,7 @@ use super::lock::{Hold, Item, Lock, Place, Share, Wait};
 use super::outcome::{AHEAD_COUNTED_MAX, HOLDERS_NAMED_MAX};
 use super::request::{HoldId, Mode, Owner};
 use super::table::LockTable;
+use super::tellers::Tellers;
 use super::turn::Turn;
 use crate::types::ClusterTime;
 
@@ -132,7 +133,7 @@ impl LockTable {
             ends_at: if claim { Some(claim_end) } else { lease },
             claim,
             since: turn.now,
-            attachment: wait.listener.attachment,
+            tellers: Tellers::of(wait.listener.attachment),
             revoked: None,
             wish: None,
             upgraded: None,

@@ -23,6 +23,7 @@ use super::outcome::{
 use super::presence::Presence;
 use super::request::{ForceRelease, HoldId, HoldRef, Mode, Release, Renew, RenewAll};
 use super::table::LockTable;
+use super::tellers::Tellers;
 use super::turn::Turn;
 use crate::types::ClusterTime;
 
@@ -135,7 +136,7 @@ impl LockTable {
                 return HoldOutcome::Refused(LockRefusal::NotAPlainLock(name.to_string()));
             }
             Mode::Exclusive => {
-                let undone = |it: &mut (_, Arc<str>)| it.1 == name;
+                let undone = |it: &mut (Tellers, Arc<str>)| it.1 == name;
                 self.change_hold(id, |hold| drop(hold.upgraded.take_if(undone)));
                 self.change_share(id, &name, Mode::Shared, share.token);
                 self.note_lock(turn, id, &name, What::Downgraded);
@@ -188,7 +189,7 @@ impl LockTable {
     /// Who names a hold by its id has heard of its grant: a Leave of whoever was to be told of it,
     /// which may be a late copy of the ask on another node, must not undo it any more.
     pub(super) fn heard_of(&mut self, id: HoldId) {
-        self.change_hold(id, |hold| hold.attachment = None);
+        self.change_hold(id, |hold| hold.tellers = Tellers::Heard);
     }
 
     /// Takes holds away from their owners.

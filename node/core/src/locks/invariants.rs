@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::lease::Due;
-use super::listeners::{Listens, Told};
+use super::listeners::Listens;
 use super::lock::Lock;
 use super::presence::Presence;
 use super::reduction;
@@ -83,8 +83,7 @@ impl LockTable {
                 expected.presence(&hold.owner, name, Presence::Holds(*id));
             }
             expected.due(hold.ends_at, Due::hold(*id));
-            expected.told(hold.attachment, Told::Grant(*id));
-            expected.told(hold.upgraded.as_ref().map(|it| it.0), Told::Upgrade(*id));
+            expected.told(hold.told_by(), *id);
             if let Some(wish) = &hold.wish {
                 let lock = self.locks.get(&wish.name);
                 let known = lock.is_some_and(|lock| lock.wishes.contains(id));
@@ -119,7 +118,7 @@ struct Expected {
     presences: BTreeMap<(Arc<Owner>, Arc<str>), Presence>,
     wants: BTreeSet<(Arc<Owner>, Arc<str>)>,
     dues: BTreeSet<Due>,
-    told: BTreeMap<Attachment, Told>,
+    told: BTreeMap<Attachment, HoldId>,
     listening: BTreeMap<Attachment, Listens>,
 }
 
@@ -132,8 +131,8 @@ impl Expected {
         self.dues.extend(at.map(due));
     }
 
-    fn told(&mut self, attachment: Option<Attachment>, told: Told) {
-        self.told.extend(attachment.map(|it| (it, told)));
+    fn told(&mut self, tellers: impl Iterator<Item = Attachment>, hold: HoldId) {
+        self.told.extend(tellers.map(|it| (it, hold)));
     }
 
     fn listens(&mut self, attachment: Option<Attachment>, listens: Listens) {

@@ -16,9 +16,9 @@
 //! by an entry. One entry loses a whole process: the end of all its places is one number, so it costs
 //! the same for one waiter and for ten thousand.
 //!
-//! Leave is the node's word that its client has got no byte of a grant and never will. It acts on
-//! whatever became of the request meanwhile (wait, hold, upgrade), if no later attachment has taken
-//! the request over: the client may have asked again elsewhere, and that one decides.
+//! Leave is the node's word that its client has got no byte of a grant and never will. It ends a wait,
+//! if no later attachment has taken that over: the client may have asked again elsewhere. It undoes a
+//! hold or an upgrade once nobody is left who may have told of it; see `tellers.rs`.
 //!
 //! # The races that this closes
 //!
@@ -30,7 +30,8 @@
 //!                                                  that did get the answer would lose its lock.)
 //! n1 cut off; lost by an entry; grant; n1 is back  a claim: n1 must attach again before it answers
 //! client times out at n1, grant is on its way      Leave comes after the grant and undoes it
-//! client asks again at n2, n1's Leave comes late   names an attachment that is not the newest
+//! client asks again at n2, n1's Leave comes late   n2 may have told it: the hold stays until n2 leaves
+//! client hangs up on n1 and on n2                  both leave; the second one undoes the hold
 //! ```
 //!
 //! A process that is lost by mistake says so (Resume): its connections are still open, so its waits
@@ -46,6 +47,7 @@ use super::lock::{Hold, Listener};
 use super::outcome::{AcquireOutcome, LeaveOutcome};
 use super::request::{Attachment, HoldId, Mode};
 use super::table::LockTable;
+use super::tellers::Tellers;
 use super::turn::Turn;
 use crate::types::{BootId, ClusterTime};
 
@@ -56,15 +58,6 @@ pub(super) enum Listens {
     Wait(HoldId),
     /// The wish of this hold.
     Wish(HoldId),
-}
-
-/// What an attachment was granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    /// This hold.
-    Grant(HoldId),
-    /// That a lock of this hold is exclusive now.
-    Upgrade(HoldId),
 }
 
 /// A process that does not listen.
@@ -113,7 +106,7 @@ impl LockTable {
             }
             let freed = match listens {
                 Listens::Wait(id) => self.end_wait(turn, id, What::Left),
-                Listens::Wish(id) => self.end_wish(turn, id, What::Left),
+                Listens::Wish(id) => self.leave_wish(turn, id),
             };
             if !self.has(Bug::LeaveWakesNobody) {
                 self.grant_next(turn, freed);
@@ -121,16 +114,44 @@ impl LockTable {
             return LeaveOutcome::LeftQueue;
         }
         match self.told.get(&attachment).copied() {
-            Some(Told::Grant(id)) if self.is_live_hold(id, turn.now) => {
-                let freed = self.end_hold(turn, id, What::Undone, String::new());
-                self.grant_next(turn, freed);
-                LeaveOutcome::Released
-            }
-            Some(Told::Upgrade(id)) if self.is_live_hold(id, turn.now) => {
-                self.undo_upgrade(turn, id);
-                LeaveOutcome::Released
-            }
+            Some(id) if self.is_live_hold(id, turn.now) => self.leave_hold(turn, id, attachment),
             _ => LeaveOutcome::NotAttached,
+        }
+    }
+
+    /// The wish ends, and with it a hold that the owner was never told of.
+    fn leave_wish(&mut self, turn: &mut Turn, id: HoldId) -> Vec<Arc<str>> {
+        let mut freed = self.end_wish(turn, id, What::Left);
+        if self.holds.get(&id).is_some_and(|hold| hold.tellers.is_nobody()) {
+            freed.extend(self.end_hold(turn, id, What::Undone, String::new()));
+        }
+        freed
+    }
+
+    /// Somebody who was to tell of a hold, of its upgrade, or of both, could not.
+    fn leave_hold(&mut self, turn: &mut Turn, id: HoldId, gone: Attachment) -> LeaveOutcome {
+        let Some(hold) = self.holds.get(&id).cloned() else { return LeaveOutcome::NotAttached };
+        if self.has(Bug::LastLeaveKeepsHold) {
+            return LeaveOutcome::Released;
+        }
+        let others = hold.tellers.without(gone);
+        let tellers = if self.has(Bug::AnyLeaveUndoes) { Tellers::nobody() } else { others };
+        if tellers.is_nobody() && !self.is_live_wish(id, turn.now) {
+            let freed = self.end_hold(turn, id, What::Undone, String::new());
+            self.grant_next(turn, freed);
+            return LeaveOutcome::Released;
+        }
+        self.change_hold(id, |hold| hold.tellers = tellers);
+        let upgraded = hold.upgraded.map(|(tellers, name)| (tellers.without(gone), name));
+        match upgraded {
+            Some((tellers, name)) if tellers.is_nobody() => {
+                self.undo_upgrade(turn, id, name);
+                LeaveOutcome::Released
+            }
+            upgraded => {
+                self.change_hold(id, |hold| hold.upgraded = upgraded);
+                LeaveOutcome::Superseded
+            }
         }
     }
 
@@ -149,9 +170,7 @@ impl LockTable {
             };
         }
         match self.told.get(&attachment).copied() {
-            Some(Told::Grant(id) | Told::Upgrade(id)) if self.is_live_hold(id, turn.now) => {
-                self.attach_hold(turn, id, attachment)
-            }
+            Some(id) if self.is_live_hold(id, turn.now) => self.attach_hold(turn, id, attachment),
             _ => AcquireOutcome::Ended,
         }
     }
@@ -233,9 +252,7 @@ impl LockTable {
         AcquireOutcome::Waiting { ahead: 0, holders: vec![(*hold.owner).clone()] }
     }
 
-    fn undo_upgrade(&mut self, turn: &mut Turn, id: HoldId) {
-        let upgraded = self.holds.get(&id).and_then(|hold| hold.upgraded.clone());
-        let Some((_, name)) = upgraded else { return };
+    fn undo_upgrade(&mut self, turn: &mut Turn, id: HoldId, name: Arc<str>) {
         self.change_hold(id, |hold| hold.upgraded = None);
         let hold = self.holds.get(&id).cloned();
         let share = hold.and_then(|hold| self.share(&hold, &name).copied());

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::request::{Attachment, HoldId, Mode, Owner};
+use super::tellers::Tellers;
 use crate::types::ClusterTime;
 
 /// A lock that somebody holds or waits for.
@@ -65,14 +66,15 @@ pub(super) struct Hold {
     /// window, and always set.
     pub(super) claim: bool,
     pub(super) since: ClusterTime,
-    /// Who is told of the grant: whoever asked last.
-    pub(super) attachment: Option<Attachment>,
+    /// Who may have told the owner of it. Of a claim, which nobody is told of: whoever asked last.
+    pub(super) tellers: Tellers,
     /// Taken away, and why; `ends_at` is then set.
     pub(super) revoked: Option<Arc<str>>,
     /// It waits to have one of its shared locks alone.
     pub(super) wish: Option<Wish>,
-    /// Who is told of the upgrade that was granted last, and of which lock it was.
-    pub(super) upgraded: Option<(Attachment, Arc<str>)>,
+    /// Who may have told the owner of the upgrade that was granted last, and of which lock it was.
+    /// `None`: there was none, or the owner has heard of it.
+    pub(super) upgraded: Option<(Tellers, Arc<str>)>,
 }
 
 /// A shared holder's wish to be alone.
@@ -119,6 +121,23 @@ impl Mode {
     /// The two cannot have one plain lock at the same time.
     pub(super) fn excludes(self, other: Self) -> bool {
         self == Self::Exclusive || other == Self::Exclusive
+    }
+}
+
+impl Hold {
+    /// Somebody is answered with the hold as it is now, so with its upgrade as well.
+    pub(super) fn is_told_by(&mut self, attachment: Option<Attachment>) {
+        self.tellers = self.tellers.with(attachment);
+        self.upgraded = self.upgraded.take().and_then(|(tellers, name)| {
+            let tellers = tellers.with(attachment);
+            (tellers != Tellers::Heard).then_some((tellers, name))
+        });
+    }
+
+    /// Everybody whose Leave counts, of its grant or of its upgrade.
+    pub(super) fn told_by(&self) -> impl Iterator<Item = Attachment> + '_ {
+        let upgraded = self.upgraded.iter().flat_map(|(tellers, _)| tellers.iter());
+        self.tellers.iter().chain(upgraded)
     }
 }
 

@@ -17,7 +17,7 @@
 //! 4. `wait_graph.rs`, `reduction.rs`: the edges are exactly the reasons for not being granted; a
 //!    request that would close a cycle is not queued.
 //! 5. `fencing.rs`: when a token is minted, when it is shared.
-//! 6. `listeners.rs`: who waits for an answer, and what becomes of a grant that nobody hears.
+//! 6. `listeners.rs`, `tellers.rs`: who waits for an answer, and what becomes of a grant that nobody hears.
 //! 7. `holds.rs`, `upgrade.rs`: what can be done with a hold, also by force.
 //! 8. `presence.rs`: the only code that puts holds and waits in, so that the indexes stay true.
 //!
@@ -45,6 +45,7 @@ mod reduction;
 mod request;
 mod room;
 mod table;
+mod tellers;
 mod turn;
 mod upgrade;
 mod view;

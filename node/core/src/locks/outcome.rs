@@ -124,6 +124,9 @@ pub enum LeaveOutcome {
     Released,
     /// Nobody is attached under this number (any more); nothing changed.
     NotAttached,
+    /// It had been granted, and the same owner has asked for the same again: whoever answers that may
+    /// tell it, so the hold stays.
+    Superseded,
 }
 
 /// What became of a [`ForceRelease`](super::ForceRelease).

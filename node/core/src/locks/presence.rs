@@ -6,7 +6,8 @@
 //! - `locks`: lock -> who is on it. For the grant rule.
 //! - `owners`: owner -> the locks it is on, and how. For limits, repeats and the wait graph.
 //! - `dues`: end -> what ends. For the stamps.
-//! - `listening`, `told`: attachment -> what it waits for, or was granted. For Leave and Attach.
+//! - `listening`, `told`: attachment -> what it waits for, or the hold that it may have told of. For
+//!   Leave and Attach.
 //!
 //! An owner is on a lock at most once. A lock or an owner with nothing left vanishes from the maps,
 //! so names used once cost nothing for ever. Names are shared between the maps, not copied.
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::lease::Due;
-use super::listeners::{Listens, Told};
+use super::listeners::Listens;
 use super::lock::{Hold, Item, Lock, Place, Share, Wait, Wish};
 use super::request::{Attachment, HoldId, Mode, Owner};
 use super::table::LockTable;
@@ -59,12 +60,9 @@ impl LockTable {
             self.note_presence(name, &hold.owner, Presence::Holds(id));
         }
         self.plan(hold.ends_at, Due::hold(id));
-        self.tell(hold.attachment, Told::Grant(id));
+        self.tell(&hold, id);
         if let Some(wish) = &hold.wish {
             self.link_wish(id, &hold.owner, wish);
-        }
-        if let Some((attachment, _)) = hold.upgraded {
-            self.tell(Some(attachment), Told::Upgrade(id));
         }
         self.holds.insert_mut(id, hold);
     }
@@ -85,8 +83,7 @@ impl LockTable {
             self.forget_presence(name, &hold.owner);
         }
         self.unplan(hold.ends_at, &Due::hold(id));
-        self.untell(hold.attachment, Told::Grant(id));
-        self.untell(hold.upgraded.as_ref().map(|(attachment, _)| *attachment), Told::Upgrade(id));
+        self.untell(&hold);
         Some((hold, shares))
     }
 
@@ -128,20 +125,16 @@ impl LockTable {
     /// Changes what is not a lock's: everything but the names and the wish.
     pub(super) fn change_hold(&mut self, id: HoldId, change: impl FnOnce(&mut Hold)) {
         let Some(hold) = self.holds.get_mut(&id) else { return };
-        let before = (hold.ends_at, hold.attachment, hold.upgraded.clone());
+        let before = hold.clone();
         change(hold);
-        let after = (hold.ends_at, hold.attachment, hold.upgraded.clone());
-        if before.0 != after.0 {
-            self.unplan(before.0, &Due::hold(id));
-            self.plan(after.0, Due::hold(id));
+        let after = hold.clone();
+        if before.ends_at != after.ends_at {
+            self.unplan(before.ends_at, &Due::hold(id));
+            self.plan(after.ends_at, Due::hold(id));
         }
-        if before.1 != after.1 {
-            self.untell(before.1, Told::Grant(id));
-            self.tell(after.1, Told::Grant(id));
-        }
-        if before.2 != after.2 {
-            self.untell(before.2.map(|(attachment, _)| attachment), Told::Upgrade(id));
-            self.tell(after.2.map(|(attachment, _)| attachment), Told::Upgrade(id));
+        if (&before.tellers, &before.upgraded) != (&after.tellers, &after.upgraded) {
+            self.untell(&before);
+            self.tell(&after, id);
         }
     }
 
@@ -231,14 +224,14 @@ impl LockTable {
         }
     }
 
-    fn tell(&mut self, attachment: Option<Attachment>, told: Told) {
-        if let Some(attachment) = attachment {
-            self.told.insert_mut(attachment, told);
+    fn tell(&mut self, hold: &Hold, id: HoldId) {
+        for attachment in hold.told_by() {
+            self.told.insert_mut(attachment, id);
         }
     }
 
-    fn untell(&mut self, attachment: Option<Attachment>, told: Told) {
-        if let Some(attachment) = attachment.filter(|it| self.told.get(it) == Some(&told)) {
+    fn untell(&mut self, hold: &Hold) {
+        for attachment in hold.told_by() {
             self.told.remove_mut(&attachment);
         }
     }

@@ -16,6 +16,7 @@ use super::listeners::Lost;
 use super::lock::{Hold, Item, Listener, Share, Wait, Wish};
 use super::request::{Attachment, HoldId, LockItem, Owner};
 use super::table::LockTable;
+use super::tellers::Tellers;
 use crate::types::{BootId, ClusterTime};
 
 /// One thing of the table.
@@ -46,14 +47,14 @@ pub enum LockRecord {
         claim: bool,
         /// The stamp of its grant.
         since: ClusterTime,
-        /// Who was told of it.
-        attachment: Option<Attachment>,
+        /// Who may have told its owner of it; `None`: the owner has heard of it.
+        tellers: Option<Vec<Attachment>>,
         /// Why it was revoked.
         revoked: Option<String>,
         /// It waits to have one lock alone.
         wish: Option<WishRecord>,
-        /// Who was told of its last upgrade, and of which lock.
-        upgraded: Option<(Attachment, String)>,
+        /// Who may have told its owner of its last upgrade, and of which lock that was.
+        upgraded: Option<(Vec<Attachment>, String)>,
     },
     /// A queued request.
     Wait {
@@ -195,7 +196,7 @@ impl LockTable {
             ends_at: hold.ends_at,
             claim: hold.claim,
             since: hold.since,
-            attachment: hold.attachment,
+            tellers: hold.tellers.all().map(<[_]>::to_vec),
             revoked: hold.revoked.as_deref().map(str::to_owned),
             wish: wish.map(|wish| WishRecord {
                 name: wish.name.to_string(),
@@ -204,13 +205,16 @@ impl LockTable {
                 place_ends_at: wish.listener.place_ends_at,
                 since: wish.since,
             }),
-            upgraded: hold.upgraded.as_ref().map(|(it, name)| (*it, name.to_string())),
+            upgraded: hold
+                .upgraded
+                .as_ref()
+                .map(|(it, name)| (it.iter().collect(), name.to_string())),
         }
     }
 
     fn restore_hold(&mut self, record: &LockRecord) {
         let LockRecord::Hold { id, owner, items, wish, upgraded, .. } = record else { return };
-        let LockRecord::Hold { ttl_ms, ends_at, claim, since, attachment, revoked, .. } = record
+        let LockRecord::Hold { ttl_ms, ends_at, claim, since, tellers, revoked, .. } = record
         else {
             return;
         };
@@ -223,7 +227,9 @@ impl LockTable {
             let name = own(&wish.name)?;
             Some(Wish { name, ttl_ms: wish.ttl_ms, listener, since: wish.since })
         });
-        let upgraded = upgraded.as_ref().and_then(|(it, name)| Some((*it, own(name)?)));
+        let upgraded = upgraded
+            .as_ref()
+            .and_then(|(all, name)| Some((Tellers::restored(Some(all)), own(name)?)));
         let share = |item: &LockItem, token: u64| {
             let (mode, permits) = (item.mode, item.permits);
             (Share { hold: *id, mode, permits, token }, item.permits_max)
@@ -236,7 +242,7 @@ impl LockTable {
             ends_at: *ends_at,
             claim: *claim,
             since: *since,
-            attachment: *attachment,
+            tellers: Tellers::restored(tellers.as_deref()),
             revoked: revoked.as_deref().map(Arc::from),
             wish,
             upgraded,

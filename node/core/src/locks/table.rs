@@ -13,11 +13,12 @@ use super::bug::Bug;
 use super::event::{LockEvent, What};
 use super::fencing::Tokens;
 use super::lease::{Due, later, lease_end};
-use super::listeners::{Listens, Lost, Told};
+use super::listeners::{Listens, Lost};
 use super::lock::{Hold, Item, Lock, Wait};
 use super::outcome::{AcquireOutcome, LockRefusal};
 use super::presence::{Presence, Presences};
 use super::request::{Acquire, Attachment, HoldId, LockItem, Mode, Owner};
+use super::tellers::Tellers;
 use super::turn::Turn;
 use super::wait_graph;
 use crate::types::{BootId, ClusterTime};
@@ -35,7 +36,7 @@ pub struct LockTable {
     pub(super) owners: RedBlackTreeMapSync<Arc<Owner>, Presences>,
     pub(super) dues: RedBlackTreeSetSync<Due>,
     pub(super) listening: RedBlackTreeMapSync<Attachment, Listens>,
-    pub(super) told: RedBlackTreeMapSync<Attachment, Told>,
+    pub(super) told: RedBlackTreeMapSync<Attachment, HoldId>,
     /// Names of all holds and waits, each counted.
     pub(super) presences: u64,
     /// A mistake that is put back, for tests that show that it is noticed.
@@ -219,10 +220,13 @@ impl LockTable {
         if let Some(reason) = self.end_revoked(turn, id, &hold) {
             return AcquireOutcome::Revoked { reason };
         }
-        // Whoever was to be told of a claim is who asked last. A full hold may be known to its owner
-        // from its first ask, so nobody's Leave undoes it any more.
+        // Nobody was told of a claim; a full hold may be known to its owner from an earlier ask.
         let attachment = ask.asked.attachment;
-        self.change_hold(id, |it| it.attachment = attachment.filter(|_| hold.claim));
+        let told_by = attachment.filter(|_| !self.has(Bug::AskedAgainIsHeard));
+        self.change_hold(id, |hold| match hold.claim {
+            true => hold.tellers = Tellers::of(attachment),
+            false => hold.is_told_by(told_by),
+        });
         if hold.claim && attachment.is_some_and(|it| self.lost.contains_key(&it.boot)) {
             return self.claimed(&hold);
         }
@@ -251,6 +255,8 @@ impl LockTable {
             if !matches!(taken, AcquireOutcome::Granted { .. }) {
                 return taken;
             }
+            // This ask is answered with the upgrade, or with none.
+            self.change_hold(id, |hold| hold.tellers = Tellers::nobody());
         }
         let (ttl_ms, name) = (ask.ttl_ms, name.clone());
         self.upgrade_hold(turn, id, name, ttl_ms, ask.asked.queue, ask.asked.attachment)
@@ -305,7 +311,7 @@ impl LockTable {
             ends_at: lease_end(turn.now, ask.ttl_ms),
             claim: false,
             since: turn.now,
-            attachment: ask.asked.attachment,
+            tellers: Tellers::of(ask.asked.attachment),
             revoked: None,
             wish: None,
             upgraded: None,

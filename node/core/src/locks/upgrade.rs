@@ -33,6 +33,7 @@ use super::lock::{Lock, Wish};
 use super::outcome::{AcquireOutcome, LockRefusal};
 use super::request::{Attachment, HoldId, HoldRef, Mode, Owner, Upgrade};
 use super::table::{LockTable, note_refusal};
+use super::tellers::Tellers;
 use super::turn::Turn;
 use super::wait_graph;
 use crate::types::ClusterTime;
@@ -83,8 +84,7 @@ impl LockTable {
             }
             Mode::Exclusive => {
                 self.renew_hold(turn, id, ttl_ms);
-                // Its owner may know of it from the first ask.
-                self.change_hold(id, |hold| hold.upgraded = None);
+                self.change_hold(id, |hold| hold.is_told_by(attachment));
                 return self.granted(id, turn.now);
             }
             Mode::Shared => {}
@@ -103,8 +103,13 @@ impl LockTable {
 
     /// An upgrade that was granted is asked for again under its id: as it is now. `Ended` if the hold has
     /// ended, or the lock is shared again: its owner has said so since, or nobody was told of the upgrade
-    /// and it was undone. From now on nobody's Leave undoes it: whoever asks again is told.
-    pub fn upgraded_again(&mut self, turn: &mut Turn, asked: &HoldRef) -> AcquireOutcome {
+    /// and it was undone.
+    pub fn upgraded_again(
+        &mut self,
+        turn: &mut Turn,
+        asked: &HoldRef,
+        attachment: Option<Attachment>,
+    ) -> AcquireOutcome {
         let Some(hold) = self.find(asked, turn.now).cloned() else { return AcquireOutcome::Ended };
         if let Some(reason) = self.end_revoked(turn, asked.hold, &hold) {
             return AcquireOutcome::Revoked { reason };
@@ -114,7 +119,7 @@ impl LockTable {
         if !alone {
             return AcquireOutcome::Ended;
         }
-        self.change_hold(asked.hold, |hold| hold.upgraded = None);
+        self.change_hold(asked.hold, |hold| hold.is_told_by(attachment));
         self.granted(asked.hold, turn.now)
     }
 
@@ -147,8 +152,6 @@ impl LockTable {
             }
             return AcquireOutcome::Deadlock { cycle };
         }
-        // Whoever was to be told of the hold itself is not its newest attachment any more.
-        self.heard_of(id);
         if self.is_alone(id, &wish.name, turn.now) {
             self.grant_upgrader(turn, &wish.name);
             return self.granted(id, turn.now);
@@ -182,7 +185,8 @@ impl LockTable {
         let asked_end = lease_end(turn.now, ttl_ms);
         self.change_hold(id, |hold| {
             (hold.ends_at, hold.ttl_ms) = (later(hold.ends_at, asked_end), ttl_ms);
-            hold.upgraded = attachment.map(|it| (it, name.clone()));
+            hold.tellers = hold.tellers.with(attachment);
+            hold.upgraded = attachment.map(|it| (Tellers::One(it), name.clone()));
         });
         self.note_lock(turn, id, name, What::Upgraded);
         let waited_ms = turn.now.since(since);

@@ -3,7 +3,7 @@
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
-use super::listeners::{Told, attachments};
+use super::listeners::attachments;
 use super::lock::{Hold, Lock, Place, Share};
 use super::presence::Presence;
 use super::request::{Attachment, HoldId, Mode, Owner};
@@ -170,8 +170,15 @@ impl<'a> LocksView<'a> {
             let in_vain = self.table.listens_in_vain(*listens, self.now);
             return (!in_vain).then_some(Attached::Waits);
         }
-        let (Told::Grant(id) | Told::Upgrade(id)) = *self.table.told.get(&attachment)?;
-        self.hold(id).map(Attached::Holds)
+        let id = self.table.told.get(&attachment)?;
+        self.hold(*id).map(Attached::Holds)
+    }
+
+    /// Who may have told the owner of a hold, oldest first; `None` if the owner has heard of it, or there
+    /// is no such hold.
+    #[must_use]
+    pub fn tellers(&self, id: HoldId) -> Option<Vec<Attachment>> {
+        Some(self.table.holds.get(&id)?.tellers.all()?.to_vec())
     }
 
     /// Everything that listens, or was told, in one process: for a node that has lost track. The

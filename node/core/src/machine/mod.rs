@@ -281,13 +281,13 @@ impl Machine {
                 Outcome::Acquire(self.locks.acquire_again(turn, *id, ask))
             }
             (Some(Seen::Upgraded(_)), Operation::UpgradeHold(ask)) => {
-                Outcome::Acquire(self.locks.upgraded_again(turn, &ask.hold))
+                Outcome::Acquire(self.locks.upgraded_again(turn, &ask.hold, ask.attachment))
             }
             (Some(Seen::Upgraded(hold)), Operation::AcquireLock(ask)) => {
                 let (hold, principal) = (*hold, ask.owner.principal.clone());
                 let name = ask.items.first().map(|item| item.name.clone());
                 let hold = HoldRef { principal, hold, name };
-                Outcome::Acquire(self.locks.upgraded_again(turn, &hold))
+                Outcome::Acquire(self.locks.upgraded_again(turn, &hold, ask.attachment))
             }
             (_, operation) => self.act(turn, &command.origin, operation),
         };

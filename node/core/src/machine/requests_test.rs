@@ -3,8 +3,8 @@
 use super::machine_test::{Log, origin};
 use super::*;
 use crate::locks::{
-    Acquire, AcquireOutcome, Attachment, HoldId, HoldOutcome, HoldRef, LockItem, Mode, Owner,
-    Renew, RenewAll, RenewAllOutcome, Upgrade,
+    Acquire, AcquireOutcome, Attachment, HoldId, HoldOutcome, HoldRef, LeaveOutcome, LockItem,
+    Mode, Owner, Renew, RenewAll, RenewAllOutcome, Upgrade,
 };
 
 /// Commands of one process, numbered, each with its client's id for it.
@@ -178,14 +178,19 @@ fn an_exclusive_ask_by_a_reader_is_not_said_to_be_granted_when_it_is_repeated() 
 
 /// The first copy's connection is found broken when the repeat has been answered long ago.
 #[test]
-fn an_upgrade_that_was_told_again_is_not_undone_by_a_late_leave() {
+fn an_upgrade_that_was_told_again_is_undone_only_when_nobody_is_left_who_told_it() {
     let mut stage = Stage::new();
     let hold = granted(&stage.keyed("a", ask("ann", "x", Mode::Shared, 0, 1)));
-    let alone = || ask("ann", "x", Mode::Exclusive, 0, 3);
-    assert_eq!(granted(&stage.keyed("u", alone())), hold);
-    assert_eq!(granted(&stage.keyed("u", alone())), hold);
-    stage.send(None, Operation::Leave(Attachment { boot: BootId(9), number: 3 }));
-    assert_eq!(granted(&stage.keyed("u", alone())), hold);
+    let alone = |number| ask("ann", "x", Mode::Exclusive, 0, number);
+    let leave = |number| Operation::Leave(Attachment { boot: BootId(9), number });
+    assert_eq!(granted(&stage.keyed("u", alone(3))), hold);
+    assert_eq!(granted(&stage.keyed("u", alone(4))), hold);
+    assert_eq!(stage.send(None, leave(3)), Outcome::Leave(LeaveOutcome::Superseded));
+    assert_eq!(granted(&stage.keyed("u", alone(5))), hold);
+    assert_eq!(stage.send(None, leave(4)), Outcome::Leave(LeaveOutcome::Superseded));
+    assert_eq!(stage.send(None, leave(5)), Outcome::Leave(LeaveOutcome::Released));
+    let ended = Outcome::Acquire(AcquireOutcome::Ended);
+    assert_eq!(stage.keyed("u", alone(6)), ended);
 }
 
 /// Its client counts from the repeat.

@@ -98,13 +98,7 @@ impl<S: Site> Asking<'_, S> {
         let said = self.send(request, operation).await;
         let verdict = match said {
             Ok((Said::Waits, _)) => self.wait().await?,
-            Ok((Said::Final(outcome), applied)) => {
-                // Its owner had it before, and may know: then it is not this request's to undo.
-                if !self.listener.got_it() {
-                    self.listener.forsake();
-                }
-                Verdict::of(outcome, &applied)
-            }
+            Ok((Said::Final(outcome), applied)) => Verdict::of(outcome, &applied),
             Ok((Said::Nonsense(outcome), _)) => {
                 self.site.answered_by_another(&outcome);
                 return Err(SubmitError::Unknown);
@@ -254,11 +248,17 @@ impl<S: Site> Asking<'_, S> {
         match self.site.submit(None, leave, deadline).await {
             Ok(Applied { outcome: Outcome::Leave(said), index, stamp }) => {
                 self.listener.forsake();
-                if said == LeaveOutcome::NotAttached {
-                    let end = self.listener.end().unwrap_or_else(|| self.listener.vanished());
-                    return self.ended(end);
-                }
-                Ok(Verdict { outcome: WaitOutcome::TimedOut, index, stamp, leave: false })
+                let end = match said {
+                    LeaveOutcome::LeftQueue | LeaveOutcome::Released => {
+                        let outcome = WaitOutcome::TimedOut;
+                        return Ok(Verdict { outcome, index, stamp, leave: false });
+                    }
+                    LeaveOutcome::Superseded => End::Superseded,
+                    LeaveOutcome::NotAttached => {
+                        self.listener.end().unwrap_or_else(|| self.listener.vanished())
+                    }
+                };
+                self.ended(end)
             }
             Ok(_) => Err(SubmitError::Unknown),
             Err(SubmitError::Stopping) => self.ended(End::Stopping),

@@ -11,7 +11,7 @@ use super::site::SubmitError;
 use crate::audit::AuditRecord;
 use crate::locks::{Attachment, HoldId, LeaveOutcome, LockEvent, What};
 use crate::machine::Machine;
-use crate::types::{BootId, ClusterTime, Index};
+use crate::types::{BootId, ClusterTime};
 
 /// Every attachment of this process that is open or has to be left. Shared by the requests, the
 /// driver and the upkeep.
@@ -31,11 +31,8 @@ struct Inner {
     orphans: Orphans,
     /// Nothing new is taken in.
     stopping: bool,
-    /// How far the state is applied of which these were told, and its time.
-    applied: Index,
+    /// Of the state of which these were told.
     time: ClusterTime,
-    /// From here on every event was noted.
-    followed_from: Index,
     /// It says that nobody listens here.
     lost: bool,
     /// There is something for the upkeep to do.
@@ -47,7 +44,7 @@ struct Inner {
 }
 
 /// One request without an answer, or with one that is not delivered.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Open {
     news: Bell,
     target: Option<HoldId>,
@@ -55,8 +52,6 @@ struct Open {
     waits: bool,
     /// An event says that it was queued or granted under this very number.
     got: bool,
-    /// How far the state was applied when it was opened.
-    opened_at: Index,
     /// The last look at the state did not find it.
     missed: bool,
     /// A snapshot was installed since it was opened: events of it may have been skipped.
@@ -103,8 +98,7 @@ impl Listeners {
     /// Nobody listens yet. `machine` is the state that this process starts from.
     #[must_use]
     pub fn new(boot: BootId, machine: &Machine) -> Self {
-        let (applied, time) = (machine.applied(), machine.time());
-        let inner = Inner { applied, time, followed_from: applied, ..Inner::default() };
+        let inner = Inner { time: machine.time(), ..Inner::default() };
         Self { boot, inner: Mutex::new(inner) }
     }
 
@@ -129,7 +123,6 @@ impl Listeners {
             inner.open.values_mut().for_each(|open| open.skipped = true);
             inner.wake_all();
             inner.shows(self.boot, machine);
-            inner.followed_from = machine.applied();
             inner.has_work();
         });
     }
@@ -181,8 +174,8 @@ impl Listeners {
             return Err(SubmitError::Stopping);
         }
         inner.last_number += 1;
-        let (number, opened_at) = (inner.last_number, inner.applied);
-        inner.open.insert(number, Open::new(opened_at));
+        let number = inner.last_number;
+        inner.open.insert(number, Open::default());
         Ok(Listener { listeners: Arc::clone(self), number, stake: Stake::Nothing })
     }
 
@@ -202,9 +195,8 @@ impl Listeners {
         let retention_ms = machine.settings().map_or(0, |settings| settings.command_retention_ms);
         self.change(|inner| {
             inner.missed(&missing);
-            let attached = |number| locks.attached(self.attachment(number));
-            let followed_from = inner.followed_from;
-            inner.orphans.sweep(machine.time(), retention_ms, followed_from, attached);
+            let is_attached = |number| locks.attached(self.attachment(number)).is_some();
+            inner.orphans.sweep(machine.time(), retention_ms, is_attached);
             if inner.orphans.has_due() {
                 inner.has_work();
             }
@@ -258,7 +250,7 @@ impl Listeners {
             if stake != Stake::Nothing {
                 let settled = stake == Stake::Known;
                 let (due, since) = (settled || open.got || open.waits, inner.time);
-                let orphan = Orphan { settled, due, since, opened_at: open.opened_at };
+                let orphan = Orphan { settled, due, since };
                 inner.orphans.add(number, orphan);
                 inner.has_work();
             }
@@ -306,12 +298,6 @@ impl Listener {
     /// The last one was not, and never will be.
     pub(super) fn not_sent(&mut self, before: Stake) {
         self.stake = before;
-    }
-
-    /// True if the grant that its own entry says was made by that entry. Otherwise its owner had the
-    /// hold before and asked for it again.
-    pub(super) fn got_it(&self) -> bool {
-        self.listeners.lock().open.get(&self.number).is_some_and(|open| open.got)
     }
 
     /// Its entry is applied, and it waits.
@@ -405,7 +391,7 @@ impl Inner {
 
     /// This is what the requests are told the state of.
     fn shows(&mut self, boot: BootId, machine: &Machine) {
-        (self.applied, self.time) = (machine.applied(), machine.time());
+        self.time = machine.time();
         self.lost = machine.locks().is_lost(boot);
     }
 
@@ -439,12 +425,6 @@ impl Inner {
 }
 
 impl Open {
-    fn new(opened_at: Index) -> Self {
-        let (waits, got, missed, skipped) = (false, false, false, false);
-        let (news, target, end) = (Bell::default(), None, None);
-        Self { news, target, waits, got, opened_at, missed, skipped, end }
-    }
-
     /// Who is given back has to be woken.
     #[must_use]
     fn end(&mut self, end: End) -> Option<Waker> {

@@ -24,10 +24,9 @@
 //!   A grant that ended a wait is answered after a read barrier, with what is left of its lease by
 //!   then; see `asking.rs`.
 //! - An **orphan** may still wait or hold, and its client has got no byte of a grant and never will.
-//!   Once it is known to wait, or to have been granted something that nobody was told before,
-//!   Leave(attachment) is proposed until it has applied; see `orphans.rs` and `upkeep.rs`. Leave acts
-//!   only on the newest attachment of a request, so it never takes anything from a client that asked
-//!   again elsewhere.
+//!   Leave(attachment) is proposed until it has applied; see `orphans.rs` and `upkeep.rs`. Leave takes
+//!   nothing from a client that asked again elsewhere: a wait is that ask's, and a hold stays as long
+//!   as somebody is left who may have told of it.
 //!
 //! All of it is futures and decisions without a runtime: what they need of a node is a [`Site`]. So the
 //! code that a node runs is the code that the simulator runs, with its seeded hang-ups and deaths.
@@ -41,8 +40,7 @@
 //!                                         another Leave, and without one it is forgotten when the
 //!                                         entry would be void by its age
 //! hang-up before the outcome is known     the same
-//! asked again for what it holds, hang-up  the hold is older than this number, and its owner may know
-//!                                         of it: it stays
+//! asked again for what it holds, hang-up  whoever answered the earlier ask has not left: it stays
 //! snapshot installed, events skipped      every open request looks at the state; so does every orphan
 //! asked again on another node             without an event; a look every second finds it out
 //! this node was declared lost             it says so (Resume); what was granted meanwhile is a claim,

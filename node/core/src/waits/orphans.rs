@@ -7,27 +7,16 @@
 //!    └──> parked: it has got something, by an event or the state; failed: at the next sweep
 //! ```
 //!
-//! # Only what it got
-//!
-//! An owner may ask again for what it holds; the answer is that hold, and the newest attachment is
-//! then this ask's. If that connection breaks, Leave would end a hold that its owner was told of long
-//! before and relies on. So an orphan is left only if it waits, or if something was granted under its
-//! own number. While neither is known it is parked.
-//!
-//! Events say under which number a grant was made, and the state does not. So the state counts only
-//! for holds whose events were skipped by a snapshot, if they are younger than the ask. (Younger than
-//! what this node had applied then, that is: it may have lagged, and the owner may have been told of
-//! such a hold elsewhere before it asked here. That is accepted, as the other choice would be a hold
-//! without a lease that nobody ever ends.)
-//!
-//! The price: an owner that asked twice and heard neither answer keeps the hold until its lease ends,
-//! or until it asks a third time.
+//! What the Leave does is the machine's matter: it knows who else may have told the owner of the same
+//! hold (`locks/tellers.rs`). Here only one thing counts: that it is said after everything that can come
+//! of the request. While an entry of it may still be applied, it is parked: until an event names it, the
+//! state shows it, or such an entry would be void by its age.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::listeners::gets;
-use crate::locks::{Attached, LeaveOutcome, What};
-use crate::types::{ClusterTime, Index};
+use crate::locks::{LeaveOutcome, What};
+use crate::types::ClusterTime;
 
 /// A command may be taken in a little later than its client is gone.
 const TAKEN_LATE_MS: u64 = 10_000;
@@ -49,8 +38,6 @@ pub(super) struct Orphan {
     pub(super) due: bool,
     /// When its client was gone.
     pub(super) since: ClusterTime,
-    /// How far the state was applied before it was asked.
-    pub(super) opened_at: Index,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,12 +86,10 @@ impl Orphans {
     pub(super) fn left(&mut self, number: u64, outcome: Option<LeaveOutcome>) {
         let Some((orphan, state)) = self.all.get_mut(&number) else { return };
         match (outcome, *state) {
-            (Some(LeaveOutcome::LeftQueue | LeaveOutcome::Released), _) => self.forget(number),
-            (Some(LeaveOutcome::NotAttached), State::UnderWay { again: true }) => {
-                self.make_due(number);
-            }
-            (Some(LeaveOutcome::NotAttached), _) if orphan.settled => self.forget(number),
-            (Some(LeaveOutcome::NotAttached), _) => *state = State::Parked,
+            (Some(said), _) if said != LeaveOutcome::NotAttached => self.forget(number),
+            (Some(_), State::UnderWay { again: true }) => self.make_due(number),
+            (Some(_), _) if orphan.settled => self.forget(number),
+            (Some(_), _) => *state = State::Parked,
             (None, _) => *state = State::Failed,
         }
     }
@@ -119,21 +104,19 @@ impl Orphans {
         }
     }
 
-    /// Tries again what failed, looks for what was parked, and forgets what can never come. All
-    /// events after `followed_from` were seen.
+    /// Tries again what failed, looks for what was parked, and forgets what can never come.
     pub(super) fn sweep(
         &mut self,
         now: ClusterTime,
         retention_ms: u64,
-        followed_from: Index,
-        attached: impl Fn(u64) -> Option<Attached>,
+        is_attached: impl Fn(u64) -> bool,
     ) {
         let void_after_ms = retention_ms.saturating_add(TAKEN_LATE_MS);
         let is_void = |orphan: &Orphan| now.since(orphan.since) > void_after_ms;
         self.all.retain(|_, (orphan, state)| *state != State::Parked || !is_void(orphan));
-        let due = |number: u64, (orphan, state): &(Orphan, State)| match state {
+        let due = |number: u64, (_, state): &(Orphan, State)| match state {
             State::Failed => true,
-            State::Parked => attached(number).is_some_and(|it| orphan.has(&it, followed_from)),
+            State::Parked => is_attached(number),
             State::Due | State::UnderWay { .. } => false,
         };
         let all = self.all.iter();
@@ -151,18 +134,5 @@ impl Orphans {
     fn forget(&mut self, number: u64) {
         self.all.remove(&number);
         self.due.remove(&number);
-    }
-}
-
-impl Orphan {
-    /// What the state shows is its own, though no event said so: nobody was told of it before.
-    fn has(&self, attached: &Attached, followed_from: Index) -> bool {
-        match attached {
-            Attached::Waits => true,
-            Attached::Holds(hold) => {
-                let skipped = self.opened_at < hold.hold.index && hold.hold.index <= followed_from;
-                hold.claim || skipped
-            }
-        }
     }
 }

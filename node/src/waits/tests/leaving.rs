@@ -164,8 +164,24 @@ async fn who_asks_again_for_what_it_holds_and_hangs_up_keeps_it() {
     world.state().leader = Leader::Serves;
     world.state().apply_stalled();
     sleep(Duration::from_secs(10)).await;
+    world.settled().await;
     assert_eq!(world.machine().locks().holds(), 1);
-    assert!(!world.proposed().contains(&"Leave".to_owned()));
+    assert_eq!(world.node.listeners().orphan_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_twice_and_hangs_up_on_both_holds_nothing() {
+    let world = World::new();
+    let first = world.node.acquire(None, ask("bob", "x"), seconds(60)).await.unwrap();
+    let again = world.node.acquire(None, ask("bob", "x"), seconds(60)).await.unwrap();
+    assert!(is_granted(&first.outcome) && is_granted(&again.outcome));
+    drop(first);
+    sleep(Duration::from_secs(1)).await;
+    assert!(world.proposed().contains(&"Leave".to_owned()));
+    assert_eq!(world.machine().locks().holds(), 1);
+    drop(again);
+    world.settled().await;
+    assert_eq!(world.machine().locks().holds(), 0);
 }
 
 #[tokio::test(start_paused = true)]

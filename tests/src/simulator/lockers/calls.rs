@@ -3,6 +3,7 @@
 use dsync_core::types::Index;
 use dsync_core::waits::WaitOutcome;
 
+use super::job::Job;
 use super::{FIRST, Lockers, Phase};
 use crate::checkers::{Question, demand};
 use crate::simulator::ask::Answer;
@@ -12,6 +13,8 @@ use crate::simulator::world::Shared;
 
 /// Most copies of one request: then its agent does something else.
 const COPIES_MAX: u32 = 5;
+/// Who flees has hung up by then.
+const FLEES_WITHIN_US: u64 = 60_000;
 /// Beyond what a request's steps may take at its node: time for the network and the disks.
 const SLACK_MS: u64 = 3_000;
 
@@ -38,9 +41,6 @@ impl Lockers {
         let op = self.last_call;
         request.copies += 1;
         request.call = Some(op);
-        if request.copies > 1 {
-            self.repeated.insert(agent.owner.name.clone());
-        }
         let question = Question {
             owner: agent.owner.clone(),
             operation: request.job.operation(&agent.owner),
@@ -51,6 +51,9 @@ impl Lockers {
         };
         let (job, ask) = (request.job.clone(), request.job.ask(&agent.owner, request.id.clone()));
         agent.let_go(&job, shared);
+        if let Job::RenewAll { .. } = job {
+            self.renewed_all.insert(agent.owner.name.clone());
+        }
         let slot = if self.slots.is_empty() {
             shared.rng.index(shared.plan.nodes)
         } else {
@@ -68,6 +71,9 @@ impl Lockers {
 
     /// Some are hasty; the others stay for as long as their node may take.
     fn hangs_up_at(&self, wait_ms: u64, shared: &mut Shared) -> Instant {
+        if self.phase == Phase::Fleeing {
+            return shared.now.plus_us(shared.rng.below(FLEES_WITHIN_US));
+        }
         let timeout_ms = shared.plan.clients.timeout_ms;
         let hasty = shared.plan.lockers.hasty_percent + shared.plan.lockers.twice_percent;
         if self.phase == Phase::Storm && shared.rng.percent(hasty) {
@@ -129,9 +135,7 @@ impl Lockers {
         let Some(call) = self.calls.get_mut(&op) else { return };
         call.closed = true;
         shared.stats.hang_ups += 1;
-        let (client, slot, lost) = (FIRST + call.number, call.slot, (call.slot, call.sent_at));
-        let owner = call.question.owner.name.clone();
-        self.given_up.entry(owner).or_default().push(lost);
+        let (client, slot) = (FIRST + call.number, call.slot);
         let arrives = shared.now.plus_us(shared.client_latency_us());
         shared.ask_node(arrives, slot, ProcessEvent::HungUp { client, op });
     }

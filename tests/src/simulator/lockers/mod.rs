@@ -35,7 +35,7 @@ use self::calls::Call;
 use self::job::Job;
 pub(crate) use self::plan::LockerPlan;
 use super::queue::Event;
-use super::time::{Clock, Instant};
+use super::time::Clock;
 use super::world::Shared;
 
 /// Lockers' numbers as clients begin here.
@@ -49,6 +49,8 @@ enum Phase {
     Storm,
     /// They finish and give back what they have, then nothing; errands are still done.
     Quiet,
+    /// They hang up on whatever they have asked.
+    Fleeing,
 }
 
 /// All lockers, their connections, and what is known of agents that are gone.
@@ -63,10 +65,8 @@ pub(crate) struct Lockers {
     slots: Vec<usize>,
     /// Holds whose grant has reached a client's machine.
     told: BTreeSet<HoldId>,
-    /// Owner -> calls that it gave up: node, and when they were sent.
-    given_up: BTreeMap<String, Vec<(usize, Instant)>>,
-    /// Owners that have sent a request more than once.
-    repeated: BTreeSet<String>,
+    /// Owners that have asked to renew all they have, whatever that is.
+    renewed_all: BTreeSet<String>,
 }
 
 impl Lockers {
@@ -114,6 +114,7 @@ impl Lockers {
             .filter(|held| held.until.is_some_and(|until| until <= shared.now))
             .for_each(|held| shared.checkers.beliefs.gives_up(held.hold));
         let job = match self.phase {
+            Phase::Fleeing => return,
             Phase::Storm => agent.next_job(&shared.plan.lockers, &mut shared.rng),
             Phase::Quiet => match (agent.holds.first(), agent.errands.last()) {
                 (Some(held), _) => Some(Job::Release { hold: held.hold }),

@@ -1,7 +1,9 @@
 //! The end of a run, for lockers: they come to rest, nothing is left behind, and every name can be had.
 
 use dsync_core::locks::{HolderView, LockView};
+use dsync_core::machine::Machine;
 
+use super::agent::Request;
 use super::job::Job;
 use super::plan::PREFIX;
 use super::{Lockers, Phase, wake_in};
@@ -9,6 +11,9 @@ use crate::simulator::world::Shared;
 
 /// How long an errand waits for its lock, in milliseconds: longer than all others together need.
 const ERRAND_WAIT_MS: u64 = 5_000;
+
+/// How often each locker asks and flees.
+const FLIGHTS: usize = 3;
 
 /// What the machine still has of the lockers.
 #[derive(Debug, Default)]
@@ -38,8 +43,25 @@ impl Lockers {
         self.agents.iter().all(idle) && self.calls.values().all(|call| call.closed)
     }
 
+    /// Everybody asks for a lock without a lease at two nodes, hangs up on both, and is never heard of again;
+    /// several times. What is left of it then is for ever.
+    pub(in crate::simulator) fn ask_and_flee(&mut self, shared: &mut Shared) {
+        self.phase = Phase::Fleeing;
+        for number in (0..self.agents.len()).cycle().take(FLIGHTS * self.agents.len()) {
+            self.replace(number, shared);
+            let items = shared.plan.lockers.items(&mut shared.rng);
+            let job = Job::Acquire { items, ttl_ms: 0, wait_ms: ERRAND_WAIT_MS };
+            let id = self.agents[number].next_id(false, &mut shared.rng);
+            self.agents[number].request = Some(Request { job, id, copies: 0, call: None });
+            self.call(number, shared);
+            self.call(number, shared);
+            self.agents[number].request = None;
+        }
+    }
+
     /// Everybody takes each name whole, once, and gives it back. `forced` are taken away first.
     pub(in crate::simulator) fn take_turns(&mut self, forced: &[String], shared: &mut Shared) {
+        self.phase = Phase::Quiet;
         let plan = &shared.plan.lockers;
         let rounds: Vec<Job> = (0..plan.names())
             .map(|number| Job::Acquire {
@@ -72,14 +94,14 @@ impl Lockers {
         for lock in machine.locks().after(PREFIX, "") {
             left.waits
                 .extend(lock.waiters.iter().map(|waiter| format!("{}: {waiter:?}", lock.name)));
-            self.sort(&lock, shared, &mut left);
+            self.sort(&lock, machine, shared, &mut left);
         }
         left
     }
 
-    fn sort(&self, lock: &LockView, shared: &Shared, left: &mut LeftBehind) {
+    fn sort(&self, lock: &LockView, machine: &Machine, shared: &Shared, left: &mut LeftBehind) {
         for holder in &lock.holders {
-            if holder.claim || !self.may_have_been_told(holder, shared) {
+            if holder.claim || !self.may_have_been_told(holder, machine, shared) {
                 left.ghosts.push(format!("{}: {holder:?}", lock.name));
             } else {
                 left.held.push(lock.name.clone());
@@ -88,13 +110,14 @@ impl Lockers {
         left.held.dedup();
     }
 
-    /// A client has heard of it; or its last word was lost, because a node that it had asked died, or
-    /// was not there; or it asked twice. (Known: who asks twice and hears neither answer keeps the
-    /// hold, since neither node can know that the other one's answer was not heard. Decision 0006.)
-    fn may_have_been_told(&self, holder: &HolderView, shared: &Shared) -> bool {
-        let given_up = self.given_up.get(&holder.owner.name).into_iter().flatten();
-        let mut lost = given_up.filter(|(slot, at)| !shared.checkers.uptimes.covers(*slot, *at));
-        let twice = self.repeated.contains(&holder.owner.name);
-        self.told.contains(&holder.hold) || lost.next().is_some() || twice
+    /// A client has heard of it; or it was to be told by a process that has died since; or it was
+    /// renewed with all that its owner has.
+    fn may_have_been_told(&self, holder: &HolderView, machine: &Machine, shared: &Shared) -> bool {
+        let tellers = machine.locks().tellers(holder.hold);
+        let may_have = match tellers {
+            Some(tellers) => tellers.iter().any(|it| !shared.checkers.uptimes.is_running(it.boot)),
+            None => self.renewed_all.contains(&holder.owner.name),
+        };
+        may_have || self.told.contains(&holder.hold)
     }
 }

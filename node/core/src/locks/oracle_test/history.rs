@@ -1,6 +1,6 @@
 //! Random histories: what is asked is chosen by dice that know what there is to ask about.
 
-use super::oracle::Oracle;
+use super::oracle::{Hold, Oracle};
 use super::seen::Seen;
 use super::shrink;
 use super::stage::Stage;
@@ -265,15 +265,10 @@ impl History {
     }
 
     fn heard_of(&mut self, oracle: &Oracle) -> Option<Attachment> {
-        let told = oracle.holds.iter().flat_map(|hold| {
-            [
-                hold.told,
-                hold.told_upgrade.map(|(told, _)| told),
-                hold.wish.and_then(|wish| wish.ear.attachment),
-            ]
-        });
-        let waits = oracle.waits.iter().map(|wait| wait.ear.attachment);
-        let newest = told.chain(waits).flatten();
+        let told = oracle.holds.iter().flat_map(Hold::told_attachments);
+        let wishes = oracle.holds.iter().filter_map(|hold| hold.wish?.ear.attachment);
+        let waits = oracle.waits.iter().filter_map(|wait| wait.ear.attachment);
+        let newest = told.chain(wishes).chain(waits);
         let newest: Vec<Attachment> =
             newest.filter(|attachment| self.boots.contains(&attachment.boot)).collect();
         let any =

@@ -130,7 +130,7 @@ impl Oracle {
         let wishes = self.holds.iter().filter_map(|hold| hold.wish.map(|wish| wish.ear));
         let waits = waits.chain(wishes).filter_map(|ear| Some((ear.attachment?, Attached::Waits)));
         let told = self.holds.iter().flat_map(|hold| {
-            hold.told_attachments().map(|told| (told, Attached::Holds(hold.view())))
+            hold.told_attachments().into_iter().map(|told| (told, Attached::Holds(hold.view())))
         });
         waits.chain(told).collect()
     }

@@ -1,7 +1,7 @@
 //! What asking for locks says: anew, again, for more, for less.
 
 use super::super::world::{Ask, LOCKS, Part, REASON, Which, owner};
-use super::{Ear, Oracle, Wait, Wish, bit, kind_of, limit, part_of, refused, same_locks};
+use super::{Ear, Oracle, Wait, Wish, bit, kind_of, limit, part_of, refused, same_locks, told_by};
 use crate::locks::{AcquireOutcome, Attachment, HoldOutcome, LockRefusal, Mode};
 
 impl Oracle {
@@ -75,18 +75,18 @@ impl Oracle {
         let claim = hold.claim;
         if claim {
             if self.is_unheard(ask.via) {
-                self.holds[at].told = ask.via;
+                self.holds[at].told = told_by(ask.via);
                 return AcquireOutcome::Waiting { ahead: 0, holders: vec![owner(ask.who)] };
             }
             self.take_up(at, ttl);
-            self.holds[at].told = ask.via;
+            self.holds[at].told = if upgrade { Some(vec![]) } else { told_by(ask.via) };
         }
         if upgrade {
             return self.upgrade(at, name, ttl, ask.queue, ask.via);
         }
         if !claim {
             self.extend(at, ttl);
-            self.holds[at].told = None;
+            self.holds[at].is_told_by(ask.via);
         }
         self.granted(at, ttl)
     }
@@ -221,7 +221,7 @@ impl Oracle {
         let who = self.holds[at].who;
         if part_of(&self.holds[at].parts, name).is_some_and(|part| part.mode == Mode::Exclusive) {
             self.extend(at, ttl);
-            self.holds[at].told_upgrade = None;
+            self.holds[at].is_told_by(via);
             return self.granted(at, ttl);
         }
         if let Some(wish) = self.holds[at].wish {
@@ -234,7 +234,6 @@ impl Oracle {
                 return AcquireOutcome::Held { holders };
             }
             self.holds[at].wish = Some(Wish { ttl, ear, ..wish });
-            self.holds[at].told = None;
             return AcquireOutcome::Waiting { ahead: 0, holders };
         }
         let holders = self.other_holders(name, who);
@@ -246,7 +245,6 @@ impl Oracle {
             self.holds[at].wish = None;
             return refused;
         }
-        self.holds[at].told = None;
         if holders.is_empty() {
             self.grant_wish(at);
             return self.granted(at, ttl);
@@ -273,7 +271,7 @@ impl Oracle {
             return HoldOutcome::Refused(LockRefusal::NotAPlainLock(LOCKS[name].to_owned()));
         }
         part.mode = Mode::Shared;
-        hold.told_upgrade = hold.told_upgrade.filter(|(_, upgraded)| *upgraded != name);
+        hold.told_upgrade.take_if(|(_, upgraded)| *upgraded == name);
         HoldOutcome::Downgraded { token: part.token, remaining_ms }
     }
 }

@@ -33,11 +33,14 @@ pub(super) struct Hold {
     pub ttl: u64,
     pub revoked: bool,
     pub wish: Option<Wish>,
-    /// Who was to tell of the grant: the attachment of the newest ask for it.
-    pub told: Option<Attachment>,
+    /// Who was to tell of it: the attachments of all asks for it, but of a claim the newest.
+    pub told: Told,
     /// Who was to tell that this lock had become exclusive.
-    pub told_upgrade: Option<(Attachment, usize)>,
+    pub told_upgrade: Option<(Told, usize)>,
 }
+
+/// `None`: the owner knows for sure, or was told by somebody without an attachment.
+pub(super) type Told = Option<Vec<Attachment>>;
 
 /// A shared lock of a hold is wanted exclusive.
 #[derive(Clone, Copy, Debug)]
@@ -263,21 +266,31 @@ impl Oracle {
         let wishes = |hold: &Hold| hold.wish.is_some_and(|wish| mine(wish.ear));
         if let Some(at) = self.holds.iter().position(wishes) {
             self.holds[at].wish = None;
+            if self.holds[at].told == Some(vec![]) {
+                self.holds.remove(at);
+            }
             return LeaveOutcome::LeftQueue;
         }
-        if let Some(at) = self.holds.iter().position(|hold| hold.told == Some(attachment)) {
+        let told = |hold: &Hold| hold.told_attachments().contains(&attachment);
+        let Some(at) = self.holds.iter().position(told) else { return LeaveOutcome::NotAttached };
+        let hold = &mut self.holds[at];
+        hold.told.iter_mut().for_each(|told| told.retain(|one| *one != attachment));
+        if hold.told == Some(vec![]) && hold.wish.is_none() {
             self.holds.remove(at);
             return LeaveOutcome::Released;
         }
-        for hold in &mut self.holds {
-            if let Some((_, name)) = hold.told_upgrade.take_if(|(told, _)| *told == attachment) {
-                for part in hold.parts.iter_mut().filter(|part| part.name == name) {
-                    part.mode = Mode::Shared;
-                }
-                return LeaveOutcome::Released;
-            }
+        let Some((Some(told), name)) = &mut hold.told_upgrade else {
+            return LeaveOutcome::Superseded;
+        };
+        told.retain(|one| *one != attachment);
+        if !told.is_empty() {
+            return LeaveOutcome::Superseded;
         }
-        LeaveOutcome::NotAttached
+        for part in hold.parts.iter_mut().filter(|part| part.name == *name) {
+            part.mode = Mode::Shared;
+        }
+        hold.told_upgrade = None;
+        LeaveOutcome::Released
     }
 
     fn attach(&mut self, attachment: Attachment) -> AcquireOutcome {
@@ -291,7 +304,7 @@ impl Oracle {
                 return AcquireOutcome::Waiting { ahead: 0, holders };
             }
         }
-        let told = |hold: &Hold| hold.told_attachments().any(|told| told == attachment);
+        let told = |hold: &Hold| hold.told_attachments().contains(&attachment);
         let Some(at) = self.holds.iter().position(told) else { return AcquireOutcome::Ended };
         if self.holds[at].revoked {
             return self.end_revoked(at);
@@ -346,7 +359,7 @@ impl Oracle {
         self.next_token += u64::from(minted.is_some());
         let ends_at =
             if claim { Some(since + self.rules.claim_window_ms) } else { end(since, ttl) };
-        let (id, wish, told) = (self.next_id(), None, wait.ear.attachment);
+        let (id, wish, told) = (self.next_id(), None, told_by(wait.ear.attachment));
         let (revoked, told_upgrade) = (false, None);
         let hold =
             Hold { id, who, parts, claim, since, ends_at, ttl, revoked, wish, told, told_upgrade };
@@ -363,7 +376,8 @@ impl Oracle {
         for part in hold.parts.iter_mut().filter(|part| part.name == wish.name) {
             (part.mode, part.token) = (Mode::Exclusive, token);
         }
-        hold.told_upgrade = wish.ear.attachment.map(|told| (told, wish.name));
+        also_told_by(&mut hold.told, wish.ear.attachment);
+        hold.told_upgrade = wish.ear.attachment.map(|told| (Some(vec![told]), wish.name));
     }
 
     fn next_id(&mut self) -> HoldId {
@@ -448,8 +462,38 @@ impl Oracle {
 }
 
 impl Hold {
-    pub(super) fn told_attachments(&self) -> impl Iterator<Item = Attachment> {
-        self.told.into_iter().chain(self.told_upgrade.map(|(told, _)| told))
+    /// Somebody answers with the hold as it is now.
+    fn is_told_by(&mut self, attachment: Option<Attachment>) {
+        also_told_by(&mut self.told, attachment);
+        if let Some((told, _)) = &mut self.told_upgrade {
+            also_told_by(told, attachment);
+        }
+    }
+
+    /// All that were to tell of it, or of its upgrade; none twice.
+    pub(super) fn told_attachments(&self) -> Vec<Attachment> {
+        let upgrade = self.told_upgrade.iter().flat_map(|(told, _)| told);
+        let mut all: Vec<Attachment> = self.told.iter().chain(upgrade).flatten().copied().collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+pub(super) fn told_by(attachment: Option<Attachment>) -> Told {
+    attachment.map(|attachment| vec![attachment])
+}
+
+/// Who asks more than eight times is taken to know.
+fn also_told_by(told: &mut Told, attachment: Option<Attachment>) {
+    let Some(all) = told else { return };
+    let Some(attachment) = attachment else {
+        *told = None;
+        return;
+    };
+    all.push(attachment);
+    if all.len() > 8 {
+        *told = None;
     }
 }
 

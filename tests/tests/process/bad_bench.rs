@@ -1,0 +1,240 @@
+//! A cluster whose locks are in use, for requests that must change nothing.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use dsync_tests::process::cluster::{Cluster, NODES};
+use dsync_tests::process::description::{Route, routes};
+use dsync_tests::process::http::{HttpClient, Response};
+use dsync_tests::process::percentiles::measured;
+use dsync_tests::process::until::until;
+use serde_json::{Value, json};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// A cluster whose locks are in use, and what it looked like at first.
+pub struct Bench {
+    cluster: Cluster,
+    clients: Vec<HttpClient>,
+    /// Every route of `/v1` that the node says it has.
+    pub routes: Vec<Route>,
+    /// Exclusive, and somebody waits for it.
+    pub held: String,
+    /// Shared by two; this is one of them.
+    shared: String,
+    before: Vec<Value>,
+    /// Whoever waits does so as long as this is open.
+    _waits: TcpStream,
+    asked: usize,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let cluster = Cluster::start();
+        let nodes = cluster.clients();
+        let mut clients: Vec<_> =
+            nodes.map(|node| HttpClient::new(node, TIMEOUT)).into_iter().collect();
+        let held = take(&mut clients, "held", &json!({ "owner": "ann", "ttl": 0 }));
+        let shared = json!({ "owner": "bob", "mode": "shared", "ttl": 0 });
+        let shared = take(&mut clients, "shared", &shared);
+        take(&mut clients, "shared", &json!({ "owner": "cid", "mode": "shared", "ttl": 0 }));
+        let some = json!({ "owner": "dan", "mode": "permits", "permits_max": 2, "ttl": 0 });
+        take(&mut clients, "permits", &some);
+        let waits = wait(nodes[1], "held", "eve");
+        until("somebody waits", || {
+            let view = clients[0].get("/v1/locks/held").ok()?.json();
+            (view["waiters_count"] == 1).then_some(())
+        });
+        let routes = routes(&clients[0].get("/openapi.json").unwrap().json());
+        let routes = routes.into_iter().filter(|route| route.path.starts_with("/v1/")).collect();
+        let mut bench = Self {
+            cluster,
+            clients,
+            routes,
+            held,
+            shared,
+            before: vec![],
+            _waits: waits,
+            asked: 0,
+        };
+        bench.before = bench.picture();
+        bench
+    }
+
+    /// A request of each changing route that would be taken, with every field in one of them.
+    pub fn good(&self, path: &str) -> Vec<(String, Value)> {
+        let lock = json!({ "name": "free", "mode": "permits", "permits": 1, "permits_max": 2 });
+        let (held, shared) = (&self.held, &self.shared);
+        let hold = json!({ "hold": held });
+        let (name, bodies) = match path.rsplit('/').next().unwrap() {
+            "acquire" if path == "/v1/locks/acquire" => {
+                ("", vec![json!({ "owner": "ann", "locks": [lock], "ttl": "30s", "wait": "0s" })])
+            }
+            "acquire" => {
+                let mut one = lock;
+                one.as_object_mut().unwrap().remove("name");
+                one["owner"] = json!("ann");
+                (one["ttl"], one["wait"]) = (json!(30_000), json!(0));
+                ("free", vec![one])
+            }
+            "release" => ("held", vec![hold]),
+            "renew" => ("held", vec![json!({ "hold": held, "ttl": "1h" })]),
+            "renew-all" => ("", vec![json!({ "owner": "ann", "ttl": "1h", "holds": [held] })]),
+            "upgrade" => ("shared", vec![json!({ "hold": shared, "ttl": "1m", "wait": "1ms" })]),
+            "downgrade" => ("held", vec![hold]),
+            "force" => ("held", vec![json!({ "reason": "why", "hold": held, "now": true })]),
+            // One or the other.
+            "check" => ("held", vec![json!({ "token": 41 }), hold]),
+            other => panic!("nobody has thought of a request of {other}"),
+        };
+        bodies.into_iter().map(|body| (path.replace("{name}", name), body)).collect()
+    }
+
+    /// Every changing route with each of its good requests.
+    pub fn posts(&self) -> Vec<(Route, String, Value)> {
+        let posts = self.routes.iter().filter(|route| route.method == "POST");
+        let good = posts.flat_map(|route| {
+            let good = self.good(&route.path).into_iter();
+            good.map(|(path, body)| (route.clone(), path, body))
+        });
+        good.collect()
+    }
+
+    /// Sends it to the next node.
+    pub fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        self.asked += 1;
+        self.clients[self.asked % NODES].call(method, path, headers, body).unwrap()
+    }
+
+    /// Refused with this problem, which names this part of the request, if there is one to name.
+    pub fn refused(&mut self, request: &Request<'_>, status: u16, code: &str, field: Option<&str>) {
+        let Request { method, path, headers, body } = request;
+        let response = self.send(method, path, headers, body);
+        let start = &body[..body.len().min(300)];
+        let sent = format!("{method} {path} {headers:?} {}", String::from_utf8_lossy(start));
+        let said = response.text();
+        assert_eq!(response.status, status, "{sent}: {said}");
+        let content_type = response.header("content-type");
+        assert_eq!(content_type, Some("application/problem+json"), "{sent}: {said}");
+        let problem = response.json();
+        assert_eq!(
+            (
+                &problem["code"],
+                &problem["status"],
+                problem["field"].as_str(),
+                &problem["retryable"]
+            ),
+            (&json!(code), &json!(status), field, &json!(false)),
+            "{sent}: {said}"
+        );
+        assert_eq!(problem["requestId"].as_str(), response.header("x-request-id"), "{sent}");
+        if let Some(field) = field {
+            assert!(problem["detail"].as_str().unwrap().contains(field), "{sent}: {said}");
+        }
+    }
+
+    pub fn bad_field(&mut self, path: &str, body: &Value, field: &str) {
+        self.bad_text(path, &body.to_string(), field);
+    }
+
+    pub fn bad_text(&mut self, path: &str, body: &str, field: &str) {
+        self.refused(&Request::post(path, body.as_bytes()), 400, "invalid_field", Some(field));
+    }
+
+    /// All locks, and how much has happened, as each node says it.
+    fn picture(&mut self) -> Vec<Value> {
+        let all = |client: &mut HttpClient| {
+            let mut read = |path: &str| {
+                until("a node is looked at", || {
+                    client.get(path).ok().filter(|answer| answer.status == 200)
+                })
+                .json()
+            };
+            let cluster = read("/v1/cluster");
+            let mut locks = read("/v1/locks?limit=1000")["locks"].clone();
+            forget_time(&mut locks);
+            json!({ "locks": locks, "counts": cluster["locks"], "events": cluster["events"] })
+        };
+        self.clients.iter_mut().map(all).collect()
+    }
+
+    /// Everything is as before; and the good requests are good, which shows that it was the bad part.
+    pub fn nothing_has_changed(mut self, about: &str) {
+        let after = self.picture();
+        assert_eq!(self.before, after);
+        assert_eq!(after[0]["locks"].as_array().unwrap().len(), 3, "{}", after[0]);
+        let asked = self.asked;
+        for (_, path, body) in self.posts() {
+            let response = self.send("POST", &path, &[JSON], body.to_string().as_bytes());
+            let taken = [200, 409].contains(&response.status);
+            assert!(taken, "{path} {body}: {}", response.text());
+        }
+        assert_ne!(self.picture(), after, "requests that are taken leave no trace");
+        for node in &self.cluster.nodes {
+            assert!(!node.log().contains("panicked"), "{}", node.log_tail());
+        }
+        measured(&format!("bad input: {asked} requests with {about} changed nothing"));
+    }
+}
+
+/// A request as it goes out.
+#[derive(Clone)]
+pub struct Request<'a> {
+    pub method: &'a str,
+    path: &'a str,
+    pub headers: Vec<(&'a str, &'a str)>,
+    body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    pub fn post(path: &'a str, body: &'a [u8]) -> Self {
+        Self { method: "POST", path, headers: vec![JSON], body }
+    }
+
+    pub fn get(path: &'a str) -> Self {
+        Self { method: "GET", path, headers: vec![], body: b"" }
+    }
+
+    pub fn with(mut self, name: &'a str, value: &'a str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}
+
+fn take(clients: &mut [HttpClient], name: &str, body: &Value) -> String {
+    let path = format!("/v1/locks/{name}/acquire");
+    // The same owner may ask again.
+    let answer = until("a lock is taken", || {
+        clients[0].post(&path, body).ok().filter(|answer| answer.status == 200)
+    });
+    answer.json()["hold"].as_str().unwrap().to_owned()
+}
+
+fn wait(node: SocketAddr, name: &str, owner: &str) -> TcpStream {
+    let body = json!({ "owner": owner, "ttl": 0, "wait": "10m" }).to_string();
+    let head = "HTTP/1.1\r\nhost: node\r\ncontent-type: application/json\r\ncontent-length:";
+    let request = format!("POST /v1/locks/{name}/acquire {head} {}\r\n\r\n{body}", body.len());
+    let mut stream = TcpStream::connect(node).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+/// Takes away what changes though nothing happens.
+fn forget_time(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !name.ends_with("_ms") || name == "since_ms");
+            fields.values_mut().for_each(forget_time);
+        }
+        Value::Array(values) => values.iter_mut().for_each(forget_time),
+        _ => {}
+    }
+}

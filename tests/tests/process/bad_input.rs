@@ -1,0 +1,306 @@
+//! Bad input of every field, parameter and header of every `/v1` route, over real sockets: a problem
+//! that names it, and nothing has changed.
+//!
+//! Which routes there are, and what they take, is read from the description that the node serves. Every
+//! request is good but for one thing, and is about locks that are held and waited for: had the bad part
+//! been overlooked, something would have changed. What is looked at, on every node, is all locks with
+//! their holders and waiters, and the number of the newest event: a refusal that had reached the lock
+//! machine would have made one.
+
+use dsync_tests::process::description::{Field, Route};
+use serde_json::{Value, json};
+
+use crate::bad_bench::{Bench, Request};
+use crate::{bad_values, turns};
+
+/// These words may be a route's or a lock's: `GET` shows the lock.
+const WORDS: [&str; 4] = ["acquire", "release", "renew", "renew-all"];
+const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"];
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+#[test]
+fn a_bad_value_of_any_field_is_refused_by_its_name() {
+    let _turn = turns::together();
+    let mut bench = Bench::new();
+    for (route, path, body) in bench.posts() {
+        for field in &route.fields {
+            each_bad_value(&mut bench, &path, &body, field);
+        }
+    }
+    bench.nothing_has_changed("a bad value");
+}
+
+fn each_bad_value(bench: &mut Bench, path: &str, good: &Value, field: &Field) {
+    if good.get(&field.name).is_none() {
+        // It stands in the other good request of the route.
+        return;
+    }
+    for bad in bad_values::of_field(&field.name) {
+        let mut body = good.clone();
+        body[&field.name] = bad;
+        bench.bad_field(path, &body, &field.name);
+    }
+    if field.needed {
+        let mut body = good.clone();
+        body[&field.name] = Value::Null;
+        bench.bad_field(path, &body, &field.name);
+        body.as_object_mut().unwrap().remove(&field.name);
+        bench.bad_field(path, &body, &field.name);
+    }
+    for inner in &field.within {
+        for bad in bad_values::of_field(&inner.name) {
+            let mut body = good.clone();
+            let first = body[&field.name][0].clone();
+            body[&field.name] = json!([{ "name": "other" }, first]);
+            body[&field.name][1][&inner.name] = bad;
+            bench.bad_field(path, &body, &format!("{}[1].{}", field.name, inner.name));
+        }
+    }
+}
+
+#[test]
+fn a_field_or_parameter_that_is_not_known_or_stands_there_twice_is_refused_by_its_name() {
+    let _turn = turns::together();
+    let mut bench = Bench::new();
+    for (route, path, body) in bench.posts() {
+        let all = bench.good(&route.path);
+        for field in &route.fields {
+            let there = all.iter().any(|(_, body)| body.get(&field.name).is_some());
+            assert!(there, "no request of {path} has the field {}", field.name);
+        }
+        for unknown in ["wiat", "Owner", "hold_id", "force"] {
+            let mut body = body.clone();
+            body[unknown] = json!("30s");
+            bench.bad_field(&path, &body, unknown);
+        }
+        let text = body.to_string();
+        for field in body.as_object().unwrap().keys() {
+            // Whichever of the two counted, somebody would be surprised.
+            let twice = format!("{},\"{field}\":{}}}", &text[..text.len() - 1], body[field]);
+            bench.bad_text(&path, &twice, field);
+        }
+        let unknown = format!("{path}?wait=30s");
+        bench.refused(
+            &Request::post(&unknown, text.as_bytes()),
+            400,
+            "invalid_field",
+            Some("wait"),
+        );
+    }
+    bench.nothing_has_changed("fields that are not known or stand there twice");
+}
+
+#[test]
+fn fields_that_contradict_each_other_or_their_place_are_refused_by_name() {
+    let _turn = turns::together();
+    let mut bench = Bench::new();
+    let held = bench.held.clone();
+    let locks = |locks: Value| json!({ "owner": "ann", "locks": locks });
+    let many: Value = (0..129).map(|at| json!({ "name": format!("free-{at}") })).collect();
+    for (path, body, field) in [
+        ("/v1/locks/free/acquire", json!({ "owner": "a", "permits": 1 }), "permits"),
+        (
+            "/v1/locks/free/acquire",
+            json!({ "owner": "a", "mode": "shared", "permits_max": 1 }),
+            "permits_max",
+        ),
+        ("/v1/locks/free/acquire", json!({ "owner": "a", "mode": "permits" }), "permits_max"),
+        (
+            "/v1/locks/free/acquire",
+            json!({ "owner": "a", "mode": "permits", "permits": 3, "permits_max": 2 }),
+            "permits",
+        ),
+        ("/v1/locks/acquire", locks(json!([{ "name": "x" }, {}])), "locks[1].name"),
+        ("/v1/locks/acquire", locks(json!([{ "name": "x" }, { "name": "x" }])), "locks[1].name"),
+        ("/v1/locks/acquire", locks(json!([{ "name": "x" }, "y"])), "locks[1]"),
+        ("/v1/locks/acquire", locks(json!([{ "name": "x", "moed": "shared" }])), "locks[0].moed"),
+        (
+            "/v1/locks/acquire",
+            locks(json!([{ "name": "x", "mode": "permits" }])),
+            "locks[0].permits_max",
+        ),
+        ("/v1/locks/acquire", locks(many), "locks"),
+        ("/v1/locks/renew-all", json!({ "owner": "ann", "holds": [held, "x"] }), "holds[1]"),
+        ("/v1/locks/renew-all", json!({ "owner": "ann", "holds": [held, null] }), "holds[1]"),
+        ("/v1/locks/held/check", json!({ "token": 1, "hold": held }), "hold"),
+        ("/v1/locks/held/check", json!({}), "token"),
+    ] {
+        bench.bad_field(path, &body, field);
+    }
+    let twice = r#"{"owner":"ann","locks":[{"name":"x"},{"name":"y","name":"z"}]}"#;
+    bench.bad_text("/v1/locks/acquire", twice, "locks[1].name");
+    bench.nothing_has_changed("fields that do not go together");
+}
+
+#[test]
+fn a_body_that_is_no_json_object_or_too_long_or_of_another_type_is_refused() {
+    let _turn = turns::together();
+    let mut bench = Bench::new();
+    for (_, path, body) in bench.posts() {
+        for bad in bad_values::NO_OBJECTS {
+            bench.refused(&Request::post(&path, bad), 400, "malformed_body", Some("body"));
+        }
+        let deep = format!("{{\"owner\":{}", "[".repeat(100_000));
+        let deep = Request::post(&path, deep.as_bytes());
+        bench.refused(&deep, 400, "malformed_body", Some("body"));
+
+        let body = body.to_string();
+        for media_type in ["", "text/plain", "application/x-www-form-urlencoded", "text/json"] {
+            let mut request = Request::post(&path, body.as_bytes());
+            request.headers = vec![("content-type", media_type)];
+            bench.refused(&request, 415, "unsupported_media_type", None);
+        }
+        let mut untyped = Request::post(&path, body.as_bytes());
+        untyped.headers.clear();
+        bench.refused(&untyped, 415, "unsupported_media_type", None);
+
+        // Good, but for its length.
+        let long = format!("{}{body}", " ".repeat(BODY_BYTES_MAX + 1 - body.len()));
+        let long = Request::post(&path, long.as_bytes());
+        bench.refused(&long, 413, "payload_too_large", None);
+    }
+    bench.nothing_has_changed("a bad body");
+}
+
+#[test]
+fn a_name_in_the_path_that_is_none_is_refused_and_a_slash_in_one_is_written_2f() {
+    let _turn = turns::together();
+    let mut bench = Bench::new();
+    for route in bench.routes.clone().iter().filter(|route| route.path.contains("{name}")) {
+        let body = match route.method.as_str() {
+            "POST" => bench.good(&route.path)[0].1.to_string(),
+            _ => String::new(),
+        };
+        for bad in bad_values::in_path() {
+            let path = route.path.replace("{name}", &bad);
+            let mut request = Request::post(&path, body.as_bytes());
+            request.method = &route.method;
+            bench.refused(&request, 400, "invalid_field", Some("name"));
+        }
+        // Another lock than the one that is held.
+        let path = route.path.replace("{name}", "he/ld");
+        let mut request = Request::post(&path, body.as_bytes());
+        request.method = &route.method;
+        bench.refused(&request, 404, "not_found", None);
+    }
+    let seen = bench.send("GET", "/v1/locks/a%2Fb%20%C3%BC", &[], b"");
+    assert_eq!((seen.status, &seen.json()["name"]), (200, &json!("a/b \u{fc}")));
+    bench.nothing_has_changed("a bad name in the path");
+}
+
+#[test]
+fn a_path_without_a_route_is_404_and_another_method_is_405_with_those_that_there_are() {
+    let _turn = turns::together();
+    let mut bench = Bench::new();
+    for path in [
+        "/v1",
+        "/v1/",
+        "/v1/lock/held",
+        "/v1/locks/",
+        "/v1/locks//acquire",
+        "/v1/locks/held/steal",
+        "/v1/locks/held/release/",
+        "/v1/locks/held/release/now",
+        "/v1/graph",
+        "/v2/locks",
+        "/V1/locks",
+        "/v1/locks/held/Release",
+        "/v1/../lock/acquire",
+        "/v1/events/held",
+        "/v1/cluster/",
+    ] {
+        for method in METHODS.into_iter().filter(|method| *method != "HEAD") {
+            let mut request = Request::post(path, b"{}");
+            request.method = method;
+            bench.refused(&request, 404, "not_found", None);
+        }
+    }
+    let mut paths: Vec<String> = bench.routes.iter().map(|route| route.path.clone()).collect();
+    paths.dedup();
+    for path in &paths {
+        let routes = bench.routes.clone();
+        let there = methods(&routes, path);
+        let (path, body) = match there.contains(&"POST") {
+            true => bench.good(path)[0].clone(),
+            false => (path.replace("{name}", "held"), Value::Null),
+        };
+        for method in METHODS.into_iter().filter(|method| !there.contains(method)) {
+            let response = bench.send(method, &path, &[], body.to_string().as_bytes());
+            assert_eq!(response.status, 405, "{method} {path}: {}", response.text());
+            let mut allow: Vec<_> = response.header("allow").unwrap().split(',').collect();
+            allow.iter_mut().for_each(|method| *method = method.trim());
+            allow.sort_unstable();
+            assert_eq!(allow, there, "{method} {path}");
+            if method != "HEAD" {
+                assert_eq!(response.json()["code"], "method_not_allowed");
+            }
+        }
+    }
+    bench.nothing_has_changed("no such route");
+}
+
+/// Sorted.
+fn methods<'a>(routes: &'a [Route], path: &str) -> Vec<&'a str> {
+    let of = routes.iter().filter(|route| route.path == path);
+    let mut methods: Vec<&str> = of.map(|route| route.method.as_str()).collect();
+    let is_name = path.strip_prefix("/v1/locks/").is_some_and(|word| WORDS.contains(&word));
+    if is_name {
+        methods.push("GET");
+    }
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.sort_unstable();
+    methods
+}
+
+#[test]
+fn a_bad_parameter_or_header_is_refused_by_its_name() {
+    let _turn = turns::together();
+    let mut bench = Bench::new();
+    let refuse = |bench: &mut Bench, path: &str, field: &str| {
+        bench.refused(&Request::get(path), 400, "invalid_field", Some(field));
+    };
+    for route in bench.routes.clone().iter().filter(|route| route.method == "GET") {
+        let path = route.path.replace("{name}", "held");
+        for parameter in &route.query {
+            for bad in bad_values::of_parameter(&route.path, parameter) {
+                refuse(&mut bench, &format!("{path}?{parameter}={bad}"), parameter);
+            }
+            refuse(&mut bench, &format!("{path}?{parameter}=1&{parameter}=1"), parameter);
+        }
+        refuse(&mut bench, &format!("{path}?wiat=1"), "wiat");
+        for header in &route.headers {
+            bad_headers(&mut bench, &Request::get(&path), header);
+        }
+    }
+    refuse(&mut bench, "/v1/events?name=a&prefix=b", "prefix");
+    refuse(&mut bench, "/v1/audit?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "to");
+    let other = Request::get("/v1/events").with("accept", "text/html");
+    bench.refused(&other, 406, "not_acceptable", None);
+
+    for (route, path, body) in bench.posts() {
+        // The form of our own client's ids is not in the description.
+        let numbered = (!route.headers.is_empty()).then(|| "Dsync-Request".to_owned());
+        for header in route.headers.iter().chain(&numbered) {
+            bad_headers(&mut bench, &Request::post(&path, body.to_string().as_bytes()), header);
+        }
+        if numbered.is_some() {
+            let body = body.to_string();
+            let both = Request::post(&path, body.as_bytes());
+            let both = both.with("idempotency-key", "k").with("dsync-request", "ab-1-1");
+            bench.refused(&both, 400, "invalid_field", Some("dsync-request"));
+        }
+    }
+    bench.nothing_has_changed("a bad parameter or header");
+}
+
+fn bad_headers(bench: &mut Bench, good: &Request<'_>, header: &str) {
+    let header = &header.to_lowercase();
+    let values = bad_values::of_header(header);
+    for bad in values.iter().filter(|bad| !(bad.is_empty() && header == "last-event-id")) {
+        bench.refused(&good.clone().with(header, bad), 400, "invalid_field", Some(header));
+    }
+    let twice = good.clone().with(header, "1").with(header, "1");
+    bench.refused(&twice, 400, "invalid_field", Some(header));
+}
