@@ -24,9 +24,7 @@ impl Params {
         let mut values = BTreeMap::new();
         for (name, value) in pairs {
             if !known.contains(&name.as_str()) {
-                let there = known.join(", ");
-                let detail = format!("there is no such parameter here; there are {there}");
-                return Err(Fault::field(&shown(&name), detail));
+                return Err(unknown(&shown(&name), known));
             }
             // What a form of a lossy decoder leaves behind would match nothing, or the wrong thing.
             if value.contains('\u{fffd}') {
@@ -37,6 +35,17 @@ impl Params {
             }
         }
         Ok(Self(values))
+    }
+
+    /// Refuses every query: what a changing request says stands in its body.
+    ///
+    /// # Errors
+    /// If there is a parameter.
+    pub fn refuse_all(uri: &Uri) -> Result<(), Fault> {
+        match uri.query() {
+            None => Ok(()),
+            Some(_) => Self::read(uri, &[]).map(|_| ()),
+        }
     }
 
     /// A text without control characters, at most `bytes_max` long; it may be empty.
@@ -114,4 +123,11 @@ impl Params {
             Fault::field(name, format!("{name} must be {}", words.join(" or ")))
         })
     }
+}
+fn unknown(name: &str, known: &[&str]) -> Fault {
+    let there = match known {
+        [] => "there are none: fields stand in the body".to_owned(),
+        _ => format!("there are {}", known.join(", ")),
+    };
+    Fault::field(name, format!("{name} is no parameter of this route; {there}"))
 }

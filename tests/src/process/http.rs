@@ -112,7 +112,11 @@ impl HttpClient {
         let response = connection
             .get_mut()
             .write_all(&request)
-            .and_then(|()| read_response(&mut connection, deadline))
+            .and_then(|()| match method {
+                // It says the length of what GET would have got.
+                "HEAD" => read_head(&mut connection, deadline),
+                _ => read_response(&mut connection, deadline),
+            })
             .map_err(Failure::Unknown)?;
         if response.header("connection") != Some("close") {
             self.connection = Some(connection);
@@ -158,16 +162,7 @@ pub fn read_response(
     connection: &mut BufReader<TcpStream>,
     deadline: Instant,
 ) -> io::Result<Response> {
-    let status_line = read_line(connection, deadline)?;
-    let status = status_line.split(' ').nth(1).and_then(|word| word.parse().ok());
-    let status = status.ok_or_else(|| io::Error::other(format!("no status: {status_line:?}")))?;
-    let mut headers = Vec::new();
-    loop {
-        let line = read_line(connection, deadline)?;
-        let Some((name, value)) = line.split_once(':') else { break };
-        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-    }
-    let mut response = Response { status, headers, body: Vec::new() };
+    let mut response = read_head(connection, deadline)?;
     let length = response.header("content-length").and_then(|value| value.parse().ok());
     response.body = vec![0; length.unwrap_or(0)];
     let mut read = 0;
@@ -179,6 +174,19 @@ pub fn read_response(
         }
     }
     Ok(response)
+}
+
+fn read_head(connection: &mut BufReader<TcpStream>, deadline: Instant) -> io::Result<Response> {
+    let status_line = read_line(connection, deadline)?;
+    let status = status_line.split(' ').nth(1).and_then(|word| word.parse().ok());
+    let status = status.ok_or_else(|| io::Error::other(format!("no status: {status_line:?}")))?;
+    let mut headers = Vec::new();
+    loop {
+        let line = read_line(connection, deadline)?;
+        let Some((name, value)) = line.split_once(':') else { break };
+        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    }
+    Ok(Response { status, headers, body: Vec::new() })
 }
 
 fn read_line(connection: &mut BufReader<TcpStream>, deadline: Instant) -> io::Result<String> {

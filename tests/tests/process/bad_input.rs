@@ -197,7 +197,6 @@ fn a_path_without_a_route_is_404_and_another_method_is_405_with_those_that_there
         "/v1/",
         "/v1/lock/held",
         "/v1/locks/",
-        "/v1/locks//acquire",
         "/v1/locks/held/steal",
         "/v1/locks/held/release/",
         "/v1/locks/held/release/now",

@@ -14,6 +14,7 @@ use super::lock;
 use crate::handle::Applied;
 use crate::http::fields::{Fields, hold_id};
 use crate::http::original::ANONYMOUS;
+use crate::http::params::Params;
 use crate::http::problem::Fault;
 use crate::http::{Site, body, request_id};
 use crate::waits::{Patience, WaitOutcome};
@@ -40,6 +41,7 @@ impl Asked {
     /// # Errors
     /// If anything about it is wrong.
     pub async fn read(site: &Site, request: Request, known: &[&str]) -> Result<Self, Fault> {
+        Params::refuse_all(request.uri())?;
         let headers = request.headers();
         body::require_json(headers)?;
         let id = request_id::read(headers)?;
