@@ -102,6 +102,12 @@ pub struct NodeArgs {
           value_parser = parse_duration)]
     pub audit_age_max: Option<Duration>,
 
+    /// Threads for requests and for consensus; by default as many as there are processors. (Those that
+    /// wait for the disk come on top.) Fewer are better where several nodes share a machine.
+    #[arg(long, env = "DSYNC_THREADS", value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    pub threads: Option<u16>,
+
     /// What a line of the log looks like; `auto` is text on a terminal and JSON elsewhere.
     #[arg(long, env = "DSYNC_LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
@@ -156,6 +162,8 @@ pub struct NodeConfig {
     pub audit_bytes_max: u64,
     /// Age at which audit records are deleted.
     pub audit_age_max: Option<Duration>,
+    /// Threads of the runtime; `None`: as many as there are processors.
+    pub threads: Option<u16>,
     /// How to log.
     pub log: LogConfig,
     /// End when standard input ends.
@@ -231,6 +239,7 @@ impl NodeArgs {
             segment_bytes: self.segment_bytes,
             audit_bytes_max: self.audit_bytes_max,
             audit_age_max: self.audit_age_max,
+            threads: self.threads,
             log: LogConfig { format: self.log_format, filter: self.log_filter },
             exit_with_parent: self.exit_with_parent,
         })

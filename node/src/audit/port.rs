@@ -271,9 +271,14 @@ impl Worker {
 #[cfg(not(feature = "simulated"))]
 mod imp {
     use std::sync::mpsc::{self, RecvTimeoutError};
+    use std::thread;
+    use std::time::Duration;
 
     use super::{SYNC_EVERY, Task, Worker};
 
+    /// Between two bursts. Without it a busy node would wake this thread for every record, and whoever asks
+    /// for the newest ones does not mind.
+    const REST: Duration = Duration::from_millis(5);
     /// Tasks that are run before what they wrote is shown.
     const BURST: usize = 1_024;
 
@@ -283,7 +288,7 @@ mod imp {
     impl Link {
         pub(super) fn start(worker: Worker) -> std::io::Result<Self> {
             let (tasks, to_do) = mpsc::channel();
-            let thread = std::thread::Builder::new().name("audit".into());
+            let thread = thread::Builder::new().name("audit".into());
             thread.spawn(move || run(worker, &to_do))?;
             Ok(Self(tasks))
         }
@@ -299,6 +304,7 @@ mod imp {
 
     fn run(mut worker: Worker, to_do: &mpsc::Receiver<Task>) {
         loop {
+            thread::sleep(REST);
             match to_do.recv_timeout(SYNC_EVERY) {
                 Ok(task) => worker.run(task),
                 Err(RecvTimeoutError::Timeout) => {}

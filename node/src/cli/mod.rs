@@ -95,7 +95,11 @@ fn usage_error(message: &str) -> ! {
     Cli::command().error(clap::error::ErrorKind::ValueValidation, message).exit()
 }
 
-/// A runtime for a command.
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+/// A runtime for a command; `None`: a thread for each processor.
+fn runtime(threads: Option<u16>) -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads.into());
+    }
+    Ok(builder.enable_all().build()?)
 }

@@ -45,7 +45,7 @@ pub fn run(command: NodeCommand) -> anyhow::Result<ExitCode> {
     if config.exit_with_parent {
         thread::Builder::new().name("parent-watch".into()).spawn(end_with_parent)?;
     }
-    let tasks = super::runtime()?;
+    let tasks = super::runtime(config.threads)?;
     let result = tasks.block_on(runtime::run(config));
     // A look-up of a name that nobody answers may still be under way: it is not waited for.
     tasks.shutdown_timeout(LEFTOVER_LIMIT);

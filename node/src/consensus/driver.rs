@@ -366,11 +366,12 @@ impl Driver {
     }
 
     fn carry_out(&mut self, ready: Ready) {
-        if let Some(batch) = ready.persist {
-            self.parts.writer.write(batch);
-        }
+        // The others' disks are further away than this one.
         for envelope in ready.send {
             self.parts.peers.send(envelope);
+        }
+        if let Some(batch) = ready.persist {
+            self.parts.writer.write(batch);
         }
         if let Some(meta) = ready.restore {
             match self.parts.snapshotter.load(&meta) {

@@ -33,6 +33,7 @@ pub mod v1;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -83,9 +84,13 @@ impl Default for RequestLimits {
     }
 }
 
-/// What handlers work with. Clones are the same site.
+/// What handlers work with. Clones are the same site, and cost nothing: every request has its own.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub struct Site(Arc<SiteParts>);
+
+/// What a [`Site`] has.
+#[derive(Clone, Debug)]
+pub struct SiteParts {
     /// The way to consensus and the published state.
     pub node: NodeHandle,
     /// What is counted.
@@ -104,6 +109,21 @@ pub struct Site {
     large_bodies: Arc<Semaphore>,
 }
 
+impl Deref for Site {
+    type Target = SiteParts;
+
+    fn deref(&self) -> &SiteParts {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+impl std::ops::DerefMut for Site {
+    fn deref_mut(&mut self) -> &mut SiteParts {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
 impl Site {
     /// Puts the parts together.
     #[must_use]
@@ -112,13 +132,15 @@ impl Site {
         let (audit, searches) =
             (AuditReader::none(), Arc::new(Semaphore::new(audit::SEARCHES_MAX)));
         let freshness = Freshness::default();
-        Self { node, metrics, health, limits, audit, searches, freshness, large_bodies }
+        let parts =
+            SiteParts { node, metrics, health, limits, audit, searches, freshness, large_bodies };
+        Self(Arc::new(parts))
     }
 
     /// The same site of a node that keeps an audit trail.
     #[must_use]
     pub fn with_audit(self, audit: AuditReader) -> Self {
-        Self { audit, ..self }
+        Self(Arc::new(SiteParts { audit, ..SiteParts::clone(&self) }))
     }
 
     /// A machine that contains everything answered anywhere before this call.

@@ -136,11 +136,11 @@ enum Output {
 pub fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let (text, good) = match args.command {
         AuditCommand::List(args) => {
-            let answer = super::runtime()?.block_on(remote::list(&args))?;
+            let answer = super::runtime(None)?.block_on(remote::list(&args))?;
             (print::list(&answer, args.output)?, true)
         }
         AuditCommand::Head(args) => {
-            let heads = super::runtime()?.block_on(remote::heads(&args.servers));
+            let heads = super::runtime(None)?.block_on(remote::heads(&args.servers));
             let good = remote::agree(&heads);
             (print::heads(&heads, args.output)?, good)
         }
@@ -155,7 +155,7 @@ fn verify(args: &VerifyArgs) -> anyhow::Result<(String, bool)> {
     let noted: Vec<Witness> = noted.collect();
     let checks = match &args.data {
         Some(data) => vec![offline::verify(data, noted)?],
-        None => super::runtime()?.block_on(remote::verify(&args.servers, noted)),
+        None => super::runtime(None)?.block_on(remote::verify(&args.servers, noted)),
     };
     let good = checks.iter().all(|check| check.is_good(args.allow_missing));
     Ok((print::checks(&checks, args.output, good)?, good))

@@ -73,7 +73,7 @@ pub fn run(args: LocalArgs) -> anyhow::Result<ExitCode> {
     let ports = ports::choose(client_ports)?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let plans = plan::nodes(&folder, &program, &ports)?;
-    super::runtime()?.block_on(keep(&folder, &plans, !args.no_restart))
+    super::runtime(None)?.block_on(keep(&folder, &plans, !args.no_restart))
 }
 
 async fn keep(folder: &Folder, plans: &[NodePlan], restart: bool) -> anyhow::Result<ExitCode> {

@@ -59,7 +59,7 @@ fn arguments(
 ) -> Vec<String> {
     let (client, peer, admin) =
         (ports.client.to_string(), ports.peer.to_string(), ports.admin.to_string());
-    let (name, founders) = (name(number), NODES.to_string());
+    let (name, founders, threads) = (name(number), NODES.to_string(), threads().to_string());
     let pairs = [
         ("--name", name.as_str()),
         ("--data", data),
@@ -70,10 +70,16 @@ fn arguments(
         ("--listen-admin", &admin),
         ("--secret-file", secret),
         ("--segment-bytes", SEGMENT_BYTES),
+        ("--threads", &threads),
         ("--log-format", "text"),
     ];
     let words = pairs.iter().flat_map(|(flag, value)| [*flag, value]);
     ["node", "--exit-with-parent"].into_iter().chain(words).map(str::to_owned).collect()
+}
+
+/// Three nodes share the processors. More threads than there are only wake each other.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |all| (all.get() / NODES).max(1))
 }
 
 fn name(number: usize) -> String {
@@ -118,6 +124,7 @@ mod tests {
             assert_eq!(config.name.0, format!("local-{}", plan.number));
             assert_eq!(config.founders, 3);
             assert!(config.exit_with_parent && config.data.starts_with(folder.path()));
+            assert!(config.threads.is_some_and(|threads| threads > 0));
             assert!(config.listen_client.ip().is_loopback());
             assert!(config.listen_peer.ip().is_loopback());
             assert!(config.listen_admin.ip().is_loopback());

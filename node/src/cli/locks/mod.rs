@@ -124,7 +124,7 @@ struct CommonArgs {
 
 /// Runs it.
 pub(super) fn run(args: LocksArgs) -> anyhow::Result<ExitCode> {
-    super::runtime()?.block_on(async {
+    super::runtime(None)?.block_on(async {
         match args.command {
             LocksCommand::List(args) => list(&args).await,
             LocksCommand::Get(args) => get(&args).await,

@@ -105,7 +105,7 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
         ..ClientSettings::default()
     };
     let client = Client::with_settings(args.servers.addresses(), settings)?;
-    let answers = super::runtime()?.block_on(client.statuses());
+    let answers = super::runtime(None)?.block_on(client.statuses());
     let rows = answers.into_iter().map(|(server, answer)| {
         Row::new(server.as_str().trim_end_matches('/'), answer.map_err(|error| error.to_string()))
     });
