@@ -65,7 +65,7 @@ pub struct NodeArgs {
     #[arg(long, env = "DSYNC_LISTEN_PEER", value_name = "ADDR", default_value_t = any(PEER_PORT))]
     pub listen_peer: SocketAddr,
 
-    /// Address for health, metrics and membership.
+    /// Address for health and metrics.
     #[arg(long, env = "DSYNC_LISTEN_ADMIN", value_name = "ADDR", default_value_t = any(ADMIN_PORT))]
     pub listen_admin: SocketAddr,
 
@@ -148,7 +148,7 @@ pub struct NodeConfig {
     pub listen_client: SocketAddr,
     /// Address for the other nodes.
     pub listen_peer: SocketAddr,
-    /// Address for health, metrics and membership.
+    /// Address for health and metrics.
     pub listen_admin: SocketAddr,
     /// File with the shared secret. `None` only if `founders` is 1 and no peers were given.
     pub secret_file: Option<PathBuf>,

@@ -125,6 +125,34 @@ fn the_command_is_told_its_lock_and_tokens_and_its_exit_code_is_passed_through()
 }
 
 #[test]
+fn a_name_that_would_be_another_one_in_an_address_is_refused() {
+    let node = FakeNode::new(friendly);
+    for (name, why) in [("a\nb", "control characters"), ("..", "cannot stand in an address")] {
+        let (code, _, said) = run(&node, &[name, "--", "true"]);
+        assert_eq!(code, 64, "{name:?}: {said}");
+        assert!(said.contains(why), "{said}");
+    }
+    assert!(node.requests().is_empty());
+}
+
+#[test]
+fn a_wait_that_takes_long_says_what_it_waits_for() {
+    let node = FakeNode::new(|request| match request.line.starts_with("GET ") {
+        true => ok(&json!({
+            "name": "x", "waiters": [],
+            "holders": [{ "owner": "bob", "mode": "exclusive", "hold": "1-0", "token": 7,
+                          "remaining_ms": null }],
+        })),
+        false => Say::Nothing,
+    });
+    let mut process = dsync(&node, &["x", "--", "true"]).spawn().unwrap();
+    let said = Output::of(process.stderr.take().unwrap());
+    assert_eq!(said.line(), "dsync: waiting: \"x\" is held by bob");
+    kill_process(Pid::from_child(&process), Signal::INT).unwrap();
+    await_end(&mut process);
+}
+
+#[test]
 fn options_become_the_request() {
     let node = FakeNode::new(friendly);
     let options = ["--permits", "2/8", "--wait", "3s", "--ttl", "9s", "--owner", "me"];

@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use dsync_client::guard::FencingToken;
 use dsync_client::{Client, Hold, LockError, Loss};
 
 const SERVERS: [&str; 3] =
@@ -52,7 +53,7 @@ async fn work(hold: &Hold) -> Result<(), Loss> {
 }
 
 /// What it touches should be told the token, and refuse a lower one than the highest it has seen.
-async fn step(number: u32, token: u64) {
+async fn step(number: u32, token: FencingToken) {
     tokio::time::sleep(Duration::from_secs(1)).await;
     println!("step {number} under token {token}");
 }

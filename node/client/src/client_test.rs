@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::fake_node::{FakeNode, Say, ok, problem};
 use crate::original::{Acquired, Released};
-use crate::{Client, ClientSettings, Error};
+use crate::{Client, ClientSettings, Error, LockError};
 
 /// An address where nobody listens.
 fn nobody() -> String {
@@ -93,6 +93,19 @@ fn addresses_must_be_http() {
         assert!(matches!(Client::new([bad]), Err(Error::Address(_))), "{bad}");
     }
     assert!(matches!(Client::new::<&str>([]), Err(Error::NoNodes)));
+}
+
+/// An address would drop the control character, and take the dots for steps to another route.
+#[tokio::test]
+async fn a_name_that_cannot_stand_in_an_address_is_refused_and_nobody_is_asked() {
+    let node = FakeNode::scripted([]);
+    let client = Client::new([&node.address]).unwrap();
+    for bad in ["", ".", "..", "a\nb", "tab\tx"] {
+        assert!(matches!(client.get(bad).await, Err(Error::Name { .. })), "{bad:?}");
+        let acquired = client.lock(bad).try_acquire().await;
+        assert!(matches!(acquired, Err(LockError::Call(Error::Name { .. }))), "{bad:?}");
+    }
+    assert_eq!(node.asked(), 0);
 }
 
 #[tokio::test]

@@ -9,8 +9,16 @@ use serde_json::{Map, Value};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address is not an HTTP address.
-    #[error("not an address of a node: {0}")]
+    #[error("not an address of a node: {0:?} (they look like http://127.0.0.1:5001)")]
     Address(String),
+    /// A name that cannot be part of an address: it would name another lock, or another route.
+    #[error("the name {name:?} {reason}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// No address was given.
     #[error("no node is named")]
     NoNodes,

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::acquire::{Granted, needs_confirmation};
 use crate::alarm::{self, Ends};
 use crate::clock::BootInstant;
+use crate::guard::FencingToken;
 use crate::lease::{counted_end, renewal_patience};
 use crate::lock_error::{LockError, Loss};
 use crate::lock_request::ttl_json;
@@ -32,7 +33,7 @@ pub struct HeldLock {
     #[serde(default = "one")]
     pub permits: u32,
     /// Its fencing token: rises over successive holders. Give it to whatever the lock protects.
-    pub token: u64,
+    pub token: FencingToken,
 }
 
 /// Locks that are held, and renewed in the background for as long as this lives.
@@ -88,8 +89,8 @@ impl Hold {
 
     /// The fencing token of the lock, of the first one if there are several.
     #[must_use]
-    pub fn token(&self) -> u64 {
-        self.held.locks().first().map_or(0, |lock| lock.token)
+    pub fn token(&self) -> FencingToken {
+        self.held.locks().first().map_or_else(FencingToken::default, |lock| lock.token)
     }
 
     /// All locks of the hold with their tokens.

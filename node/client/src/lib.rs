@@ -11,7 +11,7 @@
 //!
 //! use dsync_client::Client;
 //!
-//! # fn ship(order: u32, token: u64) {}
+//! # fn ship(order: u32, token: dsync_client::guard::FencingToken) {}
 //! let client = Client::new(["http://127.0.0.1:5001", "http://127.0.0.1:5002"])
 //!     .map_err(dsync_client::LockError::Call)?;
 //! let hold = client

@@ -165,6 +165,7 @@ impl Nodes {
     }
 
     async fn send(&self, node: &Url, call: &Call) -> Result<Response, Failure> {
+        call.check_path().map_err(|error| Failure::Final(Box::new(error)))?;
         let request = call.build(&self.http, node, self.settings.request_timeout);
         request.send().await.map_err(|error| unheard(node, &error))
     }
@@ -233,6 +234,19 @@ impl Call {
     pub(crate) fn accept(mut self, media_type: &'static str) -> Self {
         self.accept = Some(media_type);
         self
+    }
+
+    /// An address drops control characters and takes `.` and `..` for steps, even if they are escaped: what
+    /// is left would name something else.
+    fn check_path(&self) -> Result<(), Error> {
+        let wrong = |part: &str| match part {
+            "" => Some("must not be empty"),
+            "." | ".." => Some("cannot stand in an address"),
+            _ if part.chars().any(char::is_control) => Some("must not contain control characters"),
+            _ => None,
+        };
+        let found = self.path.iter().find_map(|part| Some((part.clone(), wrong(part)?)));
+        found.map_or(Ok(()), |(name, reason)| Err(Error::Name { name, reason }))
     }
 
     fn build(&self, http: &reqwest::Client, node: &Url, timeout: Duration) -> RequestBuilder {

@@ -19,6 +19,9 @@ pub struct Lock {
     /// How many permits it has; `None`: it is a plain lock, or free.
     #[serde(default)]
     pub permits_max: Option<u32>,
+    /// How many of them nobody holds.
+    #[serde(default)]
+    pub permits_free: Option<u32>,
     /// Who holds it; nobody if it is free.
     pub holders: Vec<Holder>,
     /// How many hold it, if not all are listed.
@@ -29,6 +32,9 @@ pub struct Lock {
     /// How many wait, if not all are listed.
     #[serde(default)]
     pub waiters_count: u64,
+    /// Not all holders or waiters are listed.
+    #[serde(default)]
+    pub truncated: bool,
 }
 
 /// Who holds a lock.
@@ -48,6 +54,9 @@ pub struct Holder {
     /// Granted while nobody listened, and not taken up yet.
     #[serde(default)]
     pub claim: bool,
+    /// When it was granted, in cluster time.
+    #[serde(default)]
+    pub since_ms: Option<u64>,
     /// For how long, in milliseconds of cluster time.
     #[serde(default)]
     pub held_ms: Option<u64>,
@@ -71,6 +80,9 @@ pub struct Waiter {
     /// It holds the lock shared, and waits for the other readers.
     #[serde(default)]
     pub upgrade: bool,
+    /// When it was queued, in cluster time.
+    #[serde(default)]
+    pub since_ms: Option<u64>,
     /// For how long, in milliseconds of cluster time.
     #[serde(default)]
     pub waited_ms: Option<u64>,

@@ -18,11 +18,18 @@ pub(super) struct CompletionArgs {
     shell: Shell,
 }
 
+/// The generators would offer hidden commands too.
+fn visible() -> clap::Command {
+    let all = super::Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    clap::Command::new("dsync").version(env!("CARGO_PKG_VERSION")).subcommands(shown)
+}
+
 /// Prints the script.
 pub(super) fn run(args: &CompletionArgs) -> anyhow::Result<ExitCode> {
     // By way of memory, since the generator panics when its output is closed.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut super::Cli::command(), "dsync", &mut script);
+    clap_complete::generate(args.shell, &mut visible(), "dsync", &mut script);
     io::stdout().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }

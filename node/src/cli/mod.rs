@@ -72,12 +72,19 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(code) => code,
+        // Whoever reads what is printed has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Not eprintln!: a full disk or a closed pipe behind it must not turn an error into a panic.
             let _ = writeln!(io::stderr(), "dsync: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    kind == Some(io::ErrorKind::BrokenPipe)
 }
 
 /// Ends the process when it was called wrongly, or for help. The codes of `dsync lock` have to be told

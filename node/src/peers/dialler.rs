@@ -135,7 +135,9 @@ impl Dialler<'_> {
 
     fn failed(&mut self, error: &HandshakeError) -> Wait {
         self.failures = self.failures.wrapping_add(1);
-        self.show(None, Some(error.to_string()));
+        // A list of all nodes, or a name that resolves to all of them, has the node itself in it.
+        let own = matches!(error, HandshakeError::Refused(Refusal::OwnAddress));
+        self.show(None, (!own).then(|| error.to_string()));
         match error {
             HandshakeError::Refused(Refusal::OwnAddress) => Wait::Own,
             HandshakeError::Refused(Refusal::AlreadyConnected { node_id }) => {

@@ -173,7 +173,7 @@ mod calls {
     /// #     connection: &mut redis::aio::MultiplexedConnection,
     /// #     hold: dsync_client::Hold,
     /// # ) -> Result<(), Box<dyn std::error::Error>> {
-    /// let token = hold.token().try_into()?;
+    /// let token = hold.token();
     /// let guard = RedisGuard::new("orders/42");
     ///
     /// // Just got the lock: from here on no earlier holder can write.

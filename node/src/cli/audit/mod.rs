@@ -80,7 +80,7 @@ struct ListArgs {
     after: u64,
 
     /// At most so many records.
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_limit)]
     limit: usize,
 
     /// How to print.
@@ -91,7 +91,8 @@ struct ListArgs {
 /// `dsync audit verify`.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("where").args(["data", "servers"]),
-          after_help = "Exit code: 0 whole, 1 something is wrong or missing.")]
+          after_help = "Exit code: 0 whole, 1 something is wrong or missing, 3 not everything could be \
+                        checked, and what could is whole.")]
 struct VerifyArgs {
     /// Check the files in this node's data folder (--data of `dsync node`), without a server.
     #[arg(long, value_name = "DIR")]
@@ -125,6 +126,9 @@ struct HeadArgs {
     output: Output,
 }
 
+/// Of `verify`: part of the trail, or all of it, could not be looked at.
+const UNCHECKED: u8 = 3;
+
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
@@ -134,31 +138,40 @@ enum Output {
 
 /// Runs the command.
 pub fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
-    let (text, good) = match args.command {
+    let (text, code) = match args.command {
         AuditCommand::List(args) => {
             let answer = super::runtime(None)?.block_on(remote::list(&args))?;
-            (print::list(&answer, args.output)?, true)
+            (print::list(&answer, args.output)?, ExitCode::SUCCESS)
         }
         AuditCommand::Head(args) => {
             let heads = super::runtime(None)?.block_on(remote::heads(&args.servers));
             let good = remote::agree(&heads);
-            (print::heads(&heads, args.output)?, good)
+            let code = if good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            (print::heads(&heads, args.output)?, code)
         }
         AuditCommand::Verify(args) => verify(&args)?,
     };
     io::stdout().write_all(text.as_bytes())?;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(code)
 }
 
-fn verify(args: &VerifyArgs) -> anyhow::Result<(String, bool)> {
+fn verify(args: &VerifyArgs) -> anyhow::Result<(String, ExitCode)> {
     let noted = args.heads.iter().map(|head| Witness { said_by: "--head".to_owned(), head: *head });
     let noted: Vec<Witness> = noted.collect();
     let checks = match &args.data {
         Some(data) => vec![offline::verify(data, noted)?],
         None => super::runtime(None)?.block_on(remote::verify(&args.servers, noted)),
     };
-    let good = checks.iter().all(|check| check.is_good(args.allow_missing));
-    Ok((print::checks(&checks, args.output, good)?, good))
+    let good = |check: &print::Check| check.is_good(args.allow_missing);
+    let (checked, unchecked): (Vec<_>, Vec<_>) =
+        checks.iter().partition(|check| check.result.is_ok());
+    let code = match (checked.iter().all(|check| good(check)), unchecked.is_empty()) {
+        (true, true) => ExitCode::SUCCESS,
+        (true, false) => ExitCode::from(UNCHECKED),
+        (false, _) => ExitCode::FAILURE,
+    };
+    let whole = checks.iter().all(good);
+    Ok((print::checks(&checks, args.output, whole, args.allow_missing)?, code))
 }
 
 impl Servers {
@@ -176,6 +189,13 @@ fn parse_head(text: &str) -> Result<AuditHead, String> {
         Some(AuditHead { count: count.parse().ok()?, hash: line::unhex(hash)? })
     };
     read().ok_or_else(|| format!("{text:?} is not a number, a colon and 64 hex digits"))
+}
+
+fn parse_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit) if limit > 0 => Ok(limit),
+        _ => Err("a number of records, at least 1".to_owned()),
+    }
 }
 
 fn parse_time(text: &str) -> Result<u64, String> {

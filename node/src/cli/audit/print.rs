@@ -92,7 +92,12 @@ pub(super) fn heads(heads: &Heads, output: Output) -> anyhow::Result<String> {
     Ok(table(&rows))
 }
 
-pub(super) fn checks(checks: &[Check], output: Output, good: bool) -> anyhow::Result<String> {
+pub(super) fn checks(
+    checks: &[Check],
+    output: Output,
+    good: bool,
+    allow_missing: bool,
+) -> anyhow::Result<String> {
     if output == Output::Json {
         let rows: Vec<Value> = checks
             .iter()
@@ -112,7 +117,12 @@ pub(super) fn checks(checks: &[Check], output: Output, good: bool) -> anyhow::Re
             Err(error) => drop(writeln!(text, "  cannot be checked: {error}")),
         }
     }
-    text.push_str(if good { "The trail is whole.\n" } else { "The trail is NOT whole.\n" });
+    let wrong = |check: &Check| check.result.is_ok() && !check.is_good(allow_missing);
+    text.push_str(match good {
+        true => "The trail is whole.\n",
+        false if checks.iter().any(wrong) => "The trail is NOT whole.\n",
+        false => "Not everything could be checked.\n",
+    });
     Ok(text)
 }
 

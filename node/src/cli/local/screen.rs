@@ -127,6 +127,7 @@ impl<W: Write> Screen<W> {
         self.line(&format!(
             r#"  curl -d '{{"resource_id":"orders","client_id":"me"}}' {third}/lock/release"#
         ));
+        self.line("or, from a shell:  dsync lock orders -- sleep 10    dsync locks list");
         self.line("Ctrl-C stops all.\n");
     }
 

@@ -83,7 +83,11 @@ pub(super) fn of_error(error: &LockError) -> u8 {
         LockError::AlreadyHeld { .. } => REFUSED,
         LockError::Lost(_) => LOST,
         LockError::Call(error) if error.is_unavailable() => NO_SERVER,
-        LockError::Call(dsync_client::Error::Address(_) | dsync_client::Error::NoNodes) => USAGE,
+        LockError::Call(
+            dsync_client::Error::Address(_)
+            | dsync_client::Error::Name { .. }
+            | dsync_client::Error::NoNodes,
+        ) => USAGE,
         LockError::Call(dsync_client::Error::Refused { .. }) => REFUSED,
         LockError::Call(_) => FAILED,
     }

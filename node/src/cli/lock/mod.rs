@@ -55,6 +55,7 @@ pub(super) mod exit;
 pub(super) mod keeper;
 pub(super) mod launch;
 mod limits;
+mod notice;
 mod protocol;
 mod signals;
 mod supervisor;
@@ -102,15 +103,16 @@ pub(super) struct LockArgs {
     wait: Duration,
 
     /// Do not wait.
-    #[arg(long = "try", conflicts_with = "wait")]
+    #[arg(long = "try")]
     no_wait: bool,
 
-    /// The lease: how long the locks stay held when this machine is lost. 0s: for ever.
+    /// The lease: how long the locks stay held when this machine is lost; at least 1s. 0s: for ever.
     #[arg(long, env = "DSYNC_TTL", value_name = "DURATION", default_value = "30s",
-          value_parser = parse_duration)]
+          value_parser = parse_ttl)]
     ttl: Duration,
 
-    /// Under which name to hold them; nobody else may use it. Default: host, process, random part.
+    /// Under which name to hold them. Default: host, process, random part. Whoever uses the same name,
+    /// and be it the command itself, is the same holder: it gets the same locks, and gives them back.
     #[arg(long, value_name = "NAME")]
     owner: Option<String>,
 
@@ -149,6 +151,13 @@ pub(super) fn run(args: LockArgs) -> ExitCode {
     let servers = servers.addresses();
     let wanted = Wanted { names, shared, permits, wait, ttl, owner, servers };
     exit::code(supervisor::run(&wanted, &command))
+}
+
+/// A shorter one would be over before it is renewed.
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let ttl = parse_duration(text).map_err(|error| error.to_string())?;
+    let fits = ttl.is_zero() || ttl >= Duration::from_secs(1);
+    if fits { Ok(ttl) } else { Err("at least 1s, or 0s for ever".to_owned()) }
 }
 
 fn parse_permits(text: &str) -> Result<Permits, String> {

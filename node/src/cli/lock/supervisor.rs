@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use super::exit::{self, Failure, say};
 use super::limits::{Due, Limits};
 use super::protocol::{FromKeeper, Grant, ToKeeper, Told, tell};
 use super::terminal::Terminal;
-use super::{Wanted, signals, until};
+use super::{Wanted, notice, signals, until};
 
 /// How long the keeper has for what takes it no time.
 const KEEPER_TURN: Duration = Duration::from_millis(20);
@@ -40,7 +41,7 @@ pub(super) fn run(wanted: &Wanted, command: &[OsString]) -> Result<u8, Failure> 
             signal(SignalKind::child()).map_err(Failure::system("cannot catch signals"))?;
         let ttl = wanted.ttl;
         let mut keeper = Keeper::start(wanted).await?;
-        let grant = keeper.grant(&mut caught).await?;
+        let grant = keeper.grant(wanted, &mut caught).await?;
         let limits = Limits::new(ttl, grant.end.into());
         let terminal = Terminal::in_hand();
         if let Some(terminal) = &terminal {
@@ -90,9 +91,15 @@ impl Keeper {
     }
 
     /// Until the locks are held. A signal that ends things ends the wait.
-    async fn grant(&mut self, caught: &mut UnboundedReceiver<Signal>) -> Result<Grant, Failure> {
+    async fn grant(
+        &mut self,
+        wanted: &Wanted,
+        caught: &mut UnboundedReceiver<Signal>,
+    ) -> Result<Grant, Failure> {
+        let mut saying = pin!(notice::keep_saying(wanted));
         loop {
             tokio::select! {
+                never = &mut saying => match never {},
                 told = self.told.next() => return match told {
                     Some(FromKeeper::Held(grant)) => Ok(grant),
                     Some(FromKeeper::Failed { code, message }) => Err(Failure::new(code, message)),
@@ -125,7 +132,7 @@ fn start(command: &[OsString], grant: &Grant, group: Pid) -> Result<Pid, Failure
         .arg("--")
         .args(command)
         .env("DSYNC_LOCK", first.map_or("", |lock| &lock.name))
-        .env("DSYNC_TOKEN", first.map_or(0, |lock| lock.token).to_string())
+        .env("DSYNC_TOKEN", first.map_or_else(String::new, |lock| lock.token.to_string()))
         .env("DSYNC_TOKENS", tokens.collect::<Vec<_>>().join(","))
         .env("DSYNC_HOLD", &grant.hold)
         .process_group(group.as_raw_nonzero().get())
@@ -184,7 +191,10 @@ impl Supervisor {
             Some(_) => {}
             None => {
                 self.keeper_gone = true;
-                say("the keeper ended; nobody renews the lock any more");
+                // It is in the group that is being ended.
+                if !self.limits.is_terminating() {
+                    say("the keeper ended; nobody renews the lock any more");
+                }
             }
         }
     }

@@ -63,6 +63,8 @@ struct Report {
     /// Who leads the highest term that was seen.
     leader: Option<String>,
     nodes: Vec<Row>,
+    /// Members that none of the rows is about.
+    not_asked: Vec<String>,
 }
 
 /// One server's answer, or why there is none.
@@ -91,6 +93,9 @@ struct Node {
     waiting: usize,
     /// Both counts are of a list that the node cut short.
     truncated: bool,
+    /// The members as it knows them.
+    #[serde(skip)]
+    members: Vec<String>,
     /// Why the node does not take part.
     #[serde(skip_serializing_if = "Option::is_none")]
     outside: Option<String>,
@@ -148,9 +153,24 @@ impl Node {
             locks: status.locks.active_locks.len(),
             waiting: status.locks.wait_list.values().map(Vec::len).sum(),
             truncated: status.locks.truncated,
+            members: status.members.into_iter().flatten().map(|member| member.node_id).collect(),
             outside: status.outside,
         }
     }
+}
+
+/// A silent server may be any of them: then nobody can say.
+fn not_asked(rows: &[Row]) -> Vec<String> {
+    let said = || rows.iter().filter_map(|row| row.node.as_ref());
+    let answered = |name: &String| said().any(|node| node.node == *name);
+    let mut members: Vec<String> = said().flat_map(|node| node.members.clone()).collect();
+    members.sort_unstable();
+    members.dedup();
+    if rows.len() >= members.len() {
+        return Vec::new();
+    }
+    members.retain(|name| !answered(name));
+    members
 }
 
 impl Report {
@@ -171,7 +191,8 @@ impl Report {
             Some(_) if nodes.iter().all(agrees) => Health::Ok,
             Some(_) => Health::Degraded,
         };
-        Self { health, leader, nodes }
+        let not_asked = not_asked(&nodes);
+        Self { health, leader, nodes, not_asked }
     }
 
     fn print(&self, output: Output) -> anyhow::Result<String> {

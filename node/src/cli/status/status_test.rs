@@ -46,6 +46,14 @@ All nodes follow n2.
 }
 
 #[test]
+fn members_that_were_not_asked_are_named() {
+    let mut row = says("n1", "FOLLOWER", 4, Some("n2"));
+    row.node.as_mut().unwrap().members = ["n1", "n2", "n3"].map(str::to_owned).to_vec();
+    let text = Report::new(vec![row]).print(Output::Table).unwrap();
+    assert!(text.ends_with("follows n2; of the members, nobody asked n2, n3.\n"), "{text}");
+}
+
+#[test]
 fn a_silent_node_is_shown_with_its_reason_and_degrades_the_cluster() {
     let mut rows = three_well();
     rows[0] = silent("n1");

@@ -66,7 +66,13 @@ fn counted(number: usize, truncated: bool) -> String {
 
 fn summary(report: &Report) -> String {
     match (report.health, &report.leader) {
-        (Health::Ok, Some(leader)) => format!("All nodes follow {leader}.\n"),
+        (Health::Ok, Some(leader)) if report.not_asked.is_empty() => {
+            format!("All nodes follow {leader}.\n")
+        }
+        (Health::Ok, Some(leader)) => {
+            let others = report.not_asked.join(", ");
+            format!("Who was asked follows {leader}; of the members, nobody asked {others}.\n")
+        }
         (_, Some(leader)) => format!("{leader} leads, but not all nodes follow it.\n"),
         (_, None) => "No leader is known.\n".to_owned(),
     }

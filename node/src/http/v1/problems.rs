@@ -43,6 +43,16 @@ pub struct ProblemSchema {
     /// With `hold_ended`: the lock as it is now.
     #[schema(value_type = Option<super::lock::LockNowAnswer>)]
     lock: Option<Value>,
+    /// With `hold_ended` and `already_held`: which hold.
+    hold: Option<String>,
+    /// With `already_held`, `permits_differ` and `not_a_plain_lock`: which lock.
+    name: Option<String>,
+    /// With `permits_differ`: how many permits it lives with; null: it is a plain lock.
+    permits_max: Option<u32>,
+    /// With `limit_reached`: the setting that says how many there may be.
+    setting: Option<String>,
+    /// With `limit_reached`: how many that is.
+    limit: Option<u64>,
     /// With `revoked`: why.
     reason: Option<String>,
     /// With `compacted`: the oldest record that is kept.
