@@ -58,9 +58,17 @@ pub(crate) async fn acquire(asked: &LockRequest, wait: Duration) -> Result<Hold,
         left = wait_ends.saturating_duration_since(Instant::now());
         // Not with nothing left: a request that does not wait is another request.
         if left.is_zero() {
-            return Err(error);
+            return Err(never_held(error));
         }
         names = returned;
+    }
+}
+
+/// What was lost before it was ours is a lock that was not had.
+fn never_held(error: LockError) -> LockError {
+    match error {
+        LockError::Lost(Loss::Ended) => LockError::WaitTimeout { owners: Vec::new() },
+        other => other,
     }
 }
 

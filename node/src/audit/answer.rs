@@ -36,6 +36,11 @@ pub struct GapLine {
     pub cause: String,
 }
 
+impl GapLine {
+    /// The cause of what is not there; any other is damage.
+    pub const MISSING: &str = "missing";
+}
+
 /// A place in the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HeadLine {
@@ -52,7 +57,7 @@ impl AuditAnswer {
         let gaps = catalog.gaps(head).into_iter();
         let mut gaps: Vec<GapLine> = gaps
             .map(|gap| {
-                let (hash, cause) = (line::hex(&gap.hash), "missing".to_owned());
+                let (hash, cause) = (line::hex(&gap.hash), GapLine::MISSING.to_owned());
                 GapLine { from: gap.from, to: gap.to, hash, cause }
             })
             .collect();

@@ -138,6 +138,11 @@ impl Walk {
         self.arrive(after);
     }
 
+    /// Takes note of what somebody else has found wrong, from this record on.
+    pub fn found(&mut self, number: u64, what: &str) {
+        self.verdict.find(number, what);
+    }
+
     /// Goes on behind records that were deleted for their age while the check went on.
     pub fn forget(&mut self, floor: AuditHead) {
         self.arrive(floor);

@@ -14,11 +14,14 @@ pub enum UnitError {
 }
 
 /// Reads a whole number with its unit: ms, s, m or h. A number alone is refused, since nobody can
-/// tell what it counts.
+/// tell what it counts; nothing is nothing in any unit.
 ///
 /// # Errors
 /// If it is anything else, or too large.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
     let (number, unit) = split(text);
     let unit_ms = match unit {
         "ms" => Some(1),

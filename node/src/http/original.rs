@@ -146,7 +146,9 @@ fn acquired(
             refused(&mut body, refusal)?;
         }
         // These routes always queue, and name no request.
-        AcquireOutcome::Held { .. } | AcquireOutcome::Ended => return Err(Fault::internal()),
+        AcquireOutcome::Held { .. } | AcquireOutcome::Ended | AcquireOutcome::Left => {
+            return Err(Fault::internal());
+        }
     }
     Ok(json_answer(body))
 }

@@ -249,6 +249,7 @@ fn waited(outcome: &AcquireOutcome) -> Option<WaitOutcome> {
         AcquireOutcome::Held { holders } => WaitOutcome::Held { holders },
         AcquireOutcome::Deadlock { cycle } => WaitOutcome::Deadlock { cycle },
         AcquireOutcome::Ended => WaitOutcome::Ended,
+        AcquireOutcome::Left => WaitOutcome::TimedOut,
         AcquireOutcome::Revoked { reason } => WaitOutcome::Revoked { reason },
         AcquireOutcome::Refused(refusal) => WaitOutcome::Refused(refusal),
     })

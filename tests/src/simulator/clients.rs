@@ -277,6 +277,7 @@ impl Clients {
             | AcquireOutcome::Refused(_)
             | AcquireOutcome::Held { .. }
             | AcquireOutcome::Ended
+            | AcquireOutcome::Left
             | AcquireOutcome::Revoked { .. } => {
                 let what = format!("client {number} with one lock at a time: {outcome:?}");
                 shared.violation("only what is wrong is refused", 0, what);

@@ -54,6 +54,9 @@ pub enum AcquireOutcome {
     },
     /// Not taken; nothing changed.
     Refused(LockRefusal),
+    /// Of a request that is asked again: it waited, its owner gave up, and it waits no more. If it was
+    /// for an upgrade, the shared hold is not touched.
+    Left,
 }
 
 /// What became of a request about one hold.

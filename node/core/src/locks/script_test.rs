@@ -333,6 +333,7 @@ fn acquire_text(outcome: &AcquireOutcome) -> String {
             format!("deadlock: {} {}", steps.join(" "), cycle[0].0.name)
         }
         AcquireOutcome::Ended => "has ended".to_owned(),
+        AcquireOutcome::Left => "waits no more".to_owned(),
         AcquireOutcome::Revoked { reason } => format!("revoked: {reason}"),
         AcquireOutcome::Refused(refusal) => format!("refused: {refusal}"),
     }

@@ -15,7 +15,7 @@
 //!
 //! What is answered to a repeated *acquire* is not what the first copy was told, but the request as it
 //! is now: it waits, it holds (with what is left of the lease, and the repeat renews it as any ask
-//! does), or it has ended. An old grant is never played back: its lock may be somebody else's.
+//! does), it waits no more, or what it held has ended. An old grant is never played back: its lock may be somebody else's.
 //!
 //! # Two kinds of names
 //!
@@ -36,7 +36,7 @@ use sha2::{Digest, Sha256};
 
 use super::command::{Operation, Outcome, RequestId, RequestRefusal};
 use crate::locks::HoldId;
-use crate::locks::{Acquire, AcquireOutcome, LockEvent, Target, Upgrade, What};
+use crate::locks::{Acquire, AcquireOutcome, LockEvent, LockRefusal, Target, Upgrade, What};
 use crate::types::ClusterTime;
 use crate::wire;
 
@@ -154,7 +154,8 @@ impl Requests {
         })
     }
 
-    /// Remembers what became of a first copy. `target`: what an acquire is now.
+    /// Remembers what became of a first copy. `target`: what an acquire is now. What a limit refused is
+    /// not remembered: its client is told to send the very same again when there is room.
     pub(super) fn remember(
         &mut self,
         key: Arc<RequestKey>,
@@ -164,6 +165,9 @@ impl Requests {
         target: Option<Target>,
         forget_at: ClusterTime,
     ) {
+        if let Outcome::Acquire(AcquireOutcome::Refused(LockRefusal::Limit { .. })) = outcome {
+            return;
+        }
         let state = match (operation, outcome, target) {
             (
                 Operation::AcquireLock(_),
@@ -192,16 +196,19 @@ impl Requests {
     /// Follows what has happened to waits and holds.
     pub(super) fn note(&mut self, events: &[LockEvent], forget_at: ClusterTime) {
         for event in events {
-            let ended = || State::Answered(Outcome::Acquire(AcquireOutcome::Ended), forget_at);
+            let settled = |outcome| State::Answered(Outcome::Acquire(outcome), forget_at);
+            let ended = || settled(AcquireOutcome::Ended);
+            // Late copies must not queue again for somebody who has given up.
+            let left = || settled(AcquireOutcome::Left);
             match (event.what, event.wait, event.hold) {
                 (What::Granted | What::ClaimOpened, Some(wait), Some(hold)) => {
                     self.change(wait, |_| Some(State::Live(hold)));
                 }
                 (What::Left | What::PlaceLapsed, Some(wait), None) => {
-                    self.change(wait, |_| Some(ended()));
+                    self.change(wait, |_| Some(left()));
                 }
                 (What::Left | What::PlaceLapsed, _, Some(hold)) => {
-                    self.change(hold, |state| matches!(state, State::Wishes(_)).then(ended));
+                    self.change(hold, |state| matches!(state, State::Wishes(_)).then(left));
                 }
                 (What::Upgraded, _, Some(hold)) => {
                     let upgraded = State::Upgraded(hold, forget_at);

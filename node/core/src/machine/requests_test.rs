@@ -4,7 +4,7 @@ use super::machine_test::{Log, origin};
 use super::*;
 use crate::locks::{
     Acquire, AcquireOutcome, Attachment, HoldId, HoldOutcome, HoldRef, LeaveOutcome, LockItem,
-    Mode, Owner, Renew, RenewAll, RenewAllOutcome, Upgrade,
+    LockRefusal, Mode, Owner, Renew, RenewAll, RenewAllOutcome, Upgrade,
 };
 
 /// Commands of one process, numbered, each with its client's id for it.
@@ -115,7 +115,44 @@ fn an_acquire_that_left_its_queue_does_not_come_back_into_it() {
     stage.keyed("a", ask("ann", "x", Mode::Exclusive, 0, 1));
     assert!(WAITING(&stage.keyed("b", ask("bob", "x", Mode::Exclusive, 0, 2))));
     stage.send(None, Operation::Leave(Attachment { boot: BootId(9), number: 2 }));
-    assert_eq!(stage.keyed("b", ask("bob", "x", Mode::Exclusive, 0, 3)), ENDED);
+    let left = Outcome::Acquire(AcquireOutcome::Left);
+    assert_eq!(stage.keyed("b", ask("bob", "x", Mode::Exclusive, 0, 3)), left);
+}
+
+/// Its client has to know that it still has the shared hold.
+#[test]
+fn an_upgrade_that_left_is_told_so_and_not_that_its_hold_has_ended() {
+    let mut stage = Stage::new();
+    let hold = granted(&stage.keyed("a", ask("ann", "x", Mode::Shared, 0, 1)));
+    stage.keyed("b", ask("bob", "x", Mode::Shared, 0, 2));
+    let upgrade = |number| {
+        let attachment = Some(Attachment { boot: BootId(9), number });
+        Operation::UpgradeHold(Upgrade { hold: of(hold), ttl_ms: None, queue: true, attachment })
+    };
+    assert!(WAITING(&stage.keyed("u", upgrade(3))));
+    stage.send(None, Operation::Leave(Attachment { boot: BootId(9), number: 3 }));
+    assert_eq!(stage.keyed("u", upgrade(4)), Outcome::Acquire(AcquireOutcome::Left));
+    let renewed = Outcome::Hold(HoldOutcome::Renewed { remaining_ms: None });
+    let renew = Operation::RenewHold(Renew { hold: of(hold), ttl_ms: None });
+    assert_eq!(stage.send(None, renew), renewed);
+}
+
+/// The client is told to send the very same again.
+#[test]
+fn what_a_limit_refused_is_asked_anew_under_its_id() {
+    let mut stage = Stage::new();
+    let first = granted(&stage.keyed("a", ask("ann", "x", Mode::Exclusive, 0, 1)));
+    let founded = stage.log.machine.founded.clone().unwrap();
+    let settings = Settings { owner_holds_max: 1, ..founded.settings.clone() };
+    stage.log.machine.founded = Some(Arc::new(Founded { settings, ..(*founded).clone() }));
+    let again = || ask("ann", "y", Mode::Exclusive, 0, 2);
+    let refused = stage.keyed("b", again());
+    assert!(matches!(
+        refused,
+        Outcome::Acquire(AcquireOutcome::Refused(LockRefusal::Limit { .. }))
+    ));
+    stage.keyed("r", Operation::ReleaseHold(of(first)));
+    granted(&stage.keyed("b", again()));
 }
 
 #[test]

@@ -54,6 +54,7 @@ impl From<Outcome> for Said {
             Outcome::Acquire(AcquireOutcome::Ended) | Outcome::Hold(HoldOutcome::NotHeld) => {
                 WaitOutcome::Ended
             }
+            Outcome::Acquire(AcquireOutcome::Left) => WaitOutcome::TimedOut,
             Outcome::Acquire(AcquireOutcome::Revoked { reason })
             | Outcome::Hold(HoldOutcome::Revoked { reason }) => WaitOutcome::Revoked { reason },
             Outcome::Acquire(AcquireOutcome::Refused(refusal))

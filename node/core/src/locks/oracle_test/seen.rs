@@ -116,7 +116,7 @@ impl Seen {
                 self.add_if(matches!(act, Act::Attach(_)), "attach: waiting");
             }
             AcquireOutcome::Held { .. } => self.add("answer: held (try)"),
-            AcquireOutcome::Ended => self.add("answer: ended"),
+            AcquireOutcome::Ended | AcquireOutcome::Left => self.add("answer: ended"),
             AcquireOutcome::Revoked { .. } => self.add("answer: revoked"),
             AcquireOutcome::Deadlock { cycle } => self.note_deadlock(oracle, act, cycle.len()),
             AcquireOutcome::Refused(refusal) => self.add(match refusal {
