@@ -32,7 +32,13 @@ enum What {
 )]
 struct LocksArgs {
     /// Addresses of the nodes. Default: the three nodes of `dsync local`.
-    #[arg(long, env = "DSYNC_SERVERS", value_name = "URL,URL,...", value_delimiter = ',')]
+    #[arg(
+        long = "server",
+        alias = "servers",
+        env = "DSYNC_SERVERS",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
     servers: Vec<Server>,
 
     /// In which words to ask; the etcd ones are for comparing with an etcd.
@@ -152,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_rate_makes_the_loop_open() {
-        let plan = parse("--rate 250.5 --clients 8 --servers http://h:1,http://h:2").unwrap();
+        let plan = parse("--rate 250.5 --clients 8 --server http://h:1,http://h:2").unwrap();
         assert_eq!(plan.pace, Pace::Open { per_second: 250.5 });
         assert_eq!((plan.clients, plan.servers.len()), (8, 2));
     }
@@ -168,7 +174,7 @@ mod tests {
             "--names 0",
             "--threads 0",
             "--duration 10",
-            "--servers localhost:5001",
+            "--server localhost:5001",
             "--api v2",
         ] {
             let flag = bad.split([' ', '=']).next().unwrap();

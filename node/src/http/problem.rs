@@ -129,7 +129,11 @@ impl Fault {
     /// No such route.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such route on this port")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is no such route on this port; /openapi.json of the client port describes /v1",
+        )
     }
 
     /// The route has other methods; the `Allow` header names them.

@@ -163,7 +163,7 @@ pub enum LockRefusal {
         hold: Option<HoldId>,
     },
     /// The lock lives as a semaphore with another number of permits, or as a plain lock.
-    #[error("the lock {name} is in use with permits_max {permits_max} (0: as a plain lock)")]
+    #[error("the lock {name} is in use {}", as_what(*permits_max))]
     PermitsDiffer {
         /// Which.
         name: String,
@@ -196,6 +196,13 @@ pub enum LockRefusal {
     /// A forced release needs a reason.
     #[error("the reason must have at least one byte and no control characters")]
     NoReason,
+}
+
+fn as_what(permits_max: u32) -> String {
+    match permits_max {
+        0 => "as a plain lock".to_owned(),
+        permits => format!("with permits_max {permits}"),
+    }
 }
 
 impl LockRefusal {

@@ -109,11 +109,20 @@ fn mode(lock: &Lock) -> String {
 
 fn owners(lock: &Lock) -> String {
     let count = lock.holders_count.max(lock.holders.len() as u64);
-    let named: Vec<&str> =
-        lock.holders.iter().take(NAMED_MAX).map(|holder| holder.owner.as_str()).collect();
+    let named: Vec<String> = lock.holders.iter().take(NAMED_MAX).map(owner).collect();
     let more = count - named.len() as u64;
     let suffix = if more > 0 { format!(" and {more} more") } else { String::new() };
     if named.is_empty() { none() } else { named.join(", ") + &suffix }
+}
+
+/// Who has it, and that it will not for long.
+fn owner(holder: &Holder) -> String {
+    let name = &holder.owner;
+    match (&holder.revoked, holder.claim) {
+        (Some(_), _) => format!("{name} (revoked)"),
+        (None, true) => format!("{name} (claim)"),
+        (None, false) => name.clone(),
+    }
 }
 
 fn word(mode: Mode, permits: u32) -> String {

@@ -66,7 +66,7 @@ impl Service {
         let servers: Vec<_> = servers.iter().map(|server| format!("http://{server}")).collect();
         let arguments = format!("bench locks --json --clients {clients} --duration {duration}");
         let call = Call::of(&program.display().to_string(), &arguments);
-        let call = call.arg("--api").arg(&self.api).arg("--servers").arg(&servers.join(","));
+        let call = call.arg("--api").arg(&self.api).arg("--server").arg(&servers.join(","));
         Ok(serde_json::from_slice(&call.output()?)?)
     }
 }
