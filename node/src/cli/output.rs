@@ -29,14 +29,22 @@ pub(super) fn print(
 ) -> anyhow::Result<()> {
     let text = match output {
         Output::Table => table(),
-        Output::Json => serde_json::to_string_pretty(data)? + "\n",
-        // By way of JSON's values, so that both forms always have the same fields.
-        Output::Yaml => {
-            serde_saphyr::to_string(&serde_json::to_value(data)?)?.trim_end().to_owned() + "\n"
-        }
+        Output::Json => json(data)?,
+        Output::Yaml => yaml(data)?,
         Output::Name => names().iter().map(|name| format!("{name}\n")).collect(),
     };
     Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
+/// A document.
+pub(super) fn json(data: &impl Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(data)? + "\n")
+}
+
+/// A document. By way of JSON's values, so that both forms always have the same fields.
+pub(super) fn yaml(data: &impl Serialize) -> anyhow::Result<String> {
+    let text = serde_saphyr::to_string(&serde_json::to_value(data)?)?;
+    Ok(text.trim_end().to_owned() + "\n")
 }
 
 /// Columns under headings, as wide as their widest cell.

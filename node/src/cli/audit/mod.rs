@@ -132,8 +132,12 @@ const UNCHECKED: u8 = 3;
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
+    /// For people.
     Table,
+    /// One document.
     Json,
+    /// One document, with the same fields.
+    Yaml,
 }
 
 /// Runs the command.

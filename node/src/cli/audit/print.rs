@@ -1,8 +1,9 @@
-//! What is printed, as a table for people or as JSON.
+//! What is printed, as a table for people or as a document.
 
 use std::fmt::Write;
 
 use dsync_core::locks::EventItem;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Output;
@@ -10,6 +11,7 @@ use super::remote::Heads;
 use crate::audit::answer::{AuditAnswer, HeadLine};
 use crate::audit::line;
 use crate::audit::verify::Verdict;
+use crate::cli::output;
 
 /// One trail, checked.
 #[derive(Debug)]
@@ -32,8 +34,8 @@ impl Check {
 }
 
 pub(super) fn list(answer: &AuditAnswer, output: Output) -> anyhow::Result<String> {
-    if output == Output::Json {
-        return Ok(serde_json::to_string_pretty(answer)? + "\n");
+    if let Some(document) = document(answer, output)? {
+        return Ok(document);
     }
     let heading = ["NUMBER", "TIME", "WHAT", "LOCKS", "OWNER", "HOLD", "MS", "DETAIL"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
@@ -71,7 +73,7 @@ fn item(item: &EventItem) -> String {
 }
 
 pub(super) fn heads(heads: &Heads, output: Output) -> anyhow::Result<String> {
-    if output == Output::Json {
+    if output != Output::Table {
         let rows: Vec<Value> = heads
             .iter()
             .map(|(server, head)| match head {
@@ -79,7 +81,7 @@ pub(super) fn heads(heads: &Heads, output: Output) -> anyhow::Result<String> {
                 Err(error) => json!({ "server": server, "error": format!("{error:#}") }),
             })
             .collect();
-        return Ok(serde_json::to_string_pretty(&rows)? + "\n");
+        return Ok(document(&rows, output)?.unwrap_or_default());
     }
     let mut rows = vec![vec!["SERVER".to_owned(), "HEAD".to_owned()]];
     rows.extend(heads.iter().map(|(server, head)| {
@@ -98,7 +100,7 @@ pub(super) fn checks(
     good: bool,
     allow_missing: bool,
 ) -> anyhow::Result<String> {
-    if output == Output::Json {
+    if output != Output::Table {
         let rows: Vec<Value> = checks
             .iter()
             .map(|check| match &check.result {
@@ -107,7 +109,7 @@ pub(super) fn checks(
             })
             .collect();
         let report = json!({ "whole": good, "checks": rows });
-        return Ok(serde_json::to_string_pretty(&report)? + "\n");
+        return Ok(document(&report, output)?.unwrap_or_default());
     }
     let mut text = String::new();
     for check in checks {
@@ -124,6 +126,15 @@ pub(super) fn checks(
         false => "Not everything could be checked.\n",
     });
     Ok(text)
+}
+
+/// `None`: a table is wanted.
+fn document(data: &impl Serialize, output: Output) -> anyhow::Result<Option<String>> {
+    Ok(match output {
+        Output::Table => None,
+        Output::Json => Some(output::json(data)?),
+        Output::Yaml => Some(output::yaml(data)?),
+    })
 }
 
 fn verdict_lines(verdict: &Verdict, notes: &[String]) -> String {

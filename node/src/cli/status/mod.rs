@@ -17,6 +17,7 @@ use clap::{Args, ValueEnum};
 use dsync_client::{Client, ClientSettings, RoleKind, Status};
 use serde::Serialize;
 
+use super::output;
 use super::servers::ServerArgs;
 use crate::config::parse_duration;
 
@@ -198,11 +199,8 @@ impl Report {
     fn print(&self, output: Output) -> anyhow::Result<String> {
         Ok(match output {
             Output::Table => table::print(self),
-            Output::Json => serde_json::to_string_pretty(self)? + "\n",
-            Output::Yaml => {
-                // By way of JSON's values, so that both forms always have the same fields.
-                serde_saphyr::to_string(&serde_json::to_value(self)?)?.trim_end().to_owned() + "\n"
-            }
+            Output::Json => output::json(self)?,
+            Output::Yaml => output::yaml(self)?,
         })
     }
 }
