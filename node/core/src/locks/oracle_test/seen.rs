@@ -27,12 +27,6 @@ impl Seen {
         self.0.get(case).copied().unwrap_or(0)
     }
 
-    pub(super) fn merge(&mut self, other: Self) {
-        for (case, count) in other.0 {
-            *self.0.entry(case).or_default() += count;
-        }
-    }
-
     /// Before the entry acts. Says whether a re-ask will meet a claim.
     pub(super) fn note_state(&mut self, oracle: &Oracle, act: &Act) -> bool {
         let Act::Ask(ask) = act else { return false };
