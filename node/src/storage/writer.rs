@@ -97,18 +97,21 @@ impl SyncWriter {
         Self { log }
     }
 
-    /// Writes batches, syncs once, and gives back their proofs in order.
+    /// Writes batches one by one, syncs once, and gives back their proofs in order.
     ///
     /// # Errors
     /// Any [`LogError`]; the proofs are then lost, so even after want of room the node must start
     /// again. [`LogWriter`] retries.
     pub fn write_and_sync<B: Batch>(&mut self, batches: Vec<B>) -> Result<Vec<B::Proof>, LogError> {
-        let mut pending = Pending::<B>::default();
-        batches.into_iter().for_each(|batch| pending.take(batch));
-        self.log.append(&pending.records)?;
+        let mut tokens = Vec::new();
+        for batch in batches {
+            let (records, token) = batch.into_parts();
+            self.log.append(&records)?;
+            tokens.push(token);
+        }
         self.log.sync()?;
         self.log.maintain()?;
-        Ok(pending.tokens.into_iter().map(B::prove).collect())
+        Ok(tokens.into_iter().map(B::prove).collect())
     }
 
     /// States the end of the log: call it when nothing is to be written for a while.

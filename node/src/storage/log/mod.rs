@@ -9,13 +9,15 @@
 //! i replaces all earlier records at i and above; the hard state is a record too; so reading back is
 //! reading in order, and nothing is ever changed in place.
 //!
-//! **Which end counts.** `synced <= end`, both in the current segment. Each batch begins by stating
-//! `synced`; [`Log::write_end_mark`] states it when nothing follows. What recovery does with these
-//! statements, and why, stands in `recovery.rs`.
+//! **Which end counts.** `synced <= end`. Each batch begins by stating `synced`;
+//! [`Log::write_end_mark`] states it when nothing follows. What recovery does with these statements,
+//! and why, stands in `recovery.rs`.
 //!
 //! **From one segment to the next.** The current segment is synced before the first byte goes into
 //! the next one. So unsynced bytes are in one segment only, and a segment's first frame can state the
-//! end of the one before. It then repeats the hard state and the newest snapshot's record. A segment
+//! end of the one before. Until the next sync that end stays the synced one: a statement of the new
+//! segment's own beginning, by a second batch before that sync, would promise a first frame that no
+//! sync has covered. The first frame then repeats the hard state and the newest snapshot's record. A segment
 //! may be deleted when all its entries lie below `log_start` and an end mark in a later segment has
 //! been synced: the segments that remain prove by themselves where the log stood.
 //!
@@ -134,10 +136,10 @@ pub struct Log {
     folder: PathBuf,
     options: LogOptions,
     current: Segment,
-    /// Where the next frame goes. `synced <= end`.
+    /// Where the next frame goes, in the current segment.
     end: u64,
-    /// Everything before it is durable.
-    synced: u64,
+    /// Everything before it is durable. In the current segment, or the end of the one before.
+    synced: Position,
     /// An end mark stands right before `end`, synced.
     marked: bool,
     /// Highest entry in the current segment.
@@ -159,12 +161,13 @@ impl Log {
     /// [`LogError::Damage`] if something that was synced is not there; [`LogError::Io`].
     pub fn open(folder: &Path, options: LogOptions) -> Result<(Self, Recovered), LogError> {
         let Opened { current, end, highest, closed, tail, recovered } = recover(folder, &options)?;
+        let synced = Position { segment: current.seal.segment, offset: end };
         let log = Self {
             folder: folder.to_owned(),
             options,
             current,
             end,
-            synced: end,
+            synced,
             marked: true,
             highest,
             ready: VecDeque::new(),
@@ -185,8 +188,7 @@ impl Log {
         if records.is_empty() {
             return Ok(());
         }
-        let synced = Position { segment: self.current.seal.segment, offset: self.synced };
-        let layout = Layout::of(records, self.empty_part(), synced, &self.tail, &self.options);
+        let layout = Layout::of(records, self.empty_part(), self.synced, &self.tail, &self.options);
         self.make_room(&layout.parts[1..])?;
         for (at, part) in layout.parts.iter().enumerate() {
             if at > 0 {
@@ -204,12 +206,13 @@ impl Log {
     /// [`SyncFailed`]: final, see the module's text.
     pub fn sync(&mut self) -> Result<(), SyncFailed> {
         self.check()?;
-        if self.synced == self.end {
+        let end = self.empty_part().end();
+        if self.synced == end {
             return Ok(());
         }
         let result = self.current.file.sync_data();
         self.settle(result)?;
-        self.synced = self.end;
+        self.synced = end;
         Ok(())
     }
 
@@ -292,7 +295,6 @@ impl Log {
         self.closed.push_back(Closed { segment, highest: self.highest });
         self.current = next;
         self.end = segment::SEGMENT_HEADER_BYTES as u64;
-        self.synced = self.end;
         self.highest = Index(0);
         Ok(())
     }
