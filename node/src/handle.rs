@@ -1,7 +1,7 @@
 //! What the rest of the node sees of consensus: submit an operation, wait for a read barrier, look at
 //! the published state.
 //!
-//! The driver (`consensus/driver.rs`) owns the core and the machine. It publishes a frozen copy of
+//! The driver (`consensus/driver/`) owns the core and the machine. It publishes a frozen copy of
 //! the machine and a status after every batch that it applies, so looking costs no message to it.
 
 use std::sync::Arc;

@@ -1,0 +1,138 @@
+//! What comes in: from the other nodes, the snapshot worker, this node's clients, and the clock.
+
+use dsync_core::machine::{Operation, RequestId};
+use dsync_core::raft::{Input, SnapshotMeta};
+use tokio::time::Instant;
+
+use super::super::inbox::SnapshotEvent;
+use super::super::waiters::Reply;
+use super::{Driver, DriverParts};
+use crate::clock;
+use crate::handle::{DriverRequest, SubmitError};
+use crate::peers::PeerEvent;
+
+impl Driver {
+    pub(super) fn peer_event(&mut self, event: PeerEvent) {
+        match event {
+            PeerEvent::Introduced(introduction) => self.parts.founder.introduced(&introduction),
+            PeerEvent::Message(envelope) => {
+                self.watch.heard(envelope.from, clock::now());
+                self.step(Input::Message(envelope));
+            }
+            PeerEvent::Unreachable(node) => self.step(Input::Unreachable(node)),
+            PeerEvent::Refused { refusal, .. } => self.parts.founder.refused(&refusal),
+        }
+    }
+
+    pub(super) fn snapshot_event(&mut self, event: SnapshotEvent) {
+        match event {
+            SnapshotEvent::Taken(meta) => {
+                self.step(Input::SnapshotTaken(meta.clone()));
+                self.superseded_by(meta);
+            }
+            SnapshotEvent::Piece { to, meta, offset, bytes, last } => {
+                self.step(Input::SnapshotData { to, meta, offset, bytes, last });
+            }
+            SnapshotEvent::Stored(meta) => {
+                self.step(Input::SnapshotStored(meta.clone()));
+                self.superseded_by(meta);
+            }
+            SnapshotEvent::Broken(why) => {
+                tracing::warn!(why, "received snapshot is unusable, asking for it again");
+                self.step(Input::SnapshotBroken);
+            }
+            SnapshotEvent::Hashed(hash) => self.step(Input::StateHash(hash)),
+        }
+    }
+
+    /// If the core took the snapshot, its record is on its way to the disk. One that came too late is
+    /// not recorded, and must not replace the one that is.
+    fn superseded_by(&mut self, meta: SnapshotMeta) {
+        if self.parts.raft.snapshot() == Some(&meta) {
+            let last = self.parts.raft.status().last;
+            self.parts.snapshotter.supersedes(meta, last);
+        }
+    }
+
+    pub(super) fn request(&mut self, request: DriverRequest) {
+        match request {
+            DriverRequest::Submit { request, operation, deadline, reply } => {
+                self.submit(request, operation, deadline.into(), reply);
+            }
+            DriverRequest::Barrier { deadline, reply } => match self.refusal() {
+                Some(error) => drop(reply.send(Err(error))),
+                None => self.reads.add(deadline.into(), reply),
+            },
+            DriverRequest::Drain { done } => self.drain(done),
+        }
+    }
+
+    fn submit(
+        &mut self,
+        request: Option<RequestId>,
+        operation: Operation,
+        deadline: Instant,
+        reply: Reply,
+    ) {
+        if let Some(error) = self.refusal() {
+            return drop(reply.send(Err(error)));
+        }
+        let now = clock::now();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let until = now.plus(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        let time = self.parts.machine.time();
+        let sequence = self.parts.proposer.submit(now, time, request, operation, until);
+        self.waiters.wait(sequence, reply);
+    }
+
+    /// Why nothing can be asked of this node now.
+    fn refusal(&self) -> Option<SubmitError> {
+        if self.draining.is_some() {
+            return Some(SubmitError::Stopping);
+        }
+        let id = self.parts.raft.id();
+        let member = self.parts.raft.membership().is_some_and(|m| m.contains(id));
+        (!member).then_some(SubmitError::NotMember)
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.ticked_at = Instant::now();
+        let now = clock::now();
+        self.parts.raft.tick(now);
+        for expired in self.parts.proposer.expired(now) {
+            self.waiters.give_up(expired.sequence, expired.into());
+        }
+        self.reads.tick(Instant::now());
+        self.watch_over_listeners();
+        if self.draining.is_some() {
+            // Repeated: a hand-over that did not come about is given up after a while.
+            self.step(Input::Transfer { to: None });
+        }
+        self.parts.snapshotter.clean(self.parts.raft.status().durable);
+        if let Some(founding) = self.parts.founder.proposal(&self.parts.raft) {
+            self.step(Input::Found(founding));
+        }
+    }
+
+    /// Notices who cannot be listened at: other nodes, if this one leads, or this one.
+    fn watch_over_listeners(&mut self) {
+        let now = clock::now();
+        let DriverParts { raft, machine, .. } = &self.parts;
+        let watched = self.watch.tick(now, raft, machine);
+        let (time, until) = (machine.time(), now.plus(self.parts.silence_limit_ms));
+        for (node, boot) in watched.silent {
+            tracing::warn!(%node, %boot, "a member is silent: nobody is taken to listen there");
+            let operation = Operation::LoseListeners(boot);
+            self.parts.proposer.submit(now, time, None, operation, until);
+        }
+        if watched.cut_off {
+            self.parts.listeners.cut_off();
+        }
+        let locks = self.parts.machine.locks();
+        self.parts.metrics.locks.record_live(
+            locks.holds(),
+            locks.waits(),
+            self.parts.listeners.open_count(),
+        );
+    }
+}
