@@ -1,10 +1,17 @@
-//! Which requests of this process are open, and what has happened to them.
+//! Which requests of this process are open, and what has happened to them: to all of them here, to
+//! one in `open.rs`, and one's own side in `listener.rs`.
+
+mod listener;
+mod open;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+pub(super) use self::listener::{Listener, Stake};
+use self::open::Open;
+pub(super) use self::open::{End, ends, gets};
 use super::bell::Bell;
 use super::orphans::{Orphan, Orphans};
 use super::site::SubmitError;
@@ -41,57 +48,6 @@ struct Inner {
     settling: Vec<Waker>,
     /// To be woken once the lock is released.
     woken: Vec<Waker>,
-}
-
-/// One request without an answer, or with one that is not delivered.
-#[derive(Debug, Default)]
-struct Open {
-    news: Bell,
-    target: Option<HoldId>,
-    /// Its entry is applied, and it waits.
-    waits: bool,
-    /// An event says that it was queued or granted under this very number.
-    got: bool,
-    /// The last look at the state did not find it.
-    missed: bool,
-    /// A snapshot was installed since it was opened: events of it may have been skipped.
-    skipped: bool,
-    end: Option<End>,
-}
-
-/// Why there is nothing to wait for any more. The first reason stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// An event says that it has ended.
-    Ended,
-    /// An event names a later attachment.
-    Superseded,
-    /// The state does not know it. Without `skipped` no event said why, so a later attachment has
-    /// taken its place.
-    Vanished { skipped: bool },
-    /// This node stops.
-    Stopping,
-    /// This node has had no leader for too long.
-    CutOff,
-}
-
-/// What would be left behind if a listener were forgotten now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stake {
-    /// Nothing: nothing was sent, or what it did has ended or is delivered.
-    Nothing,
-    /// A command of it may or may not be applied, now or later.
-    Unknown,
-    /// All its commands are applied.
-    Known,
-}
-
-/// One open attachment. Dropped while something is at stake, it is an orphan.
-#[derive(Debug)]
-pub(super) struct Listener {
-    listeners: Arc<Listeners>,
-    number: u64,
-    stake: Stake,
 }
 
 impl Listeners {
@@ -259,76 +215,6 @@ impl Listeners {
     }
 }
 
-impl Listener {
-    pub(super) fn attachment(&self) -> Attachment {
-        self.listeners.attachment(self.number)
-    }
-
-    /// Something may have happened since the last call.
-    pub(super) async fn news(&self) {
-        poll_fn(|cx| match self.listeners.lock().open.get_mut(&self.number) {
-            Some(open) => open.news.poll_heard(cx),
-            None => Poll::Ready(()),
-        })
-        .await;
-    }
-
-    /// Why there is nothing to wait for any more, if that is known.
-    pub(super) fn end(&self) -> Option<End> {
-        self.listeners.lock().open.get(&self.number).and_then(|open| open.end)
-    }
-
-    /// What it means that the state does not know this attachment though no event said why.
-    pub(super) fn vanished(&self) -> End {
-        let inner = self.listeners.lock();
-        End::Vanished { skipped: inner.open.get(&self.number).is_some_and(|open| open.skipped) }
-    }
-
-    /// A command of this attachment goes out. Gives back what was at stake before, for the case that
-    /// it is certain not to be applied.
-    pub(super) fn sending(&mut self) -> Stake {
-        std::mem::replace(&mut self.stake, Stake::Unknown)
-    }
-
-    /// All its commands are applied.
-    pub(super) fn sent(&mut self) {
-        self.stake = Stake::Known;
-    }
-
-    /// The last one was not, and never will be.
-    pub(super) fn not_sent(&mut self, before: Stake) {
-        self.stake = before;
-    }
-
-    /// Its entry is applied, and it waits.
-    pub(super) fn waits(&self) {
-        let mut inner = self.listeners.lock();
-        let stopping = inner.stopping;
-        let Some(open) = inner.open.get_mut(&self.number) else { return };
-        open.waits = true;
-        if stopping {
-            // Nobody has to be woken: this is its own task.
-            open.end.get_or_insert(End::Stopping);
-        }
-    }
-
-    /// Nothing has to be left: it has ended, is delivered, or will end by itself.
-    pub(super) fn close(mut self) {
-        self.forsake();
-    }
-
-    /// As [`Listener::close`], but stays until it is dropped.
-    pub(super) fn forsake(&mut self) {
-        self.stake = Stake::Nothing;
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.listeners.close(self.number, self.stake);
-    }
-}
-
 impl Inner {
     fn note(&mut self, boot: BootId, event: &LockEvent) {
         let own = event.attachment.filter(|attachment| attachment.boot == boot);
@@ -422,40 +308,4 @@ impl Inner {
     fn is_settled(&self) -> bool {
         self.open.is_empty() && !self.orphans.is_busy()
     }
-}
-
-impl Open {
-    /// Who is given back has to be woken.
-    #[must_use]
-    fn end(&mut self, end: End) -> Option<Waker> {
-        self.end.get_or_insert(end);
-        self.news.ring()
-    }
-}
-
-/// True of what gives a request something that it had not: a place, a hold, an exclusive lock.
-pub(super) fn gets(what: What) -> bool {
-    matches!(
-        what,
-        What::Queued
-            | What::UpgradeQueued
-            | What::Granted
-            | What::ClaimOpened
-            | What::ClaimTaken
-            | What::Upgraded
-    )
-}
-
-/// True of what ends a wait, a wish or a hold.
-pub(super) fn ends(what: What) -> bool {
-    matches!(
-        what,
-        What::Released
-            | What::Undone
-            | What::Expired
-            | What::ClaimLapsed
-            | What::Left
-            | What::PlaceLapsed
-            | What::Forced
-    )
 }
