@@ -121,7 +121,7 @@ fn watching_goes_on_after_the_last_number_and_ends_when_it_is_refused() {
     let events = "{\"number\":7,\"what\":\"granted\"}\n{\"bookmark\":9}\n{\"number\":12,\"wh";
     let refused = problem(410, "compacted", false);
     let node = FakeNode::scripted([Say::Answer(200, events.to_owned()), refused]);
-    let (code, out, said) = dsync(&node, &["locks", "watch", "a", "--from", "5"]);
+    let (code, out, said) = dsync(&node, &["locks", "watch", "a", "--from", "5", "-o", "json"]);
     assert_eq!((code, out.as_str()), (1, "{\"number\":7,\"what\":\"granted\"}\n"));
     assert!(said.contains("compacted"), "{said}");
     let lines: Vec<_> = node.requests().into_iter().map(|it| it.line).collect();

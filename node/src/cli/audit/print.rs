@@ -38,10 +38,9 @@ pub(super) fn list(answer: &AuditAnswer, output: Output) -> anyhow::Result<Strin
         return Ok(document);
     }
     let heading = ["NUMBER", "TIME", "WHAT", "LOCKS", "OWNER", "HOLD", "MS", "DETAIL"];
-    let mut rows = vec![heading.map(str::to_owned).to_vec()];
-    rows.extend(answer.records.iter().map(|record| {
+    let rows = answer.records.iter().map(|record| {
         let what = serde_json::to_value(record.what).ok();
-        vec![
+        [
             record.number.to_string(),
             record.time.clone(),
             what.as_ref().and_then(Value::as_str).unwrap_or("?").to_owned(),
@@ -51,8 +50,8 @@ pub(super) fn list(answer: &AuditAnswer, output: Output) -> anyhow::Result<Strin
             record.elapsed_ms.to_string(),
             record.detail.clone(),
         ]
-    }));
-    let mut text = table(&rows);
+    });
+    let mut text = output::table(heading, rows.collect());
     for gap in &answer.gaps {
         let _ =
             writeln!(text, "This node does not have {} to {}: {}.", gap.from, gap.to, gap.cause);
@@ -83,15 +82,14 @@ pub(super) fn heads(heads: &Heads, output: Output) -> anyhow::Result<String> {
             .collect();
         return Ok(document(&rows, output)?.unwrap_or_default());
     }
-    let mut rows = vec![vec!["SERVER".to_owned(), "HEAD".to_owned()]];
-    rows.extend(heads.iter().map(|(server, head)| {
+    let rows = heads.iter().map(|(server, head)| {
         let head = match head {
             Ok(head) => format!("{}:{}", head.count, line::hex(&head.hash)),
             Err(error) => format!("- ({error:#})"),
         };
-        vec![server.clone(), head]
-    }));
-    Ok(table(&rows))
+        [server.clone(), head]
+    });
+    Ok(output::table(["SERVER", "HEAD"], rows.collect()))
 }
 
 pub(super) fn checks(
@@ -148,20 +146,6 @@ fn verdict_lines(verdict: &Verdict, notes: &[String]) -> String {
     }
     for found in &verdict.findings {
         let _ = writeln!(text, "  WRONG at record {}: {}", found.number, found.finding);
-    }
-    text
-}
-
-fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width =
-        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
     }
     text
 }

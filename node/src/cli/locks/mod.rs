@@ -2,7 +2,6 @@
 //!
 //! Exit codes: 0 done, 1 failed (the message says why), 2 called wrongly.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -10,10 +9,12 @@ use dsync_client::{Client, Force, Lock};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::watch::Printer;
 use super::output::{self, Output};
 use super::servers::ServerArgs;
 
 mod tables;
+mod watch;
 
 /// `dsync locks`.
 #[derive(Args, Debug)]
@@ -39,11 +40,12 @@ Examples:
   dsync locks get deploy
   dsync locks get deploy -o json | jq '.holders[].owner'")]
     Get(GetArgs),
-    /// Print what happens to locks, as it happens, one JSON object per line.
+    /// Print what happens to locks, as it happens, one line for each event.
     #[command(after_help = "\
 Examples:
   dsync locks watch
-  dsync locks watch orders/ --from 812")]
+  dsync locks watch orders/ --from 812
+  dsync locks watch -o json | jq 'select(.what == \"deadlock\")'")]
     Watch(WatchArgs),
     /// Take a lock from its holders.
     #[command(after_help = "\
@@ -84,7 +86,7 @@ struct WatchArgs {
     #[arg(long, value_name = "NUMBER")]
     from: Option<u64>,
     #[command(flatten)]
-    servers: ServerArgs,
+    common: CommonArgs,
 }
 
 #[derive(Args, Debug)]
@@ -151,17 +153,13 @@ async fn get(args: &GetArgs) -> anyhow::Result<()> {
 }
 
 async fn watch(args: &WatchArgs) -> anyhow::Result<()> {
-    let mut events = args.servers.client()?.events(args.prefix.clone(), args.from);
-    loop {
-        let mut line = serde_json::to_vec(&events.next().await?)?;
-        line.push(b'\n');
-        let mut out = io::stdout().lock();
-        match out.write_all(&line).and_then(|()| out.flush()) {
-            // Whoever read it has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            done => done?,
-        }
+    let mut events = args.common.servers.client()?.events(args.prefix.clone(), args.from);
+    let mut printer = Printer::new(args.common.output);
+    let mut text = printer.heading();
+    while watch::show(&text)? {
+        text = printer.event(&events.next().await?)?;
     }
+    Ok(())
 }
 
 async fn release(args: ReleaseArgs) -> anyhow::Result<()> {
