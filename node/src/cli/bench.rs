@@ -87,7 +87,7 @@ struct LocksArgs {
 pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let What::Locks(args) = args.what;
     if args.duration.is_zero() || args.timeout.is_zero() {
-        super::usage_error("--duration and --timeout must be longer than 0");
+        super::usage_error("bench", "--duration and --timeout must be longer than 0");
     }
     let json = args.json;
     let report = bench::run(&plan(args)?)?;

@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Not eprintln!: a full disk or a closed pipe behind it must not turn an error into a panic.
-            let _ = writeln!(io::stderr(), "dsync: {error:#}");
+            let _ = writeln!(io::stderr(), "dsync: {}", told(&error));
             ExitCode::FAILURE
         }
     }
@@ -97,9 +97,26 @@ fn called_wrongly(error: &clap::Error) -> ! {
     error.exit()
 }
 
-/// Ends the process as a wrongly called command does: the message, the usage, code 2.
-fn usage_error(message: &str) -> ! {
-    Cli::command().error(clap::error::ErrorKind::ValueValidation, message).exit()
+/// Ends the process as a wrongly called command does: the message, that command's usage, code 2.
+fn usage_error(command: &str, message: &str) -> ! {
+    let mut all = Cli::command();
+    all.build();
+    let mut called = all.find_subcommand(command).cloned().unwrap_or(all);
+    called.error(clap::error::ErrorKind::ValueValidation, message).exit()
+}
+
+/// An error and what caused it, in one line. A cause that the text before it ends with is not said
+/// again: some errors tell their cause themselves, for those who see only them.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// A runtime for a command; `None`: a thread for each processor.
@@ -109,4 +126,18 @@ fn runtime(threads: Option<u16>) -> anyhow::Result<tokio::runtime::Runtime> {
         builder.worker_threads(threads.into());
     }
     Ok(builder.enable_all().build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        let broken = std::io::Error::other("disk on fire");
+        let told_twice = anyhow::Error::new(broken).context("cannot read /x: disk on fire");
+        let error = Err::<(), _>(told_twice).context("--secret-file").unwrap_err();
+        assert_eq!(super::told(&error), "--secret-file: cannot read /x: disk on fire");
+        assert_eq!(super::told(&anyhow::anyhow!("b").context("a")), "a: b");
+    }
 }

@@ -39,7 +39,7 @@ impl NodeCommand {
 pub fn run(command: NodeCommand) -> anyhow::Result<ExitCode> {
     let config = match command.validate() {
         Ok(config) => config,
-        Err(error) => super::usage_error(&error.to_string()),
+        Err(error) => super::usage_error("node", &error.to_string()),
     };
     telemetry::start(&config.log, &config.name)?;
     if config.exit_with_parent {

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 
 use super::print::Check;
 use crate::audit::verify::{Witness, verify_folder};
+use crate::cli::told;
 use crate::consensus::load_snapshot;
 use crate::storage::{SnapshotStore, fs};
 
@@ -19,7 +20,9 @@ pub(super) fn verify(data: &Path, mut witnesses: Vec<Witness>) -> anyhow::Result
     }
     let (snapshot, unread) = match snapshot_head(data) {
         Ok(found) => (found, None),
-        Err(error) => (None, Some(format!("the snapshot cannot serve as a witness: {error:#}"))),
+        Err(error) => {
+            (None, Some(format!("the snapshot cannot serve as a witness: {}", told(&error))))
+        }
     };
     witnesses.extend(snapshot);
     let verdict = verify_folder(&folder, &witnesses)

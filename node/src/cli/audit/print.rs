@@ -11,7 +11,7 @@ use super::remote::Heads;
 use crate::audit::answer::{AuditAnswer, HeadLine};
 use crate::audit::line;
 use crate::audit::verify::Verdict;
-use crate::cli::output;
+use crate::cli::{output, told};
 
 /// One trail, checked.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ pub(super) fn heads(heads: &Heads, output: Output) -> anyhow::Result<String> {
             .iter()
             .map(|(server, head)| match head {
                 Ok(head) => json!({ "server": server, "head": HeadLine::new(head) }),
-                Err(error) => json!({ "server": server, "error": format!("{error:#}") }),
+                Err(error) => json!({ "server": server, "error": told(error) }),
             })
             .collect();
         return Ok(document(&rows, output)?.unwrap_or_default());
@@ -85,7 +85,7 @@ pub(super) fn heads(heads: &Heads, output: Output) -> anyhow::Result<String> {
     let rows = heads.iter().map(|(server, head)| {
         let head = match head {
             Ok(head) => format!("{}:{}", head.count, line::hex(&head.hash)),
-            Err(error) => format!("- ({error:#})"),
+            Err(error) => format!("- ({})", told(error)),
         };
         [server.clone(), head]
     });

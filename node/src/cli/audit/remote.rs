@@ -13,7 +13,7 @@ use super::print::Check;
 use super::{ListArgs, Servers};
 use crate::audit::answer::{AuditAnswer, GapLine};
 use crate::audit::verify::{Verdict, Walk, Witness};
-use crate::cli::http_get;
+use crate::cli::{http_get, told};
 
 /// Records of one question.
 const PAGE: usize = 1_000;
@@ -27,7 +27,7 @@ pub(super) async fn list(args: &ListArgs) -> anyhow::Result<AuditAnswer> {
     for url in args.servers.urls() {
         match list_from(args, &url).await {
             Ok(answer) => return Ok(answer),
-            Err(error) => failures.push(format!("{url}: {error:#}")),
+            Err(error) => failures.push(format!("{url}: {}", told(&error))),
         }
     }
     bail!("no server answered: {}", failures.join("; "))
@@ -92,7 +92,7 @@ pub(super) async fn verify(servers: &Servers, noted: Vec<Witness>) -> Vec<Check>
             Err(error) => Err(error),
         };
         let notes = vec![format!("held against {} heads", witnesses.len())];
-        checks.push(Check { of: url, notes, result: result.map_err(|error| format!("{error:#}")) });
+        checks.push(Check { of: url, notes, result: result.map_err(|error| told(&error)) });
     }
     checks
 }

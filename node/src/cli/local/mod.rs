@@ -67,7 +67,9 @@ enum Event {
 pub fn run(args: LocalArgs) -> anyhow::Result<ExitCode> {
     let client_ports: [u16; NODES] = match args.client_ports.try_into() {
         Ok(ports) => ports,
-        Err(_) => super::usage_error("--client-ports needs three ports, like 5001,5002,5003"),
+        Err(_) => {
+            super::usage_error("local", "--client-ports needs three ports, like 5001,5002,5003")
+        }
     };
     let folder = Folder::open(args.data)?;
     let ports = ports::choose(client_ports)?;
