@@ -60,8 +60,8 @@ pub struct MemberConfig {
     pub timing: Timing,
     /// The log on disk.
     pub log: LogOptions,
-    /// A snapshot is taken every so many entries.
-    pub snapshot_every_entries: u64,
+    /// A snapshot is taken after so many bytes of applied entries, or as many as the last one has.
+    pub snapshot_every_bytes: u64,
     /// Bounds of the audit trail.
     pub audit: TrailOptions,
 }
@@ -195,7 +195,7 @@ impl Disk {
         let snapshotter = Snapshotter::start(
             folder.snapshots(),
             snapshot_sender,
-            config.snapshot_every_entries,
+            config.snapshot_every_bytes,
             recovered.snapshot.as_ref(),
             audit.writer(),
         )?;

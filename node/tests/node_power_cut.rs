@@ -74,7 +74,7 @@ fn config(name: &str, size: u64) -> MemberConfig {
         peer_limits: PeerLimits::default(),
         timing: Timing::default(),
         log: LogOptions { segment_bytes: 64 << 10, ..LogOptions::new(7) },
-        snapshot_every_entries: 40,
+        snapshot_every_bytes: 4 << 10,
         audit: TrailOptions::new(1 << 20, None),
     }
 }

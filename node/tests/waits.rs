@@ -83,7 +83,7 @@ fn node(n: usize, port: Port, peers: &[ListedPeer]) -> Node {
         peer_limits: PeerLimits::default(),
         timing: Timing::default(),
         log: LogOptions { segment_bytes: 1 << 20, ..LogOptions::new(7) },
-        snapshot_every_entries: 20_000,
+        snapshot_every_bytes: 8 << 20,
         audit: TrailOptions::new(1 << 20, None),
     };
     port.set_nonblocking(true).unwrap();

@@ -26,7 +26,7 @@ use crate::peers::discovery::ListedPeer;
 use crate::peers::{PeerLimits, PeerList, SecretSource, Secrets, SystemResolver};
 use crate::storage::LogOptions;
 
-const SNAPSHOT_EVERY_ENTRIES: u64 = 20;
+const SNAPSHOT_EVERY_BYTES: u64 = 2_000;
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn config(data: &Path, name: usize, ports: &[u16]) -> MemberConfig {
@@ -46,7 +46,7 @@ fn config(data: &Path, name: usize, ports: &[u16]) -> MemberConfig {
         peer_limits: PeerLimits::default(),
         timing: Timing::default(),
         log: LogOptions { segment_bytes: 1 << 20, ..LogOptions::new(7) },
-        snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
+        snapshot_every_bytes: SNAPSHOT_EVERY_BYTES,
         audit: TrailOptions::new(1 << 20, None),
     }
 }

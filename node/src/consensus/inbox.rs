@@ -25,7 +25,14 @@ pub enum DiskEvent {
 #[derive(Debug)]
 pub enum SnapshotEvent {
     /// The own machine's snapshot is complete and durable.
-    Taken(SnapshotMeta),
+    Taken {
+        /// Of which state.
+        meta: SnapshotMeta,
+        /// Size of its file.
+        bytes: u64,
+    },
+    /// It could not be written.
+    NotTaken,
     /// A piece that a follower needs.
     Piece {
         /// Who.

@@ -1,6 +1,12 @@
 //! Snapshots off the driver's path: writing them, reading pieces of them, receiving them, and hashing
 //! states, all in one worker thread in order. The machine comes frozen, so applying goes on meanwhile.
 //!
+//! **When one is due.** Once the log has grown by as many bytes as the last snapshot has, and by a least
+//! number. So what is written for snapshots stays in proportion to what is written to the log, however
+//! large the state is; and the log, which is in memory and is applied again at a restart, stays in
+//! proportion to the state. A count of entries would bound neither: entries have any size. One at a
+//! time: a disk that is slower than the log grows would otherwise let frozen states pile up.
+//!
 //! Only loading a received snapshot is done on the driver's own time: nothing may be applied before
 //! it, and a node that installs one is far behind anyway.
 
@@ -9,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use dsync_core::machine::{Machine, Restore, RestoreError};
-use dsync_core::raft::{Raft, SnapshotMeta, SnapshotRead, SnapshotWrite, StateHash};
+use dsync_core::raft::{Entry, Raft, SnapshotMeta, SnapshotRead, SnapshotWrite, StateHash};
 use dsync_core::types::{Index, NodeId};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -47,6 +53,43 @@ enum Task {
     DeleteOlder(SnapshotMeta),
 }
 
+/// When the next snapshot is to be taken; see the module.
+#[derive(Debug)]
+struct Due {
+    every_bytes: u64,
+    /// What was applied since the last one was begun, in bytes of the log.
+    log_bytes: u64,
+    /// Size of the last one.
+    snapshot_bytes: u64,
+    /// One is being written.
+    taking: bool,
+}
+
+impl Due {
+    fn applied(&mut self, bytes: u64) {
+        self.log_bytes += bytes;
+    }
+
+    fn is_now(&self) -> bool {
+        !self.taking && self.log_bytes >= self.every_bytes.max(self.snapshot_bytes)
+    }
+
+    fn begun(&mut self) {
+        (self.taking, self.log_bytes) = (true, 0);
+    }
+
+    fn ended(&mut self, bytes: Option<u64>) {
+        self.taking = false;
+        self.snapshot_bytes = bytes.unwrap_or(self.snapshot_bytes);
+    }
+
+    /// The state comes from a snapshot of this size. One that is being written is of an older state,
+    /// and ends by itself.
+    fn restored(&mut self, bytes: u64) {
+        (self.snapshot_bytes, self.log_bytes) = (bytes, 0);
+    }
+}
+
 /// The driver's side of the worker.
 #[derive(Debug)]
 pub struct Snapshotter {
@@ -55,28 +98,30 @@ pub struct Snapshotter {
     tasks: std::sync::mpsc::Sender<Task>,
     #[cfg(feature = "simulated")]
     worker: std::sync::Mutex<Worker>,
-    every_entries: u64,
-    last_taken: Index,
+    due: Due,
+    /// A state is being hashed.
+    hashing: bool,
     /// A snapshot that a restart may rely on once the log behind this index is durable. Until then
     /// the log on disk still names the one before it.
     superseding: Option<(SnapshotMeta, Index)>,
 }
 
 impl Snapshotter {
-    /// Starts the worker. A snapshot is taken every `every_entries` applied entries; `newest` is the
-    /// one that the log starts from.
+    /// Starts the worker. A snapshot is taken after every `every_bytes` of applied entries, at least;
+    /// `newest` is the one that the log starts from.
     ///
     /// # Errors
     /// If the folder cannot be read.
     pub fn start(
         folder: PathBuf,
         events: UnboundedSender<SnapshotEvent>,
-        every_entries: u64,
+        every_bytes: u64,
         newest: Option<&SnapshotMeta>,
         audit: AuditSync,
     ) -> Result<Self, SnapshotterError> {
         let store = SnapshotStore::open(&folder)?;
         let known = newest.map(|meta| (meta.index, meta.clone())).into_iter().collect();
+        let snapshot_bytes = newest.map_or(Ok(0), |meta| store.size_bytes(meta))?;
         let worker = Worker { store, events, known, sending: BTreeMap::new(), audit };
         Ok(Self {
             folder,
@@ -84,24 +129,37 @@ impl Snapshotter {
             tasks: worker.spawn()?,
             #[cfg(feature = "simulated")]
             worker: std::sync::Mutex::new(worker),
-            every_entries,
-            last_taken: newest.map(|meta| meta.index).unwrap_or_default(),
+            due: Due { every_bytes, log_bytes: 0, snapshot_bytes, taking: false },
+            hashing: false,
             superseding: None,
         })
     }
 
     /// Called after every applied entry: takes a snapshot or a hash when one is due.
-    pub fn checkpoint(&mut self, index: Index, machine: &Machine, raft: &Raft) {
-        if index.0.is_multiple_of(HASH_EVERY_ENTRIES) {
+    pub fn checkpoint(&mut self, entry: &Entry, machine: &Machine, raft: &Raft) {
+        let index = entry.index;
+        if index.0.is_multiple_of(HASH_EVERY_ENTRIES) && !self.hashing {
+            self.hashing = true;
             self.give(Task::Hash { index, machine: machine.clone() });
         }
-        if index.0 < self.last_taken.0 + self.every_entries {
-            return;
-        }
-        if let Some(meta) = raft.snapshot_meta(index) {
-            self.last_taken = index;
+        self.due.applied(entry.weight_bytes() as u64);
+        if self.due.is_now()
+            && let Some(meta) = raft.snapshot_meta(index)
+        {
+            self.due.begun();
             self.give(Task::Take { meta, machine: machine.clone() });
         }
+    }
+
+    /// The one that was begun is done; `bytes` is its size, `None` if it could not be written: the
+    /// next one is due after as much log again.
+    pub fn taken(&mut self, bytes: Option<u64>) {
+        self.due.ended(bytes);
+    }
+
+    /// A state's hash is known.
+    pub fn hashed(&mut self) {
+        self.hashing = false;
     }
 
     /// The core has written `meta` into the log, whose last entry then was `last`.
@@ -134,8 +192,9 @@ impl Snapshotter {
     /// # Errors
     /// If it cannot be read or is damaged.
     pub fn load(&mut self, meta: &SnapshotMeta) -> Result<Machine, SnapshotterError> {
-        self.last_taken = meta.index;
-        load(&self.folder, meta)
+        let machine = load(&self.folder, meta)?;
+        self.due.restored(SnapshotStore::reader(&self.folder).size_bytes(meta)?);
+        Ok(machine)
     }
 
     fn give(&self, task: Task) {
@@ -186,7 +245,7 @@ impl Worker {
 
     fn run(&mut self, task: Task) {
         let event = match task {
-            Task::Take { meta, machine } => self.take(meta, machine),
+            Task::Take { meta, machine } => Some(self.take(meta, machine)),
             Task::Read(read) => self.piece(&read),
             Task::Write(write) => self.receive(&write),
             Task::Hash { index, machine } => {
@@ -202,17 +261,18 @@ impl Worker {
 
     /// A snapshot that cannot be written is tried again at the next occasion; until then the log is
     /// longer, and nothing is lost.
-    fn take(&mut self, meta: SnapshotMeta, machine: Machine) -> Option<SnapshotEvent> {
+    fn take(&mut self, meta: SnapshotMeta, machine: Machine) -> SnapshotEvent {
         // The snapshot lets the log forget these entries: what they did must be in the trail by then.
         self.audit.sync(None);
-        match self.store.write(&meta, machine.snapshot_chunks()) {
-            Ok(()) => {
+        let written = self.store.write(&meta, machine.snapshot_chunks());
+        match written.and_then(|()| self.store.size_bytes(&meta)) {
+            Ok(bytes) => {
                 self.known.insert(meta.index, meta.clone());
-                Some(SnapshotEvent::Taken(meta))
+                SnapshotEvent::Taken { meta, bytes }
             }
             Err(error) => {
                 tracing::error!(%error, "cannot write a snapshot; the log grows until one succeeds");
-                None
+                SnapshotEvent::NotTaken
             }
         }
     }
@@ -260,5 +320,47 @@ impl Worker {
             tracing::warn!(%error, "cannot delete old snapshots");
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Due;
+
+    fn due(snapshot_bytes: u64) -> Due {
+        Due { every_bytes: 100, log_bytes: 0, snapshot_bytes, taking: false }
+    }
+
+    #[test]
+    fn a_snapshot_is_due_after_as_much_log_as_the_last_one_has_and_a_least_amount() {
+        for (snapshot_bytes, at) in [(0, 100), (99, 100), (5_000, 5_000)] {
+            let mut due = due(snapshot_bytes);
+            due.applied(at - 1);
+            assert!(!due.is_now(), "{snapshot_bytes}");
+            due.applied(1);
+            assert!(due.is_now(), "{snapshot_bytes}");
+        }
+    }
+
+    #[test]
+    fn one_is_taken_at_a_time_and_what_came_meanwhile_counts_for_the_next() {
+        let mut due = due(0);
+        due.applied(100);
+        due.begun();
+        due.applied(300);
+        assert!(!due.is_now());
+        due.ended(Some(200));
+        assert!(due.is_now());
+    }
+
+    #[test]
+    fn one_that_fails_is_tried_again_after_as_much_log_again() {
+        let mut due = due(50);
+        due.applied(100);
+        due.begun();
+        due.ended(None);
+        assert!(!due.is_now());
+        due.applied(100);
+        assert!(due.is_now());
     }
 }

@@ -175,6 +175,16 @@ impl SnapshotStore {
         Err(damage("meta of another snapshot"))
     }
 
+    /// Size of a snapshot's file.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Absent`], [`SnapshotError::Io`].
+    pub fn size_bytes(&self, meta: &SnapshotMeta) -> Result<u64, SnapshotError> {
+        File::open(&self.path(meta.index, meta.term))
+            .and_then(|file| file.len())
+            .map_err(|source| self.absent_or_io(meta.index, source))
+    }
+
     /// Reads a whole snapshot back, checked, as the pieces that it was written from.
     ///
     /// # Errors

@@ -235,6 +235,7 @@ fn limits(rng: &mut Rng) -> Limits {
         uncommitted_bytes: rng.pick(&[2_048, 64 << 10, 8 << 20]),
         apply_bytes: rng.pick(&[128, 4_096, 1 << 20]),
         log_tail_entries: rng.pick(&[0, 1, 5, 50]),
+        log_tail_bytes: rng.pick(&[300, 2_000, 16 << 20]),
         ..Limits::default()
     }
 }

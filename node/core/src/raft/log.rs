@@ -78,11 +78,13 @@ impl RaftLog {
         slice
     }
 
-    /// First index from which the entries before `end` weigh at most `bytes`.
-    pub(super) fn reach_back(&self, end: Index, bytes: usize) -> Index {
+    /// First index, not before `least`, from which the entries before `end` weigh at most `bytes`.
+    pub(super) fn reach_back(&self, end: Index, least: Index, bytes: usize) -> Index {
         let mut weight = 0;
         let mut first = end;
-        while let Some(entry) = self.get(first.prev()) {
+        while first > least
+            && let Some(entry) = self.get(first.prev())
+        {
             weight += entry.weight_bytes();
             if weight > bytes {
                 break;

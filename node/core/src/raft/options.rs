@@ -34,6 +34,8 @@ pub struct Limits {
     pub apply_bytes: usize,
     /// Entries kept behind a snapshot, so that a follower that lags a little needs no snapshot.
     pub log_tail_entries: u64,
+    /// Bytes of entries in that tail at most: large entries make it shorter.
+    pub log_tail_bytes: usize,
     /// Bytes of entries that a leader keeps beyond that tail for members that a snapshot is bringing up,
     /// in memory and on disk. A member that needs more gets another snapshot, and as long as the
     /// cluster writes this much while one travels, it never catches up.
@@ -49,6 +51,7 @@ impl Default for Limits {
             uncommitted_bytes: 32 << 20,
             apply_bytes: 32 << 10,
             log_tail_entries: 5_000,
+            log_tail_bytes: 16 << 20,
             log_held_bytes: 64 << 20,
         }
     }

@@ -104,14 +104,21 @@ impl Raft {
         }
     }
 
+    /// True if this member is being brought up by a snapshot. Others are asked no more, since the
+    /// answer costs a walk along the log's tail.
+    fn wants_more(&self, id: NodeId) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        leader.members.get(&id).is_some_and(|progress| progress.wants_from.is_some())
+    }
+
     fn matched(&mut self, from: NodeId, index: Index) {
+        let near = self.wants_more(from).then(|| self.tail_start(self.commit).prev());
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(progress) = leader.members.get_mut(&from) else { return };
         let round = leader.round;
         let log_first = self.log.first();
         progress.match_to(index, round);
-        let tail = self.options.limits.log_tail_entries;
-        progress.note_brought_up(Index(self.commit.0.saturating_sub(tail)));
+        near.into_iter().for_each(|near| progress.note_brought_up(near));
         let meets = match progress.pace {
             Pace::Probe { .. } => true,
             Pace::Snapshot { .. } => progress.matched.next() >= log_first,

@@ -60,6 +60,7 @@ scripts! {
     a_snapshot_voids_a_conflicting_tail
     a_split_vote_is_settled_in_the_next_term
     a_stale_write_does_not_count_for_the_entry_that_replaced_it
+    a_tail_of_large_entries_is_shorter
     a_vote_waits_for_the_disk
     an_answer_to_an_earlier_term_confirms_no_read
     an_earlier_term_is_committed_through_the_current_one

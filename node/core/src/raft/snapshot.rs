@@ -22,7 +22,7 @@ use super::membership::MembershipLog;
 use super::message::{AppendOutcome, Message, Position};
 use super::progress::Pace;
 use super::ready::{SnapshotRead, SnapshotWrite};
-use super::{Bug, Raft, Role};
+use super::{Bug, Limits, Raft, Role};
 use crate::types::{Index, NodeId};
 
 /// A snapshot being received.
@@ -50,19 +50,25 @@ impl Raft {
         if meta.index <= newest || meta.index > self.applied {
             return;
         }
-        let keep = self.options.limits.log_tail_entries;
-        let tail_start = Index(meta.index.0.saturating_sub(keep) + 1);
-        let log_start = self.wanted_from(tail_start).max(self.log.first());
+        let log_start = self.wanted_from(self.tail_start(meta.index)).max(self.log.first());
         self.log.compact(log_start);
         self.configurations.compact(meta.index);
         self.record_snapshot(meta, false);
+    }
+
+    /// Where the tail begins that is kept behind a snapshot of `index`.
+    pub(super) fn tail_start(&self, index: Index) -> Index {
+        let Limits { log_tail_entries, log_tail_bytes, .. } = self.options.limits;
+        let by_entries = Index(index.0.saturating_sub(log_tail_entries) + 1);
+        self.log.reach_back(index.next(), by_entries, log_tail_bytes)
     }
 
     /// `tail_start`, or an entry before it that a living follower will want next. Not at any price: a
     /// follower that lives and never gets there must not keep the log growing for ever.
     fn wanted_from(&self, tail_start: Index) -> Index {
         let Role::Leader(leader) = &self.role else { return tail_start };
-        let reach = self.log.reach_back(tail_start, self.options.limits.log_held_bytes);
+        let held_bytes = self.options.limits.log_held_bytes;
+        let reach = self.log.reach_back(tail_start, Index(1), held_bytes);
         let living = leader.members.values().filter(|progress| self.recently_heard(progress));
         let wanted = living.filter_map(|progress| progress.wants_from);
         wanted.filter(|from| *from >= reach).min().map_or(tail_start, |from| from.min(tail_start))

@@ -149,7 +149,7 @@ impl Driver {
             applied.events.iter().for_each(|record| metrics.record(&record.event));
         }
         records.extend(applied.events);
-        self.parts.snapshotter.checkpoint(entry.index, &self.parts.machine, &self.parts.raft);
+        self.parts.snapshotter.checkpoint(entry, &self.parts.machine, &self.parts.raft);
         let (origin, outcome) = applied.answer?;
         let (sequence, outcome) = self.parts.proposer.applied(&origin, outcome)?;
         if outcome == Outcome::DiskRefused {

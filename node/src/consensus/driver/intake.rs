@@ -26,10 +26,12 @@ impl Driver {
 
     pub(super) fn snapshot_event(&mut self, event: SnapshotEvent) {
         match event {
-            SnapshotEvent::Taken(meta) => {
+            SnapshotEvent::Taken { meta, bytes } => {
+                self.parts.snapshotter.taken(Some(bytes));
                 self.step(Input::SnapshotTaken(meta.clone()));
                 self.superseded_by(meta);
             }
+            SnapshotEvent::NotTaken => self.parts.snapshotter.taken(None),
             SnapshotEvent::Piece { to, meta, offset, bytes, last } => {
                 self.step(Input::SnapshotData { to, meta, offset, bytes, last });
             }
@@ -41,7 +43,10 @@ impl Driver {
                 tracing::warn!(why, "received snapshot is unusable, asking for it again");
                 self.step(Input::SnapshotBroken);
             }
-            SnapshotEvent::Hashed(hash) => self.step(Input::StateHash(hash)),
+            SnapshotEvent::Hashed(hash) => {
+                self.parts.snapshotter.hashed();
+                self.step(Input::StateHash(hash));
+            }
         }
     }
 

@@ -84,6 +84,7 @@ impl Cluster {
             "uncommitted_bytes" => self.limits.uncommitted_bytes = value,
             "log_held_bytes" => self.limits.log_held_bytes = value,
             "log_tail_entries" => self.limits.log_tail_entries = value as u64,
+            "log_tail_bytes" => self.limits.log_tail_bytes = value,
             "snapshot_piece_bytes" => self.snapshot_piece_bytes = value,
             _ => panic!("unknown limit {name}"),
         }
