@@ -86,6 +86,7 @@ mod imp {
         ) -> anyhow::Result<Self> {
             let unsynced = Unsynced { batches: Arc::default(), health };
             let synced = unsynced.clone();
+            let mut short = false;
             let tell = move |event: WriterEvent<SyncProof>| {
                 // A driver that is gone needs no word.
                 let _ = match event {
@@ -97,12 +98,18 @@ mod imp {
                             .try_for_each(|proof| events.send(DiskEvent::Synced(proof)))
                     }
                     WriterEvent::SpaceShort => {
-                        tracing::error!(
-                            "the disk is full: nothing more is acknowledged until there is room"
-                        );
+                        // Told at every attempt, which may be every batch.
+                        if !std::mem::replace(&mut short, true) {
+                            metrics.full.set(1);
+                            tracing::error!(
+                                "no room on the disk for another log segment: when this one is full, nothing more is acknowledged until there is"
+                            );
+                        }
                         Ok(())
                     }
                     WriterEvent::SpaceReady => {
+                        short = false;
+                        metrics.full.set(0);
                         tracing::info!("there is room on the disk again");
                         Ok(())
                     }

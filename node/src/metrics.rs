@@ -86,6 +86,8 @@ pub struct LogMetrics {
     pub batch_records: Histogram,
     /// Bytes handed to the disk.
     pub written_bytes: Counter,
+    /// 1 while there is no room for another segment.
+    pub full: Gauge,
 }
 
 /// What the HTTP ports do.
@@ -173,6 +175,7 @@ impl Default for LogMetrics {
             sync_seconds: seconds(),
             batch_records: batch_sizes(),
             written_bytes: Counter::default(),
+            full: Gauge::default(),
         }
     }
 }
@@ -306,6 +309,8 @@ impl LogMetrics {
             Unit::Bytes,
             self.written_bytes.clone(),
         );
+        let full = self.full.clone();
+        to.register("log_full", "1 while the disk has no room for another log segment", full);
     }
 }
 

@@ -29,6 +29,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// Connections that may wait to be accepted: after a fail-over all clients come at once, and one
 /// that finds the queue full waits a second.
 const BACKLOG: u32 = 4_096;
+/// The audit trail leaves the log so much of a disk: a segment to come, and another for a snapshot.
+const SPARE_SEGMENTS: u64 = 2;
 /// A snapshot is taken after so many bytes of log at least: some 50,000 small entries, which a restart
 /// applies again in well under a second.
 const SNAPSHOT_EVERY_BYTES: u64 = 8 << 20;
@@ -129,7 +131,10 @@ fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
             salt: u64::from_le_bytes(random()?),
         },
         snapshot_every_bytes: SNAPSHOT_EVERY_BYTES,
-        audit: TrailOptions::new(config.audit_bytes_max, config.audit_age_max.map(millis)),
+        audit: TrailOptions {
+            spare_bytes: SPARE_SEGMENTS * config.segment_bytes,
+            ..TrailOptions::new(config.audit_bytes_max, config.audit_age_max.map(millis))
+        },
     })
 }
 

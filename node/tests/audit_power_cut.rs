@@ -165,7 +165,8 @@ impl History {
     }
 
     fn recover_and_apply(&mut self) -> Result<(), String> {
-        let options = TrailOptions { segment_bytes: 600, bytes_max: 6_000, age_max_ms: None };
+        let options =
+            TrailOptions { segment_bytes: 600, bytes_max: 6_000, age_max_ms: None, spare_bytes: 0 };
         // As `DataFolder` does before anything opens a folder in it.
         fs::create_folder(Path::new("/data")).map_err(|error| error.to_string())?;
         let mut trail = Trail::open(Path::new(FOLDER), options);

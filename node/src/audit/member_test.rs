@@ -24,7 +24,7 @@ use crate::member::{Member, MemberConfig};
 use crate::metrics::Metrics;
 use crate::peers::discovery::ListedPeer;
 use crate::peers::{PeerLimits, PeerList, SecretSource, Secrets, SystemResolver};
-use crate::storage::LogOptions;
+use crate::storage::{LogOptions, fs};
 
 const SNAPSHOT_EVERY_BYTES: u64 = 2_000;
 const LIMIT: Duration = Duration::from_secs(60);
@@ -88,6 +88,28 @@ async fn work(handle: &NodeHandle, from: usize, count: usize) {
     }
 }
 
+/// Works until a node has deleted a snapshot, and so has a newer one that its log begins with. Gives
+/// back how much that took.
+async fn until_restarts_begin_with_a_snapshot(
+    handle: &NodeHandle,
+    data: &Path,
+    name: usize,
+) -> usize {
+    let folder = data.join(format!("n{name}")).join("snapshots");
+    let mut oldest = None;
+    for done in 1..10_000 {
+        work(handle, done - 1, 1).await;
+        let complete = |name: &String| name.ends_with(".snapshot");
+        let names = fs::list(&folder).unwrap().into_iter().filter(complete);
+        match (&oldest, names.min()) {
+            (None, now) => oldest = now,
+            (was, now) if now != *was => return done,
+            _ => {}
+        }
+    }
+    panic!("no snapshot was deleted");
+}
+
 async fn stop(member: Member) {
     member.handle.drain().await;
     member.driver.await.unwrap();
@@ -126,15 +148,15 @@ async fn a_node_that_was_away_fetches_what_it_missed_and_all_trails_are_the_same
     let first = start(data.path(), 0, &ports, &metrics[0]).await;
     let second = start(data.path(), 1, &ports, &metrics[1]).await;
     let third = start(data.path(), 2, &ports, &metrics[2]).await;
-    work(&first.handle, 0, 10).await;
+    let before = until_restarts_begin_with_a_snapshot(&first.handle, data.path(), 2).await;
     stop(third).await;
     // Its disk forgets, too: it has to fetch what lies before its own snapshot.
     std::fs::remove_dir_all(data.path().join("n2").join("audit")).unwrap();
-    work(&first.handle, 10, 100).await;
+    work(&first.handle, before, 100).await;
     let third = start(data.path(), 2, &ports, &metrics[3]).await;
-    work(&second.handle, 110, 5).await;
+    work(&second.handle, before + 100, 5).await;
     let head = first.handle.read(Instant::now() + LIMIT).await.unwrap().audit();
-    assert_eq!(head.count, 230);
+    assert_eq!(head.count, 2 * (before as u64 + 105));
     for member in [&first, &second, &third] {
         whole(member, head).await;
     }

@@ -45,6 +45,9 @@ pub struct TrailOptions {
     pub bytes_max: u64,
     /// Age in ms above which a segment is deleted. `None`: never for its age.
     pub age_max_ms: Option<u64>,
+    /// Bytes of the disk that the trail leaves free. The log shares that disk and comes first: without
+    /// room for its next segment the node acknowledges nothing.
+    pub spare_bytes: u64,
 }
 
 impl TrailOptions {
@@ -52,7 +55,7 @@ impl TrailOptions {
     #[must_use]
     pub fn new(bytes_max: u64, age_max_ms: Option<u64>) -> Self {
         let segment_bytes = (bytes_max / 16).clamp(64 << 10, 4 << 20);
-        Self { segment_bytes, bytes_max, age_max_ms }
+        Self { segment_bytes, bytes_max, age_max_ms, spare_bytes: 0 }
     }
 }
 
@@ -225,6 +228,7 @@ impl Trail {
         let (path, temporary) = (self.path(start), self.folder.join("fill.tmp"));
         let (bytes, segment) = whole(&path, start, page);
         let write = || {
+            self.check_spare(bytes.len() as u64)?;
             let file = File::create(&temporary)?;
             file.write_all_at(&bytes, 0)?;
             file.sync_data()?;
@@ -354,9 +358,23 @@ impl Trail {
                 let file = File::open(&segment.path);
                 (file.map_err(|source| TrailError::io(&segment.path, source))?, segment)
             }
-            None => self.make_segment(head)?,
+            None => {
+                if self.check_spare(self.options.segment_bytes).is_err() {
+                    self.delete_old(now_ms)?;
+                }
+                self.make_segment(head)?
+            }
         };
         self.current = Some(Current { file, segment, buffer: Vec::new() });
+        Ok(())
+    }
+
+    /// An error as of a full disk, if so many bytes more would leave the log too little.
+    fn check_spare(&self, bytes: u64) -> io::Result<()> {
+        let needed = self.options.spare_bytes.saturating_add(bytes);
+        if self.options.spare_bytes > 0 && fs::free_bytes(&self.folder)? < needed {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         Ok(())
     }
 
@@ -365,6 +383,7 @@ impl Trail {
     fn make_segment(&mut self, start: &AuditHead) -> Result<(File, Segment), TrailError> {
         let path = self.path(start);
         let make = || {
+            self.check_spare(self.options.segment_bytes)?;
             let file = File::create(&path)?;
             file.write_all_at(&frame::header(start), 0)?;
             file.sync_data()?;
@@ -484,19 +503,31 @@ impl Trail {
         fs::sync_folder(&self.folder).map_err(failed)
     }
 
-    /// How many of the oldest segments have to go. The newest goes only for its age.
+    /// How many of the oldest segments have to go: for their age, for what the trail may take, or for
+    /// what it has to leave free. The newest goes only for its age.
     fn count_old(&self, now_ms: u64) -> usize {
         let old_before_ms = self.options.age_max_ms.map_or(0, |age| now_ms.saturating_sub(age));
         let segments = &self.catalog.segments;
         let mut bytes = self.catalog.bytes();
+        let bytes_max = self.options.bytes_max.min(bytes.saturating_sub(self.spare_missing()));
         for (at, segment) in segments.iter().enumerate() {
-            let too_much = bytes > self.options.bytes_max && at + 1 < segments.len();
+            let too_much = bytes > bytes_max && at + 1 < segments.len();
             if !too_much && segment.last_ms >= old_before_ms {
                 return at;
             }
             bytes -= segment.bytes;
         }
         segments.len()
+    }
+
+    /// Bytes by which the disk is fuller than it should be before the next segment.
+    fn spare_missing(&self) -> u64 {
+        let TrailOptions { spare_bytes, segment_bytes, .. } = self.options;
+        let free = match spare_bytes {
+            0 => u64::MAX,
+            _ => fs::free_bytes(&self.folder).unwrap_or(u64::MAX),
+        };
+        spare_bytes.saturating_add(segment_bytes).saturating_sub(free)
     }
 
     fn path(&self, start: &AuditHead) -> PathBuf {

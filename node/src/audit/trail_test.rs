@@ -13,7 +13,7 @@ use crate::storage::fs::faults;
 
 /// Segments of a few records each.
 const SMALL: TrailOptions =
-    TrailOptions { segment_bytes: 500, bytes_max: u64::MAX, age_max_ms: None };
+    TrailOptions { segment_bytes: 500, bytes_max: u64::MAX, age_max_ms: None, spare_bytes: 0 };
 
 struct Bench {
     folder: TempDir,
@@ -277,6 +277,33 @@ fn a_full_disk_is_a_gap_and_the_trail_goes_on_when_there_is_room() {
     let page = bench.chain.page(from, 41);
     trail.fill(&bench.chain.head_at(from - 1), &page, 0).unwrap();
     assert_eq!(bench.on_disk(), all(1..=80));
+}
+
+#[test]
+fn the_log_comes_first_where_the_disk_is_nearly_full() {
+    let bench = Bench::new(80);
+    let options = TrailOptions { spare_bytes: 2_000, ..SMALL };
+    let mut trail = bench.start(options, 0);
+    bench.apply(&mut trail, 1..=40, 0);
+    trail.flush(0);
+    let before = trail.catalog().bytes();
+    // 700 short of what is to be left free and the next segment: the oldest segments go for it.
+    faults::set_space_bytes(Some(1_800));
+    trail.maintain(0);
+    let (floor, bytes) = (trail.catalog().floor.count, trail.catalog().bytes());
+    assert!(bytes <= before - 700 && bytes > before - 1_500, "{before} to {bytes}");
+    assert_eq!((gaps(&trail), bench.on_disk()), (vec![], all(floor + 1..=40)));
+    // With all but the newest gone and still too little, it writes no further segment.
+    faults::set_space_bytes(Some(500));
+    bench.apply(&mut trail, 41..=50, 0);
+    trail.flush(0);
+    assert!(trail.catalog().stopped.is_some());
+    assert_eq!(trail.catalog().segments.len(), 1);
+    faults::set_space_bytes(None);
+    trail.maintain(FULL_RETRY_MS);
+    bench.apply(&mut trail, 51..=80, 0);
+    assert!(trail.sync(0));
+    assert_eq!(gaps(&trail).len(), 1);
 }
 
 #[test]

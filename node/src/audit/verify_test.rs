@@ -23,7 +23,8 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let (folder, chain) = (TempDir::new().unwrap(), Chain::of(COUNT));
-        let options = TrailOptions { segment_bytes: 400, bytes_max: 1_000, age_max_ms: None };
+        let options =
+            TrailOptions { segment_bytes: 400, bytes_max: 1_000, age_max_ms: None, spare_bytes: 0 };
         let mut trail = Trail::open(folder.path(), options);
         for record in &chain.records {
             trail.append(std::slice::from_ref(record), record.number);

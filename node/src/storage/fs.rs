@@ -256,6 +256,26 @@ pub fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
+/// Bytes that this process may still write to the disk that holds a folder.
+///
+/// # Errors
+/// Whatever the disk says.
+#[cfg(not(any(test, feature = "simulated")))]
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Bytes that may still be written, as a test says.
+///
+/// # Errors
+/// None.
+#[cfg(any(test, feature = "simulated"))]
+#[allow(clippy::unnecessary_wraps)]
+pub fn free_bytes(_folder: &Path) -> io::Result<u64> {
+    Ok(faults::space_bytes().unwrap_or(u64::MAX))
+}
+
 /// True if the error says that there is no room, which may pass, and not that the disk is broken.
 #[must_use]
 pub fn is_full(error: &io::Error) -> bool {
@@ -322,6 +342,12 @@ pub mod faults {
     /// Files may grow by so many bytes in all; then the disk is full. `None`: no bound.
     pub fn set_space_bytes(bytes: Option<u64>) {
         SPACE_BYTES.set(bytes);
+    }
+
+    /// By how many bytes files may still grow.
+    #[must_use]
+    pub fn space_bytes() -> Option<u64> {
+        SPACE_BYTES.get()
     }
 
     /// Every sync of a file fails from now on.
