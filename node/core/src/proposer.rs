@@ -197,18 +197,18 @@ impl Proposer {
         }
     }
 
-    /// A command was applied on this node; call it for every answer. `Some` if it is an outstanding
-    /// one of this process, which is settled by that. If the outcome is [`Outcome::DiskRefused`], of
-    /// whatever command, this node must stop.
-    pub fn applied(&mut self, origin: &Origin, outcome: Outcome) -> Option<(u64, Outcome)> {
+    /// A command was applied on this node; call it for every answer. Its number, if it is an
+    /// outstanding one of this process, which is settled by that. If the outcome is
+    /// [`Outcome::DiskRefused`], of whatever command, this node must stop.
+    pub fn applied(&mut self, origin: &Origin, outcome: &Outcome) -> Option<u64> {
         if origin.node != self.node || origin.boot != self.boot {
             return None;
         }
-        if outcome == Outcome::BootRegistered {
+        if *outcome == Outcome::BootRegistered {
             self.registered = true;
         }
         self.settle(origin.sequence)?;
-        Some((origin.sequence, outcome))
+        Some(origin.sequence)
     }
 
     /// Gives up, and returns, what is past its deadline and what was refused for good.

@@ -23,6 +23,8 @@ pub(crate) struct Question {
     pub(crate) copies: u32,
     /// Its agent waits for this answer and no other.
     pub(crate) newest: bool,
+    /// Its agent has given up other requests, whose copies may come late and take its place over.
+    pub(crate) rivals: bool,
 }
 
 /// The outcome of a command, against the state behind its entry.
@@ -62,7 +64,7 @@ pub(super) fn judge_wait(question: &Question, said: &WaitOutcome, state: &Machin
         WaitOutcome::Deadlock { cycle } => judge_cycle(question, cycle, state),
         WaitOutcome::TimedOut => judge_time_out(question, state),
         WaitOutcome::Superseded => demand(
-            question.copies > 1 || !question.newest,
+            question.copies > 1 || !question.newest || question.rivals,
             "only a request that was asked again is superseded",
             || format!("{question:?}"),
         ),
@@ -204,7 +206,7 @@ fn judge_time_out(question: &Question, state: &Machine) -> Verdict {
 }
 
 fn judge_end(question: &Question, state: &Machine) -> Verdict {
-    if !question.newest || question.copies > 1 {
+    if !question.newest || question.copies > 1 || question.rivals {
         return Ok(());
     }
     let waits = question.waits(state);

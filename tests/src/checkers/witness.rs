@@ -22,9 +22,9 @@
 
 use std::collections::BTreeMap;
 
-use dsync_core::locks::{HoldId, LockView, Owner};
+use dsync_core::locks::LockView;
 use dsync_core::machine::{AppliedEntry, Machine, Outcome};
-use dsync_core::types::{BootId, ClusterTime, Index};
+use dsync_core::types::{ClusterTime, Index};
 
 use super::answers::{Question, judge_outcome, judge_wait};
 use super::{Verdict, demand};
@@ -34,16 +34,14 @@ use crate::simulator::Answer;
 #[derive(Debug)]
 struct Moment {
     machine: Machine,
+    /// `None` also for a later copy of a command: answers name the first one.
     outcome: Option<Outcome>,
-    /// A copy of this command was applied before: its outcome is that of the first copy, from there.
-    first_copy: Option<Index>,
 }
 
 /// Every state so far.
 #[derive(Debug, Default)]
 pub(crate) struct Witness {
     moments: BTreeMap<Index, Moment>,
-    copies: BTreeMap<(BootId, u64), Index>,
     answered: Index,
 }
 
@@ -53,15 +51,10 @@ impl Witness {
         if self.moments.contains_key(&applied.index) {
             return;
         }
-        let answer = applied.answer.as_ref();
-        let first_copy = answer.and_then(|(origin, _)| {
-            let copy = (origin.boot, origin.sequence);
-            let first = *self.copies.entry(copy).or_insert(applied.index);
-            (first != applied.index).then_some(first)
-        });
-        let outcome = answer.map(|(_, outcome)| outcome.clone());
-        self.moments
-            .insert(applied.index, Moment { machine: machine.clone(), outcome, first_copy });
+        let answer = applied.answer.as_ref().map(|(_, answer)| answer);
+        let here = answer.filter(|answer| answer.index == applied.index);
+        let outcome = here.map(|answer| answer.outcome.clone());
+        self.moments.insert(applied.index, Moment { machine: machine.clone(), outcome });
     }
 
     /// The highest index that anybody has been told of. A call that begins now comes after it.
@@ -74,38 +67,22 @@ impl Witness {
         self.moments.last_key_value().map(|(_, moment)| &moment.machine)
     }
 
-    /// Where a grant that is said at `index` is from: there, or where the first copy of the command was
-    /// applied, if the hold has ended since.
-    pub(crate) fn granted_at(&self, index: Index, owner: &Owner, hold: HoldId) -> Index {
-        let Some(moment) = self.moments.get(&index) else { return index };
-        let locks = moment.machine.locks();
-        let holds = locks.holds_of(owner).any(|it| it.hold == hold);
-        moment.first_copy.filter(|_| !holds).unwrap_or(index)
-    }
-
     /// An answer arrives. `at`: how far its node had applied.
     pub(crate) fn answer(&mut self, question: &Question, answer: &Answer, at: Index) -> Verdict {
         match answer {
             Answer::Applied { outcome, index, stamp } => {
-                let (moment, spoken_of) = self.moment(question, *index, *stamp)?;
+                let moment = self.moment(question, *index, *stamp)?;
                 demand(
                     moment.outcome.as_ref() == Some(outcome),
                     "an answer is its entry's",
                     || format!("{question:?} at {index}: {outcome:?}, not {:?}", moment.outcome),
                 )?;
-                judge_outcome(question, outcome, spoken_of)?;
+                judge_outcome(question, outcome, &moment.machine)?;
                 self.answered = self.answered.max(*index);
             }
             Answer::Waited { outcome, index, stamp } => {
-                // Of its own entry, which may be a second copy, or of a later state that happens to be
-                // behind somebody else's second copy.
-                let (moment, spoken_of) = self.moment(question, *index, *stamp)?;
-                judge_wait(question, outcome, &moment.machine).or_else(|broken| {
-                    match moment.first_copy {
-                        Some(_) => judge_wait(question, outcome, spoken_of),
-                        None => Err(broken),
-                    }
-                })?;
+                let moment = self.moment(question, *index, *stamp)?;
+                judge_wait(question, outcome, &moment.machine)?;
                 self.answered = self.answered.max(*index);
             }
             Answer::View(view) => {
@@ -120,13 +97,13 @@ impl Witness {
         Ok(())
     }
 
-    /// The entry that an answer names, and the state that it speaks of.
+    /// The state that an answer speaks of.
     fn moment(
         &self,
         question: &Question,
         index: Index,
         stamp: ClusterTime,
-    ) -> Result<(&Moment, &Machine), super::Broken> {
+    ) -> Result<&Moment, super::Broken> {
         let said = || format!("{question:?} is answered at {index}");
         let moment = self.moments.get(&index);
         demand(moment.is_some(), "an answer is from a state that was", said)?;
@@ -134,11 +111,10 @@ impl Witness {
         demand(moment.machine.time() == stamp, "an answer has its entry's stamp", || {
             format!("{question:?} at {index}: {stamp}, not {}", moment.machine.time())
         })?;
-        let first = moment.first_copy.unwrap_or(index);
         demand(index > question.after, "an answer is newer than all before its call", || {
             format!("{question:?} at {index}, called after {}", question.after)
         })?;
-        Ok((moment, self.moments.get(&first).map_or(&moment.machine, |it| &it.machine)))
+        Ok(moment)
     }
 
     /// A read may stand at the very index that was answered last.

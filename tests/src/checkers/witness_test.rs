@@ -83,7 +83,7 @@ fn acquire(who: &str, number: u64) -> Operation {
 fn question(who: &str, operation: Operation) -> Question {
     let operation = Some(operation);
     let (owner, name, after) = (owner(who), None, Index(2));
-    Question { owner, operation, name, after, copies: 1, newest: true }
+    Question { owner, operation, name, after, copies: 1, newest: true, rivals: false }
 }
 
 const HOLD: HoldId = HoldId { index: Index(3), position: 0 };

@@ -220,7 +220,8 @@ impl World {
     /// Answers leave. Some take their process with them: the answer of a command or of a wait still
     /// arrives, or it does not, and nothing that the process was about to do is done.
     pub(crate) fn pass_on_replies(&mut self, slot: usize) {
-        let deadly = if self.calm { 0 } else { self.shared.plan.faults.reply_death_ppm };
+        let quiet = self.calm || self.shared.now < self.quiet_until;
+        let deadly = if quiet { 0 } else { self.shared.plan.faults.reply_death_ppm };
         let mut died = None;
         while let Some(reply) = self.shared.replies.pop_front() {
             if died == Some(reply.boot) {

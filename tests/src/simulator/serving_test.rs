@@ -311,6 +311,7 @@ fn who_waits_at_a_node_that_stops_in_order_is_sent_elsewhere_and_keeps_the_place
 fn a_process_that_dies_of_its_answer_has_told_it_or_not() {
     let mut bench = Bench::new();
     bench.world.shared.plan.faults.reply_death_ppm = 1_000_000;
+    bench.world.quiet_until = bench.world.shared.now;
     let (mut heard, mut unheard) = (0, 0);
     for n in 0..10 {
         let slot = bench.follower();

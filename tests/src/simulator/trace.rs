@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use dsync_core::audit::AuditRecord;
-use dsync_core::machine::AppliedEntry;
+use dsync_core::machine::{Applied, AppliedEntry};
 use dsync_core::raft::Entry;
 
 use super::time::Instant;
@@ -85,8 +85,8 @@ impl Trace {
             let ids = (event.hold, event.wait, event.attachment);
             println!("        n{node} entry {} at {}: {what} {ids:?}", entry.index, entry.stamp.0);
         }
-        if let Some((origin, outcome)) = &applied.answer {
-            println!("        n{node} entry {}: {origin:?} {outcome:?}", entry.index);
+        if let Some((origin, Applied { outcome, index, .. })) = &applied.answer {
+            println!("        n{node} entry {}: {origin:?} {outcome:?} as of {index}", entry.index);
         }
     }
 

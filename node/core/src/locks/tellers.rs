@@ -20,14 +20,15 @@
 //! # Caveats
 //!
 //! A node that dies never says Leave: what it may have told of stays for its lease. And an owner that
-//! asks over and over ([`TELLERS_MAX`]) is taken to have heard: nobody hangs up that often.
+//! asks over and over ([`TELLERS_MAX`]) while nobody can say that it could not be told is taken to have
+//! heard.
 
 use std::sync::Arc;
 
 use super::request::Attachment;
 
 /// More are not remembered.
-pub(super) const TELLERS_MAX: usize = 8;
+pub(super) const TELLERS_MAX: usize = 32;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]

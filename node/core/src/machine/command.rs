@@ -6,7 +6,7 @@ use crate::locks::{
     Acquire, AcquireOutcome, Attachment, ForceOutcome, ForceRelease, HoldOutcome, HoldRef,
     LeaveOutcome, Release, ReleaseOutcome, Renew, RenewAll, RenewAllOutcome, Upgrade,
 };
-use crate::types::{BootCount, BootId, ClusterTime, NodeId};
+use crate::types::{BootCount, BootId, ClusterTime, Index, NodeId};
 
 /// A command of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +94,17 @@ pub enum Operation {
     ResumeListeners,
     /// The sending process drains: nobody listens there any more.
     StopListening,
+}
+
+/// A command that was applied, and where: the first of its copies, if the log holds several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// What applying said.
+    pub outcome: Outcome,
+    /// The entry that carried it.
+    pub index: Index,
+    /// Cluster time then.
+    pub stamp: ClusterTime,
 }
 
 /// What applying a command says to the one who sent it. Kept in the state, and in snapshots, until

@@ -51,11 +51,20 @@ impl Log {
         request: Option<RequestId>,
         operation: Operation,
     ) -> Outcome {
+        self.applied(origin, request, operation).outcome
+    }
+
+    fn applied(
+        &mut self,
+        origin: Origin,
+        request: Option<RequestId>,
+        operation: Operation,
+    ) -> Applied {
         let command = StoredCommand::V1(Command { origin, request, operation });
-        let applied = self.append(Payload::Command(wire::encode(&command).into()));
-        let (answered, outcome) = applied.answer.unwrap();
+        let entry = self.append(Payload::Command(wire::encode(&command).into()));
+        let (answered, applied) = entry.answer.unwrap();
         assert_eq!(answered, origin);
-        outcome
+        applied
     }
 
     pub(super) fn register(&mut self, boot: u64, count: u64) -> Outcome {
@@ -156,6 +165,16 @@ fn a_repeat_is_answered_like_the_first_however_old_it_is() {
     log.register(9, 1);
     let first = log.command(origin(9, 2, 2), acquire("a", "x"));
     assert_eq!(log.at(9_999).command(origin(9, 2, 2), acquire("a", "x")), first);
+}
+
+/// What it says may have ended since: who hears it late must not take it for news.
+#[test]
+fn a_repeat_is_answered_as_of_the_entry_that_acted() {
+    let mut log = Log::founded();
+    log.register(9, 1);
+    let first = log.applied(origin(9, 2, 2), None, acquire("a", "x"));
+    log.at(500).command(origin(9, 3, 2), release("a", "x"));
+    assert_eq!(log.applied(origin(9, 2, 2), None, acquire("a", "x")), first);
 }
 
 #[test]

@@ -33,7 +33,9 @@ mod snapshot_test;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use command::{Command, Operation, Origin, Outcome, RequestId, RequestRefusal, StoredCommand};
+pub use command::{
+    Applied, Command, Operation, Origin, Outcome, RequestId, RequestRefusal, StoredCommand,
+};
 pub use restore::{Restore, RestoreError};
 use rpds::RedBlackTreeMapSync;
 pub use settings::{FirstState, Settings};
@@ -77,8 +79,8 @@ pub struct AppliedEntry {
     pub index: Index,
     /// Its stamp.
     pub stamp: ClusterTime,
-    /// For a command: whose it is and what came of it.
-    pub answer: Option<(Origin, Outcome)>,
+    /// For a command: whose it is, and what came of it here or at an earlier copy.
+    pub answer: Option<(Origin, Applied)>,
     /// What happened to locks, in order.
     pub events: Vec<AuditRecord>,
     /// The entry holds bytes that this release cannot read. It changed nothing but the time, and
@@ -192,7 +194,7 @@ impl Machine {
         turn: &mut Turn,
         settings: &Settings,
         payload: &Payload,
-    ) -> Result<Option<(Origin, Outcome)>, DecodeError> {
+    ) -> Result<Option<(Origin, Applied)>, DecodeError> {
         self.locks.advance(turn);
         self.requests.note(turn.events(), self.forget_at(settings));
         self.requests.forget(self.time);
@@ -227,13 +229,21 @@ impl Machine {
         turn: &mut Turn,
         settings: &Settings,
         command: &Command,
-    ) -> (Origin, Outcome) {
+    ) -> (Origin, Applied) {
         let origin = command.origin;
-        let outcome = match &command.operation {
-            Operation::RegisterBoot { count } => self.register(turn, &origin, *count),
+        let applied = match &command.operation {
+            Operation::RegisterBoot { count } => {
+                let outcome = self.register(turn, &origin, *count);
+                self.here(outcome)
+            }
             _ => self.execute_once(turn, settings, command),
         };
-        (origin, outcome)
+        (origin, applied)
+    }
+
+    /// It is this entry that says so.
+    fn here(&self, outcome: Outcome) -> Applied {
+        Applied { outcome, index: self.applied, stamp: self.time }
     }
 
     /// Needs no number and no age to be safe: a repeat, however late, either names the process that
@@ -254,18 +264,23 @@ impl Machine {
         Outcome::BootRegistered
     }
 
-    fn execute_once(&mut self, turn: &mut Turn, settings: &Settings, command: &Command) -> Outcome {
+    fn execute_once(&mut self, turn: &mut Turn, settings: &Settings, command: &Command) -> Applied {
         let origin = &command.origin;
-        let Some(session) = self.sessions.get_mut(&origin.node) else { return Outcome::Void };
-        if let Admission::Settled(outcome) = session.admit(origin) {
-            return outcome;
+        let Some(session) = self.sessions.get_mut(&origin.node) else {
+            return self.here(Outcome::Void);
+        };
+        match session.admit(origin) {
+            Admission::First => {}
+            Admission::Known(applied) => return applied,
+            Admission::Refused(outcome) => return self.here(outcome),
         }
         let late = self.time.since(origin.taken_at) > settings.command_retention_ms;
         let outcome = if late { Outcome::Void } else { self.act_once(turn, settings, command) };
+        let applied = self.here(outcome);
         if let Some(session) = self.sessions.get_mut(&origin.node) {
-            session.remember(origin.sequence, outcome.clone());
+            session.remember(origin.sequence, applied.clone());
         }
-        outcome
+        applied
     }
 
     /// If the client's id for the request is known, it is answered; else the request is applied.

@@ -191,9 +191,9 @@ impl Restore {
                 self.machine.sessions.insert_mut(node, session);
                 self.node = Some(node);
             }
-            Record::Answer { sequence, outcome } => {
+            Record::Answer { sequence, applied } => {
                 let session = self.node.and_then(|node| self.machine.sessions.get_mut(&node));
-                session.ok_or("an outcome without a process")?.remember(sequence, outcome);
+                session.ok_or("an outcome without a process")?.remember(sequence, applied);
             }
             Record::Lock(record) => self.machine.locks.restore(&record)?,
             Record::Request(record) => self.machine.requests.restore(record),

@@ -26,7 +26,8 @@
 //!
 //! The sender learns outcomes by applying its own commands. If it falls behind and installs a
 //! snapshot that contains the command's effect, it has skipped that moment. It goes on sending the
-//! command, and the next copy has to say what the first one did.
+//! command, and the next copy has to say what the first one did, and as of which entry: what it said
+//! may have ended since.
 //!
 //! # Late copies
 //!
@@ -37,7 +38,7 @@
 
 use rpds::RedBlackTreeMapSync;
 
-use super::command::{Origin, Outcome};
+use super::command::{Applied, Origin, Outcome};
 use crate::types::{BootCount, BootId};
 
 /// The newest process of one node.
@@ -49,15 +50,17 @@ pub(super) struct Session {
     pub(super) draining: bool,
     /// The highest mark seen. Every key of `answers` is at or above it.
     pub(super) low_water: u64,
-    pub(super) answers: RedBlackTreeMapSync<u64, Outcome>,
+    pub(super) answers: RedBlackTreeMapSync<u64, Applied>,
 }
 
 /// What a command's origin says about whether to apply it.
 pub(super) enum Admission {
     /// For the first time.
     First,
-    /// It changes nothing; this is its answer.
-    Settled(Outcome),
+    /// A copy of it was applied before, and this came of it.
+    Known(Applied),
+    /// It changes nothing, and nothing more is known of it.
+    Refused(Outcome),
 }
 
 impl Session {
@@ -74,21 +77,21 @@ impl Session {
     /// Raises the mark, and decides whether this command is applied.
     pub(super) fn admit(&mut self, origin: &Origin) -> Admission {
         if origin.boot != self.boot {
-            return Admission::Settled(Outcome::DiskRefused);
+            return Admission::Refused(Outcome::DiskRefused);
         }
         self.raise_low_water(origin.low_water);
         if origin.sequence < self.low_water {
-            return Admission::Settled(Outcome::Void);
+            return Admission::Refused(Outcome::Void);
         }
         match self.answers.get(&origin.sequence) {
-            Some(outcome) => Admission::Settled(outcome.clone()),
+            Some(applied) => Admission::Known(applied.clone()),
             None => Admission::First,
         }
     }
 
-    /// Keeps an outcome until the mark passes it.
-    pub(super) fn remember(&mut self, sequence: u64, outcome: Outcome) {
-        self.answers.insert_mut(sequence, outcome);
+    /// Keeps what came of it until the mark passes it.
+    pub(super) fn remember(&mut self, sequence: u64, applied: Applied) {
+        self.answers.insert_mut(sequence, applied);
     }
 
     fn raise_low_water(&mut self, low_water: u64) {

@@ -22,7 +22,7 @@
 //!
 //! # Checklist for a change of a type in here
 //!
-//! `Settings`, `LockRecord`, `RequestRecord`, `Outcome` and everything inside them is part of the format. Never touch
+//! `Settings`, `LockRecord`, `RequestRecord`, `Applied` and everything inside them is part of the format. Never touch
 //! a published variant; add `StoredChunk::V2`; add its golden bytes; write it only above the feature
 //! level at which every member reads it.
 
@@ -32,7 +32,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::command::Outcome;
+use super::command::Applied;
 use super::requests::{RequestCursor, RequestRecord};
 use super::session::Session;
 use super::{Founded, Machine};
@@ -95,7 +95,7 @@ pub(super) enum Record {
     /// The newest process of a node.
     Boot { node: NodeId, boot: BootId, count: BootCount, draining: bool, low_water: u64 },
     /// A remembered outcome of the process before it.
-    Answer { sequence: u64, outcome: Outcome },
+    Answer { sequence: u64, applied: Applied },
     /// Of the lock table.
     Lock(LockRecord),
     /// Of the requests that are remembered.
@@ -211,8 +211,8 @@ fn next_record(machine: &Machine, cursor: &mut Cursor) -> Option<Record> {
         Cursor::Answer(node, from) => {
             let answers = machine.sessions.get(node).map(|session| &session.answers);
             match answers.and_then(|answers| answers.range((*from, Unbounded)).next()) {
-                Some((&sequence, outcome)) => {
-                    let record = Record::Answer { sequence, outcome: outcome.clone() };
+                Some((&sequence, applied)) => {
+                    let record = Record::Answer { sequence, applied: applied.clone() };
                     (Some(record), Cursor::Answer(*node, Excluded(sequence)))
                 }
                 None => (None, Cursor::Boot(Excluded(*node))),

@@ -265,10 +265,9 @@ fn records_keep_their_bytes() {
     golden(&Record::Boot { node, boot, count, draining: false, low_water: 4 }, "000102030004");
     let id = HoldId { index: Index(5), position: 6 };
     let outcome = AcquireOutcome::Granted { hold: id, tokens: vec![7], remaining_ms: Some(8) };
-    golden(
-        &Record::Answer { sequence: 9, outcome: Outcome::Acquire(outcome) },
-        "01090300050601070108",
-    );
+    let outcome = Outcome::Acquire(outcome);
+    let applied = Applied { outcome, index: Index(11), stamp: ClusterTime(12) };
+    golden(&Record::Answer { sequence: 9, applied }, "010903000506010701080b0c");
     // One of every kind of lock record, made by a table.
     let mut log = Log::founded();
     log.register(9, 1);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::locks::{Acquire, AcquireOutcome, LockItem, Mode, Owner, Release, ReleaseOutcome};
-use crate::machine::{FirstState, Machine, Settings};
+use crate::machine::{Applied, FirstState, Machine, Settings};
 use crate::raft::{Entry, Founding, Payload};
 use crate::types::{ClusterId, Term};
 
@@ -20,8 +20,8 @@ fn registered() -> Proposer {
     let mut proposer = proposer();
     let commands = sent(&mut proposer, 0);
     assert_eq!(commands.len(), 1);
-    let settled = proposer.applied(&commands[0].origin, Outcome::BootRegistered);
-    assert_eq!(settled, Some((1, Outcome::BootRegistered)));
+    let settled = proposer.applied(&commands[0].origin, &Outcome::BootRegistered);
+    assert_eq!(settled, Some(1));
     proposer
 }
 
@@ -69,7 +69,7 @@ fn everything_waits_until_the_boot_is_registered() {
     assert!(sent(&mut proposer, 99).is_empty());
     assert_eq!(proposer.next_wake(), Some(LocalTime(100)));
     assert_eq!(numbers(&sent(&mut proposer, 100)), [1], "the registration is repeated");
-    proposer.applied(&commands[0].origin, Outcome::BootRegistered);
+    proposer.applied(&commands[0].origin, &Outcome::BootRegistered);
     assert!(proposer.registered());
     assert_eq!(numbers(&sent(&mut proposer, 101)), [2]);
     assert_eq!(proposer.outstanding(), 1);
@@ -79,8 +79,8 @@ fn everything_waits_until_the_boot_is_registered() {
 fn a_refused_disk_registers_nothing() {
     let mut proposer = proposer();
     let commands = sent(&mut proposer, 0);
-    let settled = proposer.applied(&commands[0].origin, Outcome::DiskRefused);
-    assert_eq!(settled, Some((1, Outcome::DiskRefused)));
+    let settled = proposer.applied(&commands[0].origin, &Outcome::DiskRefused);
+    assert_eq!(settled, Some(1));
     assert!(!proposer.registered());
 }
 
@@ -93,9 +93,9 @@ fn a_command_is_repeated_under_its_number_until_it_is_applied() {
     let second = sent(&mut proposer, RETRY_MS);
     assert_eq!(first, second);
     let outcome = Outcome::Release(ReleaseOutcome::Released);
-    let settled = proposer.applied(&first[0].origin, outcome.clone());
-    assert_eq!(settled, Some((2, outcome.clone())));
-    assert_eq!(proposer.applied(&first[0].origin, outcome), None, "a second copy");
+    let settled = proposer.applied(&first[0].origin, &outcome);
+    assert_eq!(settled, Some(2));
+    assert_eq!(proposer.applied(&first[0].origin, &outcome), None, "a second copy");
     assert!(sent(&mut proposer, 5_000).is_empty());
     assert_eq!(proposer.next_wake(), None);
 }
@@ -107,8 +107,8 @@ fn answers_of_other_processes_are_not_mine() {
     let origin = sent(&mut proposer, 0)[0].origin;
     let other_boot = Origin { boot: BootId(2), ..origin };
     let other_node = Origin { node: NodeId(2), ..origin };
-    assert_eq!(proposer.applied(&other_boot, Outcome::Void), None);
-    assert_eq!(proposer.applied(&other_node, Outcome::Void), None);
+    assert_eq!(proposer.applied(&other_boot, &Outcome::Void), None);
+    assert_eq!(proposer.applied(&other_node, &Outcome::Void), None);
     assert_eq!(proposer.outstanding(), 1);
 }
 
@@ -205,7 +205,7 @@ fn the_low_water_mark_is_the_lowest_number_without_an_answer() {
     submit(&mut proposer, 0, 9_999);
     let commands = sent(&mut proposer, 0);
     assert!(commands.iter().all(|command| command.origin.low_water == 2));
-    proposer.applied(&commands[1].origin, Outcome::Void);
+    proposer.applied(&commands[1].origin, &Outcome::Void);
     submit(&mut proposer, 1, 9_999);
     assert_eq!(sent(&mut proposer, 1)[0].origin.low_water, 2, "number 2 is outstanding");
     assert_eq!(proposer.expired(LocalTime(50)).len(), 1);
@@ -220,9 +220,9 @@ fn what_is_beyond_the_window_waits_for_the_mark() {
     }
     let commands = sent(&mut proposer, 0);
     assert_eq!(commands.len() as u64, WINDOW);
-    proposer.applied(&commands[1].origin, Outcome::Void);
+    proposer.applied(&commands[1].origin, &Outcome::Void);
     assert!(sent(&mut proposer, 1).is_empty(), "the mark has not moved");
-    proposer.applied(&commands[0].origin, Outcome::Void);
+    proposer.applied(&commands[0].origin, &Outcome::Void);
     assert_eq!(numbers(&sent(&mut proposer, 1)), [WINDOW + 2, WINDOW + 3]);
 }
 
@@ -261,7 +261,7 @@ impl Chaos {
         usize::try_from(self.dice >> 33).unwrap() % end
     }
 
-    fn append(&mut self, payload: Payload) -> Option<(Origin, Outcome)> {
+    fn append(&mut self, payload: Payload) -> Option<(Origin, Applied)> {
         let index = self.machine.applied().next();
         let stamp = ClusterTime(self.now);
         self.machine.apply(&Entry { term: Term(1), index, stamp, payload }).answer
@@ -290,11 +290,11 @@ impl Chaos {
             if self.below(3) > 0 {
                 self.flying.swap_remove(at);
             }
-            let (origin, outcome) = self.append(Payload::Command(bytes)).unwrap();
+            let (origin, applied) = self.append(Payload::Command(bytes)).unwrap();
             let node = usize::try_from(origin.node.0 - 1).unwrap();
             if self.below(5) > 0 {
-                let answer = self.proposers[node].applied(&origin, outcome);
-                settled.extend(answer.map(|(sequence, outcome)| (node, sequence, outcome)));
+                let sequence = self.proposers[node].applied(&origin, &applied.outcome);
+                settled.extend(sequence.map(|sequence| (node, sequence, applied.outcome)));
             }
         }
         settled

@@ -21,9 +21,9 @@ use super::answer::{Answer, Said};
 use super::listeners::{End, Listener, Listeners};
 use super::outcome::WaitOutcome;
 use super::race::race;
-use super::site::{Applied, Site, SubmitError};
+use super::site::{Site, SubmitError};
 use crate::locks::{Attached, Attachment, HoldView, LeaveOutcome};
-use crate::machine::{Machine, Operation, Outcome, RequestId};
+use crate::machine::{Applied, Machine, Operation, Outcome, RequestId};
 use crate::types::{ClusterTime, Index, LocalTime};
 
 /// What is asked, without its attachment.

@@ -73,11 +73,12 @@ mod stopping;
 mod upkeep;
 mod watch;
 
+pub use crate::machine::Applied;
 pub use answer::Answer;
 pub use asking::{Asked, ask};
 pub use listeners::Listeners;
 pub use outcome::WaitOutcome;
-pub use site::{Applied, Site, SubmitError};
+pub use site::{Site, SubmitError};
 pub use stopping::stop_listening;
 pub use upkeep::{Chore, PATIENCE_MS, SWEEP_MS, Upkeep};
 pub use watch::{Watch, Watched};

@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::machine::{Machine, Operation, Outcome, RequestId};
+use crate::machine::{Applied, Machine, Operation, Outcome, RequestId};
 use crate::proposer::Expired;
 use crate::raft::Refusal;
-use crate::types::{ClusterTime, Index, LocalTime};
+use crate::types::LocalTime;
 
 /// The node's side of waiting. Nothing in here runs by itself: the node's runtime, or a simulated
 /// one, drives the futures.
@@ -48,17 +48,6 @@ pub trait Site: Sync {
 
     /// A lock request was answered by what only answers other operations: a bug, to be reported.
     fn answered_by_another(&self, outcome: &Outcome);
-}
-
-/// An applied operation.
-#[derive(Clone, Debug)]
-pub struct Applied {
-    /// What applying said.
-    pub outcome: Outcome,
-    /// The entry that carried it.
-    pub index: Index,
-    /// That entry's stamp.
-    pub stamp: ClusterTime,
 }
 
 /// Why an operation has no answer.

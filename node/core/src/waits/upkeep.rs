@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use super::listeners::Listeners;
-use super::site::{Applied, SubmitError};
-use crate::machine::{Machine, Operation, Outcome};
+use super::site::SubmitError;
+use crate::machine::{Applied, Machine, Operation, Outcome};
 
 /// Leaves under way at a time. More would only fill the proposer's window, which clients need.
 const LEAVES_MAX: usize = 256;

@@ -150,13 +150,13 @@ impl Driver {
         }
         records.extend(applied.events);
         self.parts.snapshotter.checkpoint(entry, &self.parts.machine, &self.parts.raft);
-        let (origin, outcome) = applied.answer?;
-        let (sequence, outcome) = self.parts.proposer.applied(&origin, outcome)?;
-        if outcome == Outcome::DiskRefused {
+        let (origin, applied) = applied.answer?;
+        let sequence = self.parts.proposer.applied(&origin, &applied.outcome)?;
+        if applied.outcome == Outcome::DiskRefused {
             self.stop(Fatal::DiskRefused.into());
             return None;
         }
-        Some((sequence, Applied { outcome, index: entry.index, stamp: entry.stamp }))
+        Some((sequence, applied))
     }
 }
 

@@ -59,7 +59,7 @@ impl Log {
         let index = self.machine.applied().next();
         let stamp = ClusterTime(index.0);
         let applied = self.machine.apply(&Entry { term: Term(1), index, stamp, payload });
-        let answer = applied.answer.map(|(_, outcome)| Applied { outcome, index, stamp });
+        let answer = applied.answer.map(|(_, applied)| applied);
         (answer, applied.events)
     }
 }

@@ -211,7 +211,7 @@ impl State {
         if !self.lags {
             self.catch_up(false);
         }
-        applied.answer.map(|(_, outcome)| Applied { outcome, index, stamp })
+        applied.answer.map(|(_, applied)| applied)
     }
 }
 

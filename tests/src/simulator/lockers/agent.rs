@@ -44,6 +44,8 @@ pub(super) struct Agent {
     pub(super) request: Option<Request>,
     /// It was refused for a deadlock: something has to be given back.
     pub(super) yields: bool,
+    /// It gave up asking for something, and a copy of that may come late.
+    pub(super) gave_up: bool,
     /// A grant that ended a wait: renewed once before it is relied on.
     pub(super) unproven: Option<HoldId>,
     /// What is left to do once the cluster is healed.
@@ -61,6 +63,7 @@ impl Agent {
             holds: Vec::new(),
             request: None,
             yields: false,
+            gave_up: false,
             unproven: None,
             errands: Vec::new(),
         }
@@ -71,7 +74,7 @@ impl Agent {
         self.owner.name = format!("k{number}");
         (self.client, self.sequence) = (rng.next(), 0);
         self.holds.clear();
-        (self.request, self.yields, self.unproven) = (None, false, None);
+        (self.request, self.yields, self.gave_up, self.unproven) = (None, false, false, None);
     }
 
     /// The next request's id: its number, a word, or, unless it has to be applied once, none.

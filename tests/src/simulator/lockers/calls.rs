@@ -48,6 +48,7 @@ impl Lockers {
             after: shared.checkers.witness.answered_up_to(),
             copies: request.copies,
             newest: true,
+            rivals: agent.gave_up,
         };
         let (job, ask) = (request.job.clone(), request.job.ask(&agent.owner, request.id.clone()));
         agent.let_go(&job, shared);
@@ -189,6 +190,7 @@ impl Lockers {
             let endless = agent.holds.iter().any(|held| held.until.is_none());
             let wish = request.job.is_wish();
             agent.request = None;
+            agent.gave_up |= wish;
             if wish && !endless && shared.rng.percent(50) {
                 self.replace(number, shared);
             }

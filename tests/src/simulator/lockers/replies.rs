@@ -117,9 +117,8 @@ impl Lockers {
             (Job::Upgrade { name, .. }, Some(held)) => (exclusive(held.items, name), held.ttl_ms),
             _ => return,
         };
-        let at = shared.checkers.witness.granted_at(index, &agent.owner, hold);
         for (item, token) in items.iter().zip(tokens) {
-            let verdict = shared.checkers.beliefs.told(at, hold, item, *token);
+            let verdict = shared.checkers.beliefs.told(index, hold, item, *token);
             shared.judge(0, verdict);
         }
         if job.wait_ms() > 0 && shared.now >= call.sent_at.plus_ms(LONG_WAIT_MS) {

@@ -78,8 +78,8 @@ impl Process {
             }
             let applied = self.machine.apply(&entry);
             shared.check_applied(node.slot, &self.machine, &entry, &applied);
-            if let Some((origin, outcome)) = applied.answer {
-                answers.extend(self.settle(&origin, outcome, &entry)?);
+            if let Some((origin, applied)) = applied.answer {
+                answers.extend(self.settle(&origin, applied)?);
             }
             records.extend(applied.events);
             let index = entry.index;
@@ -99,16 +99,15 @@ impl Process {
     fn settle(
         &mut self,
         origin: &Origin,
-        outcome: Outcome,
-        entry: &Entry,
+        applied: Applied,
     ) -> Result<Option<(u64, Applied)>, String> {
-        let Some((sequence, outcome)) = self.proposer.applied(origin, outcome) else {
+        let Some(sequence) = self.proposer.applied(origin, &applied.outcome) else {
             return Ok(None);
         };
-        if outcome == Outcome::DiskRefused {
+        if applied.outcome == Outcome::DiskRefused {
             return Err("disk_refused: another process has used this boot count".to_owned());
         }
-        Ok(Some((sequence, Applied { outcome, index: entry.index, stamp: entry.stamp })))
+        Ok(Some((sequence, applied)))
     }
 
     pub(super) fn answer_command(&mut self, sequence: u64, applied: Applied, shared: &mut Shared) {

@@ -484,7 +484,7 @@ pub(super) fn told_by(attachment: Option<Attachment>) -> Told {
     attachment.map(|attachment| vec![attachment])
 }
 
-/// Who asks more than eight times is taken to know.
+/// Who asks more than 32 times is taken to know.
 fn also_told_by(told: &mut Told, attachment: Option<Attachment>) {
     let Some(all) = told else { return };
     let Some(attachment) = attachment else {
@@ -492,7 +492,7 @@ fn also_told_by(told: &mut Told, attachment: Option<Attachment>) {
         return;
     };
     all.push(attachment);
-    if all.len() > 8 {
+    if all.len() > 32 {
         *told = None;
     }
 }
