@@ -34,6 +34,8 @@ fn seeds_that_broke_a_rule_once_are_clean() {
     assert_clean(179_546_156_904_138);
     // The leader that knew better died of an answer before it saw the disk that was set back.
     assert_clean(179_546_274_901_495);
+    // The same, at the end of the storm: healing restarted that leader.
+    assert_clean(179_546_349_418_549);
     // A request that its agent had given up came late and took over the place of the next one.
     assert_clean(179_546_274_903_402);
 }

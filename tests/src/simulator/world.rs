@@ -299,6 +299,8 @@ impl World {
         self.begin();
         let end = self.shared.now.plus_ms(self.shared.plan.chaos_ms);
         self.run_until(end);
+        // Healing restarts nodes, too: a leader that has yet to notice something keeps its quiet.
+        self.run_until(end.max(self.quiet_until));
         self.heal_and_serve();
     }
 
