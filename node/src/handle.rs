@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use dsync_core::locks::{Acquire, Upgrade};
+pub use dsync_core::machine::Applied;
 use dsync_core::machine::{Machine, Operation, RequestId};
 use dsync_core::raft::{Membership, RaftStatus};
 use dsync_core::types::{BootCount, BootId, ClusterId, NodeId, NodeName};
-pub use dsync_core::waits::{Applied, SubmitError};
+pub use dsync_core::waits::SubmitError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::events::Events;

@@ -31,8 +31,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const BACKLOG: u32 = 4_096;
 /// The audit trail leaves the log so much of a disk: a segment to come, and another for a snapshot.
 const SPARE_SEGMENTS: u64 = 2;
-/// A snapshot is taken after so many bytes of log at least: some 50,000 small entries, which a restart
-/// applies again in well under a second.
+/// A snapshot is taken after so many bytes of log at least; a restart applies them again.
 const SNAPSHOT_EVERY_BYTES: u64 = 8 << 20;
 
 /// Runs a node until it is told to stop (SIGTERM, Ctrl-C) or must not go on.

@@ -64,7 +64,7 @@ pub(super) fn judge_wait(question: &Question, said: &WaitOutcome, state: &Machin
         WaitOutcome::Deadlock { cycle } => judge_cycle(question, cycle, state),
         WaitOutcome::TimedOut => judge_time_out(question, state),
         WaitOutcome::Superseded => demand(
-            question.copies > 1 || !question.newest || question.rivals,
+            !question.is_alone(),
             "only a request that was asked again is superseded",
             || format!("{question:?}"),
         ),
@@ -206,7 +206,7 @@ fn judge_time_out(question: &Question, state: &Machine) -> Verdict {
 }
 
 fn judge_end(question: &Question, state: &Machine) -> Verdict {
-    if !question.newest || question.copies > 1 || question.rivals {
+    if !question.is_alone() {
         return Ok(());
     }
     let waits = question.waits(state);
@@ -268,6 +268,11 @@ fn is_waiter(state: &Machine, name: &str, owner: &Owner) -> bool {
 }
 
 impl Question {
+    /// No other request, and no other copy of this one, can take over what it has got.
+    fn is_alone(&self) -> bool {
+        self.newest && self.copies == 1 && !self.rivals
+    }
+
     /// The hold that it names.
     pub(crate) fn hold(&self) -> Option<HoldId> {
         match self.operation.as_ref()? {

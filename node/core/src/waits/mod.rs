@@ -73,7 +73,6 @@ mod stopping;
 mod upkeep;
 mod watch;
 
-pub use crate::machine::Applied;
 pub use answer::Answer;
 pub use asking::{Asked, ask};
 pub use listeners::Listeners;

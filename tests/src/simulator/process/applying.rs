@@ -1,10 +1,9 @@
 //! The applying side: restores and entries go through one queue, in the order in which the core
 //! handed them out.
 
-use dsync_core::machine::{Origin, Outcome};
+use dsync_core::machine::{Applied, Origin, Outcome};
 use dsync_core::raft::{Entry, Input, SnapshotMeta, StateHash};
 use dsync_core::types::LocalTime;
-use dsync_core::waits::Applied;
 
 use super::super::ask::Answer;
 use super::super::node::Node;

@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use dsync_core::machine::{Machine, Operation, Outcome, RequestId};
+use dsync_core::machine::{Applied, Machine, Operation, Outcome, RequestId};
 use dsync_core::types::LocalTime;
-use dsync_core::waits::{Applied, Site, SubmitError};
+use dsync_core::waits::{Site, SubmitError};
 
 /// See the module.
 #[derive(Debug)]

@@ -17,12 +17,12 @@ use std::sync::Arc;
 
 use dsync_core::audit::AuditRecord;
 use dsync_core::locks::Attachment;
-use dsync_core::machine::{Machine, Operation, Outcome, RequestId};
+use dsync_core::machine::{Applied, Machine, Operation, Outcome, RequestId};
 use dsync_core::proposer::Expired;
 use dsync_core::raft::{Input, RoleKind};
 use dsync_core::types::{BootId, LocalTime};
 use dsync_core::waits::{
-    self, Applied, Asked, Chore, Listeners, PATIENCE_MS, SWEEP_MS, SubmitError, Upkeep, Watch,
+    self, Asked, Chore, Listeners, PATIENCE_MS, SWEEP_MS, SubmitError, Upkeep, Watch,
 };
 
 use super::desk::{Desk, Order, Reply};
