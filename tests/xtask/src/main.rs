@@ -1,6 +1,8 @@
 //! The developer's commands: `cargo xtask VERB`.
 //!
-//! Few verbs, the same ones for people and for CI, and no shell scripts behind them.
+//! Few verbs, the same ones for people and for CI, and no shell scripts behind them. This package is
+//! small, so that a command starts at once: what needs the product's code is a program of another
+//! package, built and run by cargo.
 
 #![allow(clippy::print_stdout, reason = "what it has to say is what these commands are for")]
 
@@ -9,6 +11,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod build;
 mod checks;
 mod command;
 mod fix;
@@ -29,6 +32,7 @@ struct Cli {
     verb: Verb,
 }
 
+/// A verb is a module with `run`, and an arm in [`Verb::run`].
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Check everything that needs no test run: format, lints, docs, generated files, structure.
@@ -43,21 +47,25 @@ enum Verb {
     /// Run simulated clusters: one seed, to see what happened, or many fresh ones.
     Sim(sim::SimArgs),
     /// Measure, beside what others have.
+    #[command(disable_help_flag = true)]
     Bench(bench::BenchArgs),
 }
 
-/// Runs the verb that this process was called with.
-#[must_use]
-pub fn main() -> ExitCode {
-    let result = match Cli::parse().verb {
-        Verb::Verify => verify::run(),
-        Verb::Fix => fix::run(),
-        Verb::Gen => generate::write(),
-        Verb::Test(args) => test::run(&args),
-        Verb::Sim(args) => sim::run(&args),
-        Verb::Bench(args) => bench::run(&args),
-    };
-    match result {
+impl Verb {
+    fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Verify => verify::run(),
+            Self::Fix => fix::run(),
+            Self::Gen => generate::write(),
+            Self::Test(args) => test::run(args),
+            Self::Sim(args) => sim::run(args),
+            Self::Bench(args) => bench::run(args),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().verb.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");
