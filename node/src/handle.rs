@@ -12,8 +12,8 @@ use dsync_core::locks::{Acquire, Upgrade};
 pub use dsync_core::machine::Applied;
 use dsync_core::machine::{Machine, Operation, RequestId};
 use dsync_core::raft::{Membership, RaftStatus};
-use dsync_core::types::{BootCount, BootId, ClusterId, NodeId, NodeName};
-pub use dsync_core::waits::SubmitError;
+use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, NodeId, NodeName};
+pub use dsync_core::waits::{ReadState, SubmitError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::events::Events;
@@ -56,12 +56,13 @@ pub enum DriverRequest {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Applied, SubmitError>>,
     },
-    /// Answer once the published machine contains everything answered anywhere before now.
+    /// Answer once the published machine contains everything answered anywhere before now, with the
+    /// cluster time at the leader.
     Barrier {
         /// When to give up.
         deadline: Instant,
         /// Where the answer goes.
-        reply: oneshot::Sender<Result<(), SubmitError>>,
+        reply: oneshot::Sender<Result<ClusterTime, SubmitError>>,
     },
     /// Hand the lead over (if this node has it), refuse new work, then stop.
     Drain {
@@ -94,7 +95,7 @@ impl NodeHandle {
         machine: Arc<ArcSwap<Machine>>,
         status: Arc<ArcSwap<NodeStatus>>,
     ) -> Self {
-        let listeners = Arc::new(Listeners::new(status.load().boot_id, &machine.load()));
+        let listeners = Arc::new(Listeners::new(status.load().boot_id));
         let events = Events::new(machine.load().audit().count);
         let driver = WeakDriver(requests.downgrade());
         let upkeep = UpkeepTask::start(listeners.clone(), machine.clone(), driver);
@@ -177,15 +178,21 @@ impl NodeHandle {
         &self.listeners
     }
 
-    /// A machine that contains everything answered anywhere before this call (linearizable read).
+    /// A state that contains everything answered anywhere before this call (linearizable read).
     ///
     /// # Errors
     /// If no leader confirms it before the deadline.
-    pub async fn read(&self, deadline: Instant) -> Result<Arc<Machine>, SubmitError> {
+    pub async fn read(&self, deadline: Instant) -> Result<ReadState, SubmitError> {
         let (reply, answer) = oneshot::channel();
         self.ask(DriverRequest::Barrier { deadline, reply }).await?;
-        answer.await.unwrap_or(Err(SubmitError::Stopping))?;
-        Ok(self.machine())
+        let time = answer.await.unwrap_or(Err(SubmitError::Stopping))?;
+        Ok(ReadState::new(self.machine(), time))
+    }
+
+    /// This node's applied state, maybe behind the leader's, at the time that the leader said last.
+    #[must_use]
+    pub fn stale_state(&self) -> ReadState {
+        ReadState::new(self.machine(), self.status().raft.time)
     }
 
     /// This node's applied state: maybe behind the leader's.

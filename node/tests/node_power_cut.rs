@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsync_core::locks::{Acquire, AcquireOutcome, LockItem, Mode, Owner, Release};
-use dsync_core::machine::{Operation, Outcome};
+use dsync_core::machine::{Operation, Outcome, Settings};
 use dsync_core::raft::Timing;
 use dsync_core::types::NodeName;
 use dsync_node::audit::TrailOptions;
@@ -69,6 +69,7 @@ fn config(name: &str, size: u64) -> MemberConfig {
         data: PathBuf::from("/data"),
         peers: PeerList::Listed(names(size).into_iter().map(listed).collect()),
         founders: names(size).len(),
+        settings: Settings::default(),
         secrets: SecretSource::fixed(Secrets::parse(secret).unwrap()),
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),
@@ -138,8 +139,8 @@ fn note(ledger: &Ledger, name: &str, held: bool, outcome: &Outcome) {
 /// A linearizable read must show what was acknowledged.
 async fn check(handle: &NodeHandle, name: &str, known: Known) {
     let Some(held) = known.held else { return };
-    if let Ok(machine) = handle.read(deadline()).await {
-        let view = machine.locks().get(name);
+    if let Ok(state) = handle.read(deadline()).await {
+        let view = state.machine.locks().get(name);
         let shown = view.is_some_and(|lock| lock.holders.iter().any(|h| h.owner == owner(name)));
         assert_eq!(shown, held, "the acknowledged state of {name} is lost");
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dsync_core::locks::{Acquire, LockItem, Mode, Owner, Release};
-use dsync_core::machine::{Machine, Operation, Outcome};
+use dsync_core::machine::{Machine, Operation, Outcome, Settings};
 use dsync_core::raft::{RoleKind, Timing};
 use dsync_core::types::NodeName;
 use dsync_node::audit::TrailOptions;
@@ -78,6 +78,7 @@ fn node(n: usize, port: Port, peers: &[ListedPeer]) -> Node {
         data: data.path().to_owned(),
         peers: PeerList::Listed(peers.to_vec()),
         founders: peers.len(),
+        settings: Settings::default(),
         secrets: SecretSource::fixed(Secrets::parse(b"0123456789abcdef0123456789abcdef").unwrap()),
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),

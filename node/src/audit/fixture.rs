@@ -148,7 +148,7 @@ impl Log {
             boot: BOOT,
             sequence: self.sequence,
             low_water: self.sequence,
-            taken_at: self.machine.time(),
+            taken_at: self.machine.active_time(),
         };
         let command = StoredCommand::V1(Command { origin, request: None, operation });
         self.append(Payload::Command(wire::encode(&command).into()))

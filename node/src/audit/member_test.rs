@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use dsync_core::audit::AuditHead;
 use dsync_core::locks::{Acquire, LockItem, Mode, Owner, Release};
-use dsync_core::machine::Operation;
+use dsync_core::machine::{Operation, Settings};
 use dsync_core::raft::Timing;
 use dsync_core::types::NodeName;
 use tempfile::TempDir;
@@ -41,6 +41,7 @@ fn config(data: &Path, name: usize, ports: &[u16]) -> MemberConfig {
         data: data.join(format!("n{name}")),
         peers: PeerList::Listed(ports.iter().enumerate().map(listed).collect()),
         founders: ports.len(),
+        settings: Settings::default(),
         secrets: SecretSource::fixed(Secrets::parse(secret).unwrap()),
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),

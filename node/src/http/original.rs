@@ -30,6 +30,7 @@ use super::body;
 use super::envelope::RequestContext;
 use super::fields::{Fields, hold_id};
 use super::problem::{Fault, json_answer};
+use super::v1::settings;
 use super::{Site, locks_view};
 use crate::handle::Applied;
 
@@ -60,7 +61,8 @@ async fn try_acquire(site: &Site, request: Request) -> Result<Response, Fault> {
     let fields = fields(site, request).await?;
     let (name, owner) = resource_and_client(site, &fields)?;
     let mode = fields.choice("lock_type", &MODES)?;
-    let ttl_ms = fields.duration_ms("ttl")?.unwrap_or(0);
+    let rules = settings(&site.node.machine()).locks;
+    let ttl_ms = fields.lease_ms("ttl", rules.lease_ms_min, rules.lease_ms_max)?.unwrap_or(0);
     let items = vec![LockItem { name: name.clone(), mode, permits: 1, permits_max: 1 }];
     let operation = Operation::AcquireLock(Acquire {
         owner: owner.clone(),

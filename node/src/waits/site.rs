@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dsync_core::machine::{Machine, Operation, Outcome, RequestId};
 use dsync_core::types::LocalTime;
-use dsync_core::waits::Site;
+use dsync_core::waits::{ReadState, Site};
 use tokio::time::{Instant, sleep_until};
 
 use crate::handle::{Applied, NodeHandle, SubmitError};
@@ -43,7 +43,7 @@ impl Site for NodeHandle {
         self.submit_as(request, operation, deadline).await
     }
 
-    async fn read(&self, deadline: LocalTime) -> Result<Arc<Machine>, SubmitError> {
+    async fn read(&self, deadline: LocalTime) -> Result<ReadState, SubmitError> {
         let deadline = self.clock().instant(deadline).into_std();
         Self::read(self, deadline).await
     }

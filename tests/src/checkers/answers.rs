@@ -103,8 +103,9 @@ fn judge_grant(
     demand(asked.iter().all(|item| has(hold, item)), "a grant is of what was asked for", || {
         what(&found)
     })?;
+    // After a wait it is as of the leader's time, which no entry may have reached yet.
     let left = hold.ends_at.map(|end| end.since(state.time()));
-    let fits = remaining_ms == left || remaining_ms == left.map(|left| left.min(hold.ttl_ms));
+    let fits = remaining_ms.is_some() == left.is_some() && remaining_ms <= left;
     demand(fits, "what is told to remain does", || what(&found))
 }
 
@@ -114,14 +115,9 @@ fn judge_hold(question: &Question, said: &HoldOutcome, state: &Machine) -> Verdi
     };
     let hold = state.locks().hold(id);
     let what = || format!("{question:?}: {said:?}; the state has {hold:?}");
-    let left = |hold: &HoldView| {
-        let left = hold.ends_at.map(|end| end.since(state.time()));
-        (left, left.map(|left| if hold.ttl_ms > 0 { left.min(hold.ttl_ms) } else { left }))
-    };
     let remains = |remaining_ms: &Option<u64>| {
         hold.as_ref().is_some_and(|hold| {
-            let (all, capped) = left(hold);
-            !hold.claim && (*remaining_ms == all || *remaining_ms == capped)
+            !hold.claim && *remaining_ms == hold.ends_at.map(|end| end.since(state.time()))
         })
     };
     match said {
@@ -150,12 +146,8 @@ fn judge_hold(question: &Question, said: &HoldOutcome, state: &Machine) -> Verdi
 /// Exactly the owner's holds are kept.
 fn judge_renew_all(question: &Question, said: &RenewAllOutcome, state: &Machine) -> Verdict {
     let holds = state.locks().holds_of(&question.owner).filter(|hold| !hold.claim);
-    let kept: Vec<_> = holds
-        .map(|hold| {
-            let left = hold.ends_at.map(|end| end.since(state.time()));
-            (hold.hold, left.map(|left| if hold.ttl_ms > 0 { left.min(hold.ttl_ms) } else { left }))
-        })
-        .collect();
+    let kept: Vec<_> =
+        holds.map(|hold| (hold.hold, hold.ends_at.map(|end| end.since(state.time())))).collect();
     let gone = |id: &HoldId| state.locks().hold(*id).is_none();
     // A repeat tells of what the first copy kept, and may be late.
     let repeat = question.copies > 1 && said.kept.iter().all(|it| kept.contains(it));

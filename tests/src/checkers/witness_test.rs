@@ -8,7 +8,9 @@ use dsync_core::machine::{
     StoredCommand,
 };
 use dsync_core::raft::{Entry, Founding, Payload};
-use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, Term};
+use dsync_core::types::{
+    ActiveTime, BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, Term,
+};
 use dsync_core::waits::WaitOutcome;
 use dsync_core::wire;
 
@@ -47,7 +49,7 @@ impl Stage {
 
     fn apply(&mut self, operation: Operation) {
         self.sequence += 1;
-        let (node, boot, taken_at) = (NodeId(1), BootId(9), ClusterTime(0));
+        let (node, boot, taken_at) = (NodeId(1), BootId(9), ActiveTime(0));
         let (sequence, low_water) = (self.sequence, 1);
         let origin = Origin { node, boot, sequence, low_water, taken_at };
         let command = StoredCommand::V1(Command { origin, request: None, operation });

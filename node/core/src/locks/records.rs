@@ -39,7 +39,7 @@ pub enum LockRecord {
         owner: Owner,
         /// Its locks, each with its token.
         items: Vec<(LockItem, u64)>,
-        /// The lease that was asked for last, in milliseconds; 0: none.
+        /// The lease that it was granted with, in milliseconds; 0: none.
         ttl_ms: u64,
         /// Its end.
         ends_at: Option<ClusterTime>,

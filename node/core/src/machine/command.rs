@@ -6,7 +6,7 @@ use crate::locks::{
     Acquire, AcquireOutcome, Attachment, ForceOutcome, ForceRelease, HoldOutcome, HoldRef,
     LeaveOutcome, Release, ReleaseOutcome, Renew, RenewAll, RenewAllOutcome, Upgrade,
 };
-use crate::types::{BootCount, BootId, ClusterTime, Index, NodeId};
+use crate::types::{ActiveTime, BootCount, BootId, ClusterTime, Index, NodeId};
 
 /// A command of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,9 +54,9 @@ pub struct Origin {
     pub sequence: u64,
     /// Every number below this is settled at the node: it may be forgotten, and is void from now on.
     pub low_water: u64,
-    /// Cluster time at the node when it took the command in; one that is applied later than the
-    /// retention after it is void.
-    pub taken_at: ClusterTime,
+    /// The state's [`ActiveTime`] at the node when it took the command in; one that is applied the
+    /// retention after it, or later, is void.
+    pub taken_at: ActiveTime,
 }
 
 /// What to do.
@@ -94,6 +94,9 @@ pub enum Operation {
     ResumeListeners,
     /// The sending process drains: nobody listens there any more.
     StopListening,
+    /// Changes nothing, and brings its origin's low-water mark: sent for a command that was given up
+    /// and may still lie in somebody's log, so that it is void from then on.
+    RaiseLowWater,
 }
 
 /// A command that was applied, and where: the first of its copies, if the log holds several.
@@ -137,6 +140,11 @@ pub enum Outcome {
     ListenersNoted,
     /// The request's id says that it must not be applied.
     RequestRefused(RequestRefusal),
+    /// Of [`Operation::RaiseLowWater`].
+    LowWaterRaised {
+        /// The command's own number: what its process sent before has a lower one.
+        sequence: u64,
+    },
 }
 
 /// What a request's id has against it. Nothing was applied.

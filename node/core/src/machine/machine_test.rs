@@ -15,7 +15,8 @@ pub(super) struct Log {
 impl Log {
     pub(super) fn founded() -> Self {
         let mut log = Self { machine: Machine::default(), stamp: 0 };
-        let settings = Settings { command_retention_ms: 1_000, ..Settings::default() };
+        let mut settings = Settings::default();
+        (settings.requests.command_retention_ms, settings.locks.lease_ms_min) = (1_000, 1);
         let first = FirstState::V1 { settings, token_base: 100 };
         log.append(Payload::Founding(Founding {
             cluster_id: ClusterId(7),
@@ -74,7 +75,7 @@ impl Log {
 }
 
 pub(super) fn origin(boot: u64, sequence: u64, low_water: u64) -> Origin {
-    let taken_at = ClusterTime(0);
+    let taken_at = ActiveTime(0);
     Origin { node: NodeId(1), boot: BootId(boot), sequence, low_water, taken_at }
 }
 
@@ -108,7 +109,7 @@ fn nothing_but_the_founding_entry_founds_a_cluster() {
     let log = Log::founded();
     assert_eq!(log.machine.cluster_id(), Some(ClusterId(7)));
     assert_eq!(log.machine.founders().unwrap().len(), 1);
-    assert_eq!(log.machine.settings().unwrap().command_retention_ms, 1_000);
+    assert_eq!(log.machine.settings().unwrap().requests.command_retention_ms, 1_000);
 }
 
 #[test]
@@ -191,13 +192,30 @@ fn what_is_below_the_low_water_mark_is_forgotten_and_void() {
 }
 
 #[test]
-fn a_command_older_than_the_retention_is_void_for_ever() {
+fn a_command_of_the_retentions_age_is_void_for_ever() {
     let mut log = Log::founded();
     log.register(9, 1);
-    let in_time = log.at(1_000).command(origin(9, 2, 2), acquire("a", "x"));
+    // Somebody who does not stay connected waits: its place is timed.
+    log.command(origin(9, 2, 2), acquire("a", "x"));
+    log.command(origin(9, 3, 2), acquire("b", "x"));
+    let in_time = log.at(999).command(origin(9, 4, 2), acquire("a", "y"));
     assert!(is_granted(&in_time));
-    assert_eq!(log.at(1_001).command(origin(9, 3, 2), acquire("a", "y")), Outcome::Void);
-    assert_eq!(log.machine.locks().names(), 1);
+    assert_eq!(log.at(1_000).command(origin(9, 5, 2), acquire("a", "z")), Outcome::Void);
+    assert_eq!(log.machine.locks().names(), 2);
+}
+
+#[test]
+fn the_first_commands_after_a_quiet_hour_are_not_old() {
+    let mut log = Log::founded();
+    log.register(9, 1);
+    // A hold without a lease is not timed.
+    log.command(origin(9, 2, 2), acquire("a", "x"));
+    let taken_at = log.machine.active_time();
+    for (sequence, name) in (3..).zip(["k", "l", "m"]) {
+        let origin = Origin { taken_at, ..origin(9, sequence, 2) };
+        assert!(is_granted(&log.at(3_600_000 + sequence).command(origin, acquire("a", name))));
+    }
+    assert_eq!(log.machine.active_time(), ActiveTime(0), "nothing was timed");
 }
 
 #[test]
@@ -240,7 +258,7 @@ fn a_clone_is_frozen() {
 #[test]
 fn stored_commands_keep_their_bytes() {
     let command = |sequence, operation| {
-        let origin = Origin { taken_at: ClusterTime(300), ..origin(2, sequence, 4) };
+        let origin = Origin { taken_at: ActiveTime(300), ..origin(2, sequence, 4) };
         StoredCommand::V1(Command { origin, request: None, operation })
     };
     golden(&command(1, Operation::RegisterBoot { count: BootCount(3) }), "0001020104ac02000003");
@@ -256,7 +274,7 @@ fn the_first_state_keeps_its_bytes() {
     let first = FirstState::V1 { settings: Settings::default(), token_base: 1 << 22 };
     golden(
         &first,
-        "00904ee0a712904e904e8002e0d4038090fbd3098001c0843dc096b102c0843de0a71280808002",
+        "00e0a712c0843de0a712904e904e904e8002e0d403e8078090fbd3098001c0843dc096b10280808002",
     );
 }
 

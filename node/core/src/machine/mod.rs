@@ -38,13 +38,15 @@ pub use command::{
 };
 pub use restore::{Restore, RestoreError};
 use rpds::RedBlackTreeMapSync;
-pub use settings::{FirstState, Settings};
+pub use settings::{FirstState, RequestRules, Settings, SettingsError};
 pub use snapshot::StoredChunk;
 
 use crate::audit::{AuditHead, AuditRecord};
 use crate::locks::{Bug, HoldRef, LockTable, LocksView, Renew, Turn};
 use crate::raft::{Entry, Founding, Payload};
-use crate::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName};
+use crate::types::{
+    ActiveTime, BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName,
+};
 use crate::wire::{self, DecodeError};
 use requests::{Requests, Seen};
 use session::{Admission, Session};
@@ -56,6 +58,8 @@ pub struct Machine {
     applied: Index,
     /// The highest stamp applied.
     time: ClusterTime,
+    /// How much of it has passed while anything was timed.
+    active: ActiveTime,
     /// Set by entry 1. Until then nothing else changes.
     founded: Option<Arc<Founded>>,
     sessions: RedBlackTreeMapSync<NodeId, Session>,
@@ -97,10 +101,10 @@ impl Machine {
             "entries are applied in order, each once"
         );
         self.applied = entry.index;
-        self.time = self.time.max(entry.stamp);
+        self.move_time(entry.stamp);
         let settings = self.founded.as_ref().map(|founded| founded.settings.clone());
         let Some(settings) = settings else { return self.apply_unfounded(entry) };
-        let mut turn = Turn::new(self.applied, self.time, settings.lock_rules());
+        let mut turn = Turn::new(self.applied, self.time, settings.locks);
         let effect = self.apply_founded(&mut turn, &settings, &entry.payload);
         let (answer, undecodable) = match effect {
             Ok(answer) => (answer, None),
@@ -140,6 +144,20 @@ impl Machine {
     #[must_use]
     pub fn time(&self) -> ClusterTime {
         self.time
+    }
+
+    /// What a command's age is counted by; see [`ActiveTime`].
+    #[must_use]
+    pub fn active_time(&self) -> ActiveTime {
+        self.active
+    }
+
+    /// The low-water mark of a process, as far as it is applied: every command of it with a number
+    /// below this has taken effect or never will. `None`: it is no node's newest process.
+    #[must_use]
+    pub fn low_water(&self, boot: BootId) -> Option<u64> {
+        let session = self.sessions.values().find(|session| session.boot == boot)?;
+        Some(session.low_water)
     }
 
     /// When the next lease, claim, place or memory of a request ends; not later than [`Machine::time`] while some that
@@ -187,6 +205,16 @@ impl Machine {
         }
         self.requests.check_invariants()?;
         self.locks.check_invariants(self.time)
+    }
+
+    /// What nobody waits for is no measure of age: if nothing was timed before this entry, the leader
+    /// had no reason to append one, and whatever was taken in meanwhile was taken in just now.
+    fn move_time(&mut self, stamp: ClusterTime) {
+        let elapsed_ms = stamp.since(self.time);
+        if self.next_due().is_some() || self.locks.has(Bug::AgeRunsWhileQuiet) {
+            self.active = self.active.plus(elapsed_ms);
+        }
+        self.time = self.time.plus(elapsed_ms);
     }
 
     fn apply_founded(
@@ -274,7 +302,8 @@ impl Machine {
             Admission::Known(applied) => return applied,
             Admission::Refused(outcome) => return self.here(outcome),
         }
-        let late = self.time.since(origin.taken_at) > settings.command_retention_ms;
+        // At least as old as a request id that was settled when it was taken in, and is forgotten now.
+        let late = self.active.since(origin.taken_at) >= settings.requests.command_retention_ms;
         let outcome = if late { Outcome::Void } else { self.act_once(turn, settings, command) };
         let applied = self.here(outcome);
         if let Some(session) = self.sessions.get_mut(&origin.node) {
@@ -286,7 +315,7 @@ impl Machine {
     /// If the client's id for the request is known, it is answered; else the request is applied.
     fn act_once(&mut self, turn: &mut Turn, settings: &Settings, command: &Command) -> Outcome {
         let seen = command.request.as_ref().and_then(|id| {
-            let limits = (settings.request_ids_max, settings.request_retention_ms);
+            let limits = (settings.requests.ids_max, settings.requests.id_retention_ms);
             self.requests.look_up(id, &command.operation, self.time, limits)
         });
         let (forget_at, before) = (self.forget_at(settings), turn.events().len());
@@ -340,7 +369,7 @@ impl Machine {
     }
 
     fn forget_at(&self, settings: &Settings) -> ClusterTime {
-        self.time.plus(settings.request_retention_ms)
+        self.time.plus(settings.requests.id_retention_ms)
     }
 
     fn act(&mut self, turn: &mut Turn, origin: &Origin, operation: &Operation) -> Outcome {
@@ -364,6 +393,7 @@ impl Machine {
                 }
                 self.lose_listeners(turn, origin.boot)
             }
+            Operation::RaiseLowWater => Outcome::LowWaterRaised { sequence: origin.sequence },
             Operation::RegisterBoot { .. } => Outcome::BootRegistered,
         }
     }

@@ -416,7 +416,8 @@ impl Scope {
             | Operation::Attach(_)
             | Operation::LoseListeners(_)
             | Operation::ResumeListeners
-            | Operation::StopListening => None,
+            | Operation::StopListening
+            | Operation::RaiseLowWater => None,
         }
     }
 

@@ -22,7 +22,7 @@ impl Stage {
 
     fn send(&mut self, id: Option<RequestId>, operation: Operation) -> Outcome {
         self.sequence += 1;
-        let taken_at = self.log.machine.time();
+        let taken_at = self.log.machine.active_time();
         let origin = Origin { taken_at, ..origin(9, self.sequence, self.sequence) };
         self.log.request(origin, id, operation)
     }
@@ -69,6 +69,27 @@ fn granted(outcome: &Outcome) -> HoldId {
         panic!("not granted: {outcome:?}")
     };
     *hold
+}
+
+/// A copy that lay about somewhere while the cluster was quiet, before or after the original was
+/// settled, must not be taken for a new request once the original is forgotten.
+#[test]
+fn a_copy_of_a_request_is_void_before_the_request_is_forgotten_however_quiet_it_is() {
+    let mut stage = Stage::new();
+    let retention_ms = stage.log.machine.settings().unwrap().requests.id_retention_ms;
+    let taken_at = stage.log.machine.active_time();
+    stage.at(3_600_000);
+    let id = || Some(RequestId::Key("k".to_owned()));
+    let hold = granted(&stage.send(id(), ask("ann", "x", Mode::Exclusive, 0, 1)));
+    stage.at(7_200_000);
+    stage.send(None, Operation::ReleaseHold(of(hold)));
+    stage.at(7_200_000 + retention_ms - 1);
+    assert_eq!(stage.known(), 1);
+    let copy = Origin { taken_at, ..origin(9, 1_000, 1) };
+    stage.log.at(7_200_000 + retention_ms);
+    let late = stage.log.request(copy, id(), ask("ann", "x", Mode::Exclusive, 0, 1));
+    assert_eq!((late, stage.known()), (Outcome::Void, 0));
+    assert_eq!(stage.log.machine.locks().names(), 0);
 }
 
 const WAITING: fn(&Outcome) -> bool =
@@ -143,7 +164,8 @@ fn what_a_limit_refused_is_asked_anew_under_its_id() {
     let mut stage = Stage::new();
     let first = granted(&stage.keyed("a", ask("ann", "x", Mode::Exclusive, 0, 1)));
     let founded = stage.log.machine.founded.clone().unwrap();
-    let settings = Settings { owner_holds_max: 1, ..founded.settings.clone() };
+    let mut settings = founded.settings.clone();
+    settings.locks.owner_holds_max = 1;
     stage.log.machine.founded = Some(Arc::new(Founded { settings, ..(*founded).clone() }));
     let again = || ask("ann", "y", Mode::Exclusive, 0, 2);
     let refused = stage.keyed("b", again());
@@ -318,7 +340,8 @@ fn what_a_client_will_not_ask_again_is_forgotten_at_once_and_refused() {
 fn at_the_limit_new_ids_are_refused_and_none_is_forgotten() {
     let mut stage = Stage::new();
     let founded = stage.log.machine.founded.clone().unwrap();
-    let settings = Settings { request_ids_max: 1, ..founded.settings.clone() };
+    let mut settings = founded.settings.clone();
+    settings.requests.ids_max = 1;
     stage.log.machine.founded = Some(Arc::new(Founded { settings, ..(*founded).clone() }));
     let first = stage.keyed("a", ask("ann", "x", Mode::Exclusive, 0, 1));
     let full = stage.keyed("b", ask("bob", "y", Mode::Exclusive, 0, 2));

@@ -168,6 +168,7 @@ impl Restore {
     fn take_head(&mut self, head: Head) {
         self.machine.applied = head.applied;
         self.machine.time = head.time;
+        self.machine.active = head.active;
         self.machine.founded = head.founded.map(Arc::new);
         self.machine.locks = LockTable::new(head.next_token);
         self.machine.audit = head.audit;

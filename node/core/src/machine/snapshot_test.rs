@@ -45,7 +45,7 @@ fn random(seed: u64, steps: u64) -> Log {
             }
         });
         let low_water = sequence.saturating_sub(below(20)).max(2);
-        let taken_at = log.machine.time();
+        let taken_at = log.machine.active_time();
         let origin = Origin { taken_at, ..origin(9, sequence, low_water) };
         log.at(stamp).request(origin, request, operation);
     }
@@ -120,7 +120,8 @@ fn random_states_survive_the_round_trip_and_go_on_alike() {
         let time = log.machine.time();
         for step in 0..50 {
             let stamp = time.plus(step * 300);
-            let origin = Origin { taken_at: stamp, ..origin(9, 100_000 + step, 2) };
+            let taken_at = log.machine.active_time();
+            let origin = Origin { taken_at, ..origin(9, 100_000 + step, 2) };
             let operation = acquire(&format!("o{step}"), &format!("l{}", step % 40));
             let command =
                 wire::encode(&StoredCommand::V1(Command { origin, request: None, operation }));
@@ -247,12 +248,12 @@ fn chunks_keep_their_bytes() {
         founders: [(NodeId(1), NodeName("one".to_owned()))].into(),
         settings: Settings::default(),
     };
-    let (applied, time) = (Index(5), ClusterTime(300));
+    let (applied, time, active) = (Index(5), ClusterTime(300), ActiveTime(200));
     let audit = AuditHead { count: 6, hash: [7; 32] };
-    let head = Head { applied, time, founded: Some(founded), next_token: 9, audit };
+    let head = Head { applied, time, active, founded: Some(founded), next_token: 9, audit };
     golden(
         &StoredChunk::V1(Chunk::Head(head)),
-        "000005ac0201070101036f6e65904ee0a712904e904e8002e0d4038090fbd3098001c0843dc096b102c0843de0a71209060707070707070707070707070707070707070707070707070707070707070707",
+        "000005ac02c80101070101036f6e65e0a712c0843de0a712904e904e904e8002e0d403e8078090fbd3098001c0843dc096b10209060707070707070707070707070707070707070707070707070707070707070707",
     );
     let records = Bytes::from_static(&[1, 2, 3]);
     golden(&StoredChunk::V1(Chunk::Records { count: 2, records }), "00010203010203");

@@ -6,7 +6,7 @@ use super::*;
 use crate::locks::{Acquire, AcquireOutcome, LockItem, Mode, Owner, Release, ReleaseOutcome};
 use crate::machine::{Applied, FirstState, Machine, Settings};
 use crate::raft::{Entry, Founding, Payload};
-use crate::types::{ClusterId, Term};
+use crate::types::{ClusterId, ClusterTime, Term};
 
 const RETRY_MS: u64 = 100;
 const LATE: LocalTime = LocalTime(1_000_000);
@@ -41,7 +41,7 @@ fn release(name: &str) -> Operation {
 }
 
 fn submit(proposer: &mut Proposer, now: u64, deadline: u64) -> u64 {
-    proposer.submit(LocalTime(now), ClusterTime(0), None, acquire("x"), LocalTime(deadline))
+    proposer.submit(LocalTime(now), ActiveTime(0), None, acquire("x"), LocalTime(deadline))
 }
 
 fn decode(bytes: &[u8]) -> Command {
@@ -142,7 +142,7 @@ fn a_ticket_holds_a_bounded_number_of_bytes() {
 fn a_command_larger_than_a_ticket_goes_alone() {
     let mut proposer = registered();
     for name in ["x".to_owned(), "y".repeat(TICKET_BYTES_MAX + 1), "z".to_owned()] {
-        proposer.submit(LocalTime(0), ClusterTime(0), None, acquire(&name), LATE);
+        proposer.submit(LocalTime(0), ActiveTime(0), None, acquire(&name), LATE);
     }
     let attempts = proposer.attempts(LocalTime(0));
     assert_eq!(attempts.iter().map(|(_, commands)| commands.len()).collect::<Vec<_>>(), [1, 1, 1]);
@@ -224,6 +224,42 @@ fn what_is_beyond_the_window_waits_for_the_mark() {
     assert!(sent(&mut proposer, 1).is_empty(), "the mark has not moved");
     proposer.applied(&commands[0].origin, &Outcome::Void);
     assert_eq!(numbers(&sent(&mut proposer, 1)), [WINDOW + 2, WINDOW + 3]);
+}
+
+#[test]
+fn a_command_that_was_sent_and_given_up_is_followed_by_the_mark_until_that_is_applied() {
+    let mut proposer = registered();
+    submit(&mut proposer, 0, 50);
+    sent(&mut proposer, 0);
+    let given_up = proposer.expired(LocalTime(50));
+    assert!(given_up[0].sent);
+    let mark = sent(&mut proposer, 50);
+    assert_eq!((&mark[0].operation, mark[0].origin.low_water), (&Operation::RaiseLowWater, 3));
+    assert!(proposer.expired(LocalTime(u64::MAX - 1)).is_empty(), "the mark does not expire");
+    assert_eq!(numbers(&sent(&mut proposer, 50 + RETRY_MS)), [3], "and is repeated");
+    proposer.applied(&mark[0].origin, &Outcome::LowWaterRaised { sequence: 3 });
+    assert!(sent(&mut proposer, 5_000).is_empty());
+}
+
+#[test]
+fn the_mark_waits_until_everything_before_what_was_given_up_is_settled() {
+    let mut proposer = registered();
+    submit(&mut proposer, 0, 9_999);
+    submit(&mut proposer, 0, 50);
+    let first = sent(&mut proposer, 0)[0].origin;
+    assert_eq!(proposer.expired(LocalTime(50)).len(), 1);
+    assert!(sent(&mut proposer, 50).is_empty());
+    proposer.applied(&first, &Outcome::Void);
+    let mark = sent(&mut proposer, 51);
+    assert_eq!((&mark[0].operation, mark[0].origin.low_water), (&Operation::RaiseLowWater, 4));
+}
+
+#[test]
+fn no_mark_follows_what_was_never_sent() {
+    let mut proposer = registered();
+    submit(&mut proposer, 0, 50);
+    assert!(!proposer.expired(LocalTime(50))[0].sent);
+    assert!(sent(&mut proposer, 50).is_empty());
 }
 
 /// A log between some processes and a machine that loses, doubles, delays, reorders and refuses.
@@ -312,7 +348,7 @@ fn every_command_acts_once_and_its_one_answer_arrives() {
         for lock in 0..20 {
             let node = lock % 2;
             let name = format!("l{lock}");
-            let time = chaos.machine.time();
+            let time = chaos.machine.active_time();
             let number =
                 chaos.proposers[node].submit(LocalTime(0), time, None, acquire(&name), LATE);
             wanted.insert((node, number), name);
@@ -324,7 +360,7 @@ fn every_command_acts_once_and_its_one_answer_arrives() {
                     let granted =
                         matches!(outcome, Outcome::Acquire(AcquireOutcome::Granted { .. }));
                     assert!(granted, "seed {seed}: {outcome:?}");
-                    let (now, time) = (LocalTime(chaos.now), chaos.machine.time());
+                    let (now, time) = (LocalTime(chaos.now), chaos.machine.active_time());
                     let number =
                         chaos.proposers[node].submit(now, time, None, release(&name), LATE);
                     returning.insert((node, number), name);

@@ -16,7 +16,8 @@ pub struct Answer {
     pub index: Index,
     /// That state's time.
     pub stamp: ClusterTime,
-    /// From the call to the answer, in milliseconds.
+    /// From the call to the beginning of the step that the answer is from, in milliseconds: what is left
+    /// of a lease is as of then, or later. 0: the request's own entry says it.
     pub waited_ms: u64,
     /// Undoes a grant that nobody is told.
     pub(super) undelivered: Option<Listener>,

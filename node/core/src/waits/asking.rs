@@ -14,6 +14,11 @@
 //!
 //! A grant that its own entry says (it did not wait) needs none: its lease counts from that entry's
 //! stamp, which came after the call.
+//!
+//! What is left of the lease is as of a moment after the last step began that led to the answer: the
+//! entry that was sent, or the read. How long after the call that step began is the answer's
+//! `waited_ms`: whoever counts what is left from `waited_ms` after it sent its request can only count
+//! too little, however long the wait was.
 
 use std::sync::Arc;
 
@@ -21,7 +26,7 @@ use super::answer::{Answer, Said};
 use super::listeners::{End, Listener, Listeners};
 use super::outcome::WaitOutcome;
 use super::race::race;
-use super::site::{Site, SubmitError};
+use super::site::{ReadState, Site, SubmitError};
 use crate::locks::{Attached, Attachment, HoldView, LeaveOutcome};
 use crate::machine::{Applied, Machine, Operation, Outcome, RequestId};
 use crate::types::{ClusterTime, Index, LocalTime};
@@ -52,7 +57,8 @@ pub async fn ask<S: Site, F: FnOnce(Attachment) -> Operation>(
 ) -> Result<Answer, SubmitError> {
     let Asked { request, operation, wait_ms, step_ms } = asked;
     let (began, listener) = (site.now(), listeners.open()?);
-    let asking = Asking { site, listener, began, until: began.plus(wait_ms), step_ms };
+    let asking =
+        Asking { site, listener, began, until: began.plus(wait_ms), step_ms, step_began: began };
     let operation = operation(asking.listener.attachment());
     asking.run(request, operation).await
 }
@@ -65,6 +71,8 @@ struct Asking<'a, S> {
     until: LocalTime,
     /// How long each step may take.
     step_ms: u64,
+    /// When the step began that the answer is from.
+    step_began: LocalTime,
 }
 
 /// Why a waiting request looks up.
@@ -114,7 +122,7 @@ impl<S: Site> Asking<'_, S> {
         request: Option<RequestId>,
         operation: Operation,
     ) -> Result<(Said, Applied), SubmitError> {
-        let deadline = self.step_ends_at();
+        let deadline = self.begin_step();
         let before = self.listener.sending();
         match self.site.submit(request, operation, deadline).await {
             Ok(applied) => {
@@ -161,15 +169,15 @@ impl<S: Site> Asking<'_, S> {
     /// The grant that this node has seen, as of a state that is as new as anything answered anywhere.
     /// `None`: it is not there any more, or is a claim.
     async fn prove(&mut self) -> Result<Option<Verdict>, SubmitError> {
-        let deadline = self.step_ends_at();
-        let machine = match self.site.read(deadline).await {
-            Ok(machine) => machine,
+        let deadline = self.begin_step();
+        let ReadState { machine, now } = match self.site.read(deadline).await {
+            Ok(state) => state,
             Err(error) => return Err(self.unproven(error)),
         };
         let Some(Found::Hold(hold)) = self.look(&machine) else { return Ok(None) };
         let (leave, outcome) = match hold.revoked {
             Some(reason) => (true, WaitOutcome::Revoked { reason }),
-            None => (false, granted(&hold, machine.time())),
+            None => (false, granted(&hold, now)),
         };
         let (index, stamp) = (machine.applied(), machine.time());
         Ok(Some(Verdict { outcome, index, stamp, leave }))
@@ -237,13 +245,19 @@ impl<S: Site> Asking<'_, S> {
         race(news, time).await
     }
 
+    /// Gives back when the step has to be done.
+    fn begin_step(&mut self) -> LocalTime {
+        self.step_began = self.site.now();
+        self.step_ends_at()
+    }
+
     fn step_ends_at(&self) -> LocalTime {
         self.site.now().plus(self.step_ms)
     }
 
     /// The client's patience is at its end; it is told what leaving says.
     async fn time_out(&mut self) -> Result<Verdict, SubmitError> {
-        let deadline = self.step_ends_at();
+        let deadline = self.begin_step();
         let leave = Operation::Leave(self.listener.attachment());
         match self.site.submit(None, leave, deadline).await {
             Ok(Applied { outcome: Outcome::Leave(said), index, stamp }) => {
@@ -285,7 +299,7 @@ impl<S: Site> Asking<'_, S> {
 
     fn answer(self, verdict: Verdict) -> Answer {
         let Verdict { outcome, index, stamp, leave } = verdict;
-        let (waited_ms, listener) = (self.site.now().since(self.began), self.listener);
+        let (waited_ms, listener) = (self.step_began.since(self.began), self.listener);
         let undelivered = if matches!(outcome, WaitOutcome::Granted { .. }) {
             Some(listener)
         } else {

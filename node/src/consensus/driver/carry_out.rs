@@ -72,8 +72,8 @@ impl Driver {
             }
         }
         self.to_apply.extend(ready.apply);
-        for (id, fresh) in ready.reads {
-            self.reads.answered(id, fresh);
+        for (id, time) in ready.reads {
+            self.reads.answered(id, time);
         }
         for (ticket, refusal) in ready.refused {
             let reason = ReasonLabel { reason: refusal_word(refusal) };

@@ -33,7 +33,7 @@ pub struct FakeNode {
     /// What is published.
     pub machine: Arc<ArcSwap<Machine>>,
     /// What read barriers are answered.
-    pub barrier: Arc<Mutex<Result<(), SubmitError>>>,
+    pub barrier: Arc<Mutex<Result<ClusterTime, SubmitError>>>,
     /// Every operation that reached the driver.
     pub operations: Arc<Mutex<Vec<Operation>>>,
     /// The id of each of them.
@@ -56,7 +56,7 @@ impl FakeNode {
         let (requests, inbox) = mpsc::channel(16);
         let machine = Arc::new(ArcSwap::from_pointee(Machine::default()));
         let status = Arc::new(ArcSwap::from_pointee(healthy()));
-        let barrier = Arc::new(Mutex::new(Ok(())));
+        let barrier = Arc::new(Mutex::new(Ok(ClusterTime(0))));
         let operations = Arc::new(Mutex::new(Vec::new()));
         let ids = Arc::new(Mutex::new(Vec::new()));
         let handle = NodeHandle::new(requests, Arc::clone(&machine), Arc::clone(&status));
@@ -181,6 +181,7 @@ pub fn healthy() -> NodeStatus {
             durable: Index(12),
             commit: Index(11),
             applied: Index(10),
+            time: ClusterTime(0),
             founded: true,
         },
         membership: Some(Membership {
@@ -195,7 +196,7 @@ pub fn healthy() -> NodeStatus {
 
 struct Driver<F> {
     machine: Arc<ArcSwap<Machine>>,
-    barrier: Arc<Mutex<Result<(), SubmitError>>>,
+    barrier: Arc<Mutex<Result<ClusterTime, SubmitError>>>,
     operations: Arc<Mutex<Vec<Operation>>>,
     ids: Arc<Mutex<Vec<Option<RequestId>>>>,
     answer: F,

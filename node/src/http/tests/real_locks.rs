@@ -48,7 +48,7 @@ impl Log {
             boot: BOOT,
             sequence: self.sequence,
             low_water: self.sequence,
-            taken_at: self.machine.time(),
+            taken_at: self.machine.active_time(),
         };
         let command = StoredCommand::V1(Command { origin, request, operation });
         let (applied, records) = self.append(Payload::Command(encode(&command).into()));
@@ -64,9 +64,11 @@ impl Log {
     }
 }
 
-/// A node with the default settings.
+/// A node with the default settings, but for leases that are short enough for tests.
 pub fn node() -> FakeNode {
-    node_with(Settings::default())
+    let mut settings = Settings::default();
+    settings.locks.lease_ms_min = 1;
+    node_with(settings)
 }
 
 /// A node with these settings.

@@ -243,7 +243,7 @@ async fn try_upgrade(site: &Site, path: NamePath, request: Request) -> Result<Re
     let item = LockItem { name: name.clone(), mode: Mode::Exclusive, permits: 1, permits_max: 1 };
     let wanted = Wanted {
         items: vec![item],
-        ttl_ms: ttl_ms.unwrap_or(asked.settings.default_lease_ms),
+        ttl_ms: ttl_ms.unwrap_or(asked.settings.locks.default_lease_ms),
         token_of: Some(name.clone()),
     };
     // Both are set by the node.

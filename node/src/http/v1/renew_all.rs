@@ -74,7 +74,7 @@ pub async fn renew_all(
 async fn try_renew_all(site: &Site, request: Request) -> Result<Response, Fault> {
     let asked = Asked::read(site, request, &["owner", "ttl", "holds"]).await?;
     let (owner, ttl_ms) = (asked.owner()?, asked.ttl_ms()?);
-    let max = usize::try_from(asked.settings.owner_holds_max).unwrap_or(usize::MAX);
+    let max = usize::try_from(asked.settings.locks.owner_holds_max).unwrap_or(usize::MAX);
     let expected = asked.fields.holds("holds", max)?;
     let renew = RenewAll { owner, ttl_ms, expected };
     let applied = asked.submit(site, Operation::RenewAll(renew)).await?;

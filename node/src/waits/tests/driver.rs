@@ -56,6 +56,8 @@ pub struct State {
     pub applied: Vec<Operation>,
     /// What lies somewhere.
     stalled: Vec<(Origin, Operation)>,
+    /// What stalls has been given up: commands carry a mark above it.
+    pub raises_mark: bool,
     draining: bool,
 }
 
@@ -77,6 +79,7 @@ impl World {
             missed: Vec::new(),
             applied: Vec::new(),
             stalled: Vec::new(),
+            raises_mark: false,
             draining: false,
         };
         state.found();
@@ -186,8 +189,9 @@ impl State {
 
     fn origin(&mut self, (node, boot): (NodeId, BootId)) -> Origin {
         self.sequence += 1;
-        let taken_at = self.machine.time();
-        Origin { node, boot, sequence: self.sequence, low_water: 0, taken_at }
+        let taken_at = self.machine.active_time();
+        let low_water = if self.raises_mark { self.sequence } else { 0 };
+        Origin { node, boot, sequence: self.sequence, low_water, taken_at }
     }
 
     fn apply(&mut self, origin: Origin, operation: Operation) -> Applied {
@@ -262,7 +266,8 @@ fn serve(shared: &Arc<Mutex<State>>, request: DriverRequest) {
                 }
                 sleep(barrier).await;
                 shared.lock().unwrap().catch_up(false);
-                let _ = reply.send(Ok(()));
+                let time = shared.lock().unwrap().machine.time();
+                let _ = reply.send(Ok(time));
             });
         }
         DriverRequest::Drain { done } => {
@@ -288,6 +293,7 @@ fn status() -> NodeStatus {
             durable: Index(0),
             commit: Index(0),
             applied: Index(0),
+            time: ClusterTime(0),
             founded: true,
         },
         membership: None,

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use dsync_core::machine::{Applied, Machine, Operation, Outcome, RequestId};
-use dsync_core::types::LocalTime;
-use dsync_core::waits::{Site, SubmitError};
+use dsync_core::types::{ClusterTime, LocalTime};
+use dsync_core::waits::{ReadState, Site, SubmitError};
 
 /// See the module.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) enum Order {
     },
     Barrier {
         deadline: LocalTime,
-        reply: Reply<()>,
+        reply: Reply<ClusterTime>,
     },
 }
 
@@ -105,11 +105,11 @@ impl Site for Desk {
         reply.answer().await
     }
 
-    async fn read(&self, deadline: LocalTime) -> Result<Arc<Machine>, SubmitError> {
+    async fn read(&self, deadline: LocalTime) -> Result<ReadState, SubmitError> {
         let reply = Reply::new();
         self.lock().orders.push(Order::Barrier { deadline, reply: reply.clone() });
-        reply.answer().await?;
-        Ok(self.machine())
+        let time = reply.answer().await?;
+        Ok(ReadState::new(self.machine(), time))
     }
 
     fn machine(&self) -> Arc<Machine> {

@@ -84,7 +84,7 @@ impl Serving {
         now: LocalTime,
         silence_limit_ms: u64,
     ) -> Self {
-        let listeners = Arc::new(Listeners::new(boot, machine));
+        let listeners = Arc::new(Listeners::new(boot));
         Self {
             desk: Arc::new(Desk::new(now, machine.clone())),
             futures: Executor::new(),
@@ -281,8 +281,8 @@ impl Process {
         if let Some(error) = self.refusal() {
             return self.tell(submitter, Err(error), shared);
         }
-        let time = self.machine.time();
-        let sequence = self.proposer.submit(now, time, request, operation, deadline);
+        let taken_at = self.machine.active_time();
+        let sequence = self.proposer.submit(now, taken_at, request, operation, deadline);
         self.serving.submitted.insert(sequence, submitter);
     }
 
@@ -347,9 +347,10 @@ impl Process {
     /// The driver's tick, as far as it is about those who wait.
     pub(super) fn watch_over_listeners(&mut self, now: LocalTime) {
         let watched = self.serving.watch.tick(now, &self.raft, &self.machine);
-        let (time, until) = (self.machine.time(), now.plus(self.serving.silence_limit_ms));
+        let (taken_at, until) =
+            (self.machine.active_time(), now.plus(self.serving.silence_limit_ms));
         for (_, boot) in watched.silent {
-            self.proposer.submit(now, time, None, Operation::LoseListeners(boot), until);
+            self.proposer.submit(now, taken_at, None, Operation::LoseListeners(boot), until);
         }
         if watched.cut_off {
             self.serving.listeners.cut_off();

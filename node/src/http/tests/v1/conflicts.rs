@@ -153,7 +153,9 @@ async fn a_knot_is_refused_and_the_one_who_closed_it_is_first_in_the_cycle() {
 
 #[tokio::test]
 async fn a_crowded_lock_is_429_and_names_the_setting() {
-    let node = node_with(Settings { owner_holds_max: 1, ..Settings::default() });
+    let mut settings = Settings::default();
+    settings.locks.owner_holds_max = 1;
+    let node = node_with(settings);
     acquire(&node, "x", "a", "exclusive").await;
     let path = "/v1/locks/y/acquire";
     let problem = refused(&node, path, json!({"owner": "a"}), 429, "limit_reached").await;
