@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use dsync_core::locks::{Acquire, Upgrade};
+use dsync_core::locks::{Acquire, LockOperation, Upgrade};
 pub use dsync_core::machine::Applied;
 use dsync_core::machine::{Machine, Operation, RequestId};
 use dsync_core::raft::{Membership, RaftStatus};
@@ -47,8 +47,6 @@ pub struct NodeStatus {
 pub enum DriverRequest {
     /// Apply an operation exactly once and say what came of it.
     Submit {
-        /// Which of its client's requests it is, if the client gave it an id.
-        request: Option<RequestId>,
         /// What to do.
         operation: Operation,
         /// When to give up.
@@ -112,20 +110,7 @@ impl NodeHandle {
         operation: Operation,
         deadline: Instant,
     ) -> Result<Applied, SubmitError> {
-        self.submit_as(None, operation, deadline).await
-    }
-
-    /// As [`NodeHandle::submit`], for a request to which its client gave an id.
-    ///
-    /// # Errors
-    /// See [`NodeHandle::submit`].
-    pub async fn submit_as(
-        &self,
-        request: Option<RequestId>,
-        operation: Operation,
-        deadline: Instant,
-    ) -> Result<Applied, SubmitError> {
-        submit(&self.requests, request, operation, deadline).await
+        submit(&self.requests, operation, deadline).await
     }
 
     /// Asks for locks, and waits for them as long as the client does. `ask.attachment` and
@@ -143,9 +128,10 @@ impl NodeHandle {
     ) -> Result<Answer, SubmitError> {
         let queue = !patience.wait.is_zero();
         let operation = |attachment| {
-            Operation::AcquireLock(Acquire { queue, attachment: Some(attachment), ..ask })
+            let ask = Acquire { queue, attachment: Some(attachment), ..ask };
+            Operation::Lock { request, operation: LockOperation::Acquire(ask) }
         };
-        waits::ask(self, &self.listeners, patience.asks(request, operation)).await
+        waits::ask(self, &self.listeners, patience.asks(operation)).await
     }
 
     /// Asks for a shared lock of a hold to become exclusive, and waits for it. Otherwise as
@@ -161,9 +147,10 @@ impl NodeHandle {
     ) -> Result<Answer, SubmitError> {
         let queue = !patience.wait.is_zero();
         let operation = |attachment| {
-            Operation::UpgradeHold(Upgrade { queue, attachment: Some(attachment), ..ask })
+            let ask = Upgrade { queue, attachment: Some(attachment), ..ask };
+            Operation::Lock { request, operation: LockOperation::Upgrade(ask) }
         };
-        waits::ask(self, &self.listeners, patience.asks(request, operation)).await
+        waits::ask(self, &self.listeners, patience.asks(operation)).await
     }
 
     /// What happens to locks, as this node applies it.
@@ -239,18 +226,17 @@ impl WeakDriver {
         deadline: Instant,
     ) -> Result<Applied, SubmitError> {
         let requests = self.0.upgrade().ok_or(SubmitError::Stopping)?;
-        submit(&requests, None, operation, deadline).await
+        submit(&requests, operation, deadline).await
     }
 }
 
 async fn submit(
     requests: &mpsc::Sender<DriverRequest>,
-    request: Option<RequestId>,
     operation: Operation,
     deadline: Instant,
 ) -> Result<Applied, SubmitError> {
     let (reply, answer) = oneshot::channel();
-    let request = DriverRequest::Submit { request, operation, deadline, reply };
+    let request = DriverRequest::Submit { operation, deadline, reply };
     requests.send(request).await.map_err(|_| SubmitError::Stopping)?;
     // A driver that ends without a word may have handed the operation to a leader.
     answer.await.unwrap_or(Err(SubmitError::Unknown))

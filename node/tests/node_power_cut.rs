@@ -13,7 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsync_core::locks::{Acquire, AcquireOutcome, LockItem, Mode, Owner, Release};
+use dsync_core::locks::{
+    Acquire, AcquireOutcome, LockItem, LockOperation, LockOutcome, Mode, Owner, Release,
+};
 use dsync_core::machine::{Operation, Outcome, Settings};
 use dsync_core::raft::Timing;
 use dsync_core::types::NodeName;
@@ -87,11 +89,17 @@ fn owner(name: &str) -> Owner {
 fn acquire(name: &str) -> Operation {
     let item = LockItem { name: name.into(), mode: Mode::Exclusive, permits: 1, permits_max: 1 };
     let (owner, items, ttl_ms) = (owner(name), vec![item], Some(0));
-    Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue: true, attachment: None })
+    Operation::lock(LockOperation::Acquire(Acquire {
+        owner,
+        items,
+        ttl_ms,
+        queue: true,
+        attachment: None,
+    }))
 }
 
 fn release(name: &str) -> Operation {
-    Operation::ReleaseLock(Release { owner: owner(name), name: name.into() })
+    Operation::lock(LockOperation::Release(Release { owner: owner(name), name: name.into() }))
 }
 
 fn deadline() -> std::time::Instant {
@@ -125,8 +133,8 @@ async fn work(handle: NodeHandle, name: String, ledger: Ledger) {
 
 fn note(ledger: &Ledger, name: &str, held: bool, outcome: &Outcome) {
     let expected = match outcome {
-        Outcome::Acquire(AcquireOutcome::Granted { .. }) => held,
-        Outcome::Release(_) => !held,
+        Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Granted { .. })) => held,
+        Outcome::Lock(LockOutcome::Release(_)) => !held,
         _ => false,
     };
     assert!(expected, "{name}: {outcome:?}");

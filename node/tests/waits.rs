@@ -7,7 +7,7 @@ use std::net::TcpListener as Port;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dsync_core::locks::{Acquire, LockItem, Mode, Owner, Release};
+use dsync_core::locks::{Acquire, LockItem, LockOperation, LockOutcome, Mode, Owner, Release};
 use dsync_core::machine::{Machine, Operation, Outcome, Settings};
 use dsync_core::raft::{RoleKind, Timing};
 use dsync_core::types::NodeName;
@@ -121,9 +121,10 @@ fn wait(node: &NodeHandle, who: &'static str) -> tokio::task::JoinHandle<Answer>
 }
 
 async fn release(node: &NodeHandle, who: &str) {
-    let release = Operation::ReleaseLock(Release { owner: owner(who), name: "x".into() });
+    let release =
+        Operation::lock(LockOperation::Release(Release { owner: owner(who), name: "x".into() }));
     let applied = node.submit(release, Instant::now() + LONG).await.unwrap();
-    assert!(matches!(applied.outcome, Outcome::Release(_)));
+    assert!(matches!(applied.outcome, Outcome::Lock(LockOutcome::Release(_))));
 }
 
 fn token(answer: Answer) -> u64 {

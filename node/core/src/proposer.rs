@@ -50,7 +50,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::machine::{Command, Operation, Origin, Outcome, RequestId, StoredCommand};
+use crate::machine::{
+    Command, NodeOperation, NodeOutcome, Operation, Origin, Outcome, StoredCommand,
+};
 use crate::raft::Refusal;
 use crate::types::{ActiveTime, BootCount, BootId, LocalTime, NodeId};
 use crate::wire;
@@ -97,7 +99,6 @@ pub struct Proposer {
 /// One command without an answer.
 #[derive(Debug)]
 struct Pending {
-    request: Option<RequestId>,
     operation: Operation,
     taken_at: ActiveTime,
     deadline: LocalTime,
@@ -143,21 +144,20 @@ impl Proposer {
             mark_applied: 0,
             raising: None,
         };
-        proposer.take_in_for_good(Operation::RegisterBoot { count });
+        proposer.take_in_for_good(Operation::Node(NodeOperation::RegisterBoot { count }));
         proposer
     }
 
     /// Takes a command in, and numbers it. `taken_at` is what this node's applied state counts
-    /// ages by; `request` is its client's id for it. It goes out with the next [`Proposer::attempts`].
+    /// ages by. It goes out with the next [`Proposer::attempts`].
     pub fn submit(
         &mut self,
         now: LocalTime,
         taken_at: ActiveTime,
-        request: Option<RequestId>,
         operation: Operation,
         deadline: LocalTime,
     ) -> u64 {
-        let sequence = self.take_in(now, taken_at, request, operation, deadline);
+        let sequence = self.take_in(now, taken_at, operation, deadline);
         self.deadlines.insert((deadline, sequence));
         sequence
     }
@@ -215,7 +215,7 @@ impl Proposer {
         if origin.node != self.node || origin.boot != self.boot {
             return None;
         }
-        if *outcome == Outcome::BootRegistered {
+        if *outcome == Outcome::Node(NodeOutcome::BootRegistered) {
             self.registered = true;
         }
         self.mark_applied = self.mark_applied.max(origin.low_water);
@@ -264,7 +264,6 @@ impl Proposer {
         &mut self,
         now: LocalTime,
         taken_at: ActiveTime,
-        request: Option<RequestId>,
         operation: Operation,
         deadline: LocalTime,
     ) -> u64 {
@@ -272,7 +271,7 @@ impl Proposer {
         self.next_sequence += 1;
         let (tickets, refusal) = (Vec::new(), None);
         let pending =
-            Pending { request, operation, taken_at, deadline, next_attempt: now, tickets, refusal };
+            Pending { operation, taken_at, deadline, next_attempt: now, tickets, refusal };
         self.pending.insert(sequence, pending);
         self.open_window();
         sequence
@@ -280,7 +279,7 @@ impl Proposer {
 
     /// Takes in what does not expire, and changes nothing that could be too late: due now, of no age.
     fn take_in_for_good(&mut self, operation: Operation) -> u64 {
-        self.take_in(LocalTime(0), ActiveTime(0), None, operation, NEVER)
+        self.take_in(LocalTime(0), ActiveTime(0), operation, NEVER)
     }
 
     /// Sees to it that what was given up is void one day: once everything before it is settled, a
@@ -289,7 +288,8 @@ impl Proposer {
         let void = self.given_up < self.mark_applied;
         let passed = self.given_up < self.low_water();
         if self.given_up > 0 && !void && passed && self.raising.is_none() {
-            self.raising = Some(self.take_in_for_good(Operation::RaiseLowWater));
+            self.raising =
+                Some(self.take_in_for_good(Operation::Node(NodeOperation::RaiseLowWater)));
         }
     }
 
@@ -314,8 +314,7 @@ impl Proposer {
             low_water: self.low_water(),
             taken_at: pending.taken_at,
         };
-        let request = pending.request.clone();
-        let command = Command { origin, request, operation: pending.operation.clone() };
+        let command = Command { origin, operation: pending.operation.clone() };
         Some(Bytes::from(wire::encode(&StoredCommand::V1(command))))
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dsync_core::audit::AuditHead;
-use dsync_core::locks::{Acquire, LockItem, Mode, Owner, Release};
+use dsync_core::locks::{Acquire, LockItem, LockOperation, Mode, Owner, Release};
 use dsync_core::machine::{Operation, Settings};
 use dsync_core::raft::Timing;
 use dsync_core::types::NodeName;
@@ -81,9 +81,10 @@ async fn work(handle: &NodeHandle, from: usize, count: usize) {
         let items = vec![LockItem { name: name.clone(), mode, permits, permits_max }];
         let (ttl_ms, queue, attachment) = (Some(0), false, None);
         let taken = Acquire { owner: owner.clone(), items, ttl_ms, queue, attachment };
-        for operation in
-            [Operation::AcquireLock(taken), Operation::ReleaseLock(Release { owner, name })]
-        {
+        for operation in [
+            Operation::lock(LockOperation::Acquire(taken)),
+            Operation::lock(LockOperation::Release(Release { owner, name })),
+        ] {
             submit(handle, operation).await;
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsync_core::machine::{Machine, Operation, Outcome, RequestId};
+use dsync_core::machine::{Machine, Operation, Outcome};
 use dsync_core::types::LocalTime;
 use dsync_core::waits::{ReadState, Site};
 use tokio::time::{Instant, sleep_until};
@@ -35,12 +35,11 @@ impl HandleClock {
 impl Site for NodeHandle {
     async fn submit(
         &self,
-        request: Option<RequestId>,
         operation: Operation,
         deadline: LocalTime,
     ) -> Result<Applied, SubmitError> {
         let deadline = self.clock().instant(deadline).into_std();
-        self.submit_as(request, operation, deadline).await
+        Self::submit(self, operation, deadline).await
     }
 
     async fn read(&self, deadline: LocalTime) -> Result<ReadState, SubmitError> {

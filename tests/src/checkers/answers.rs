@@ -1,8 +1,8 @@
 //! Whether an answer is what the state that it speaks of says.
 
 use dsync_core::locks::{
-    AcquireOutcome, ForceOutcome, HoldId, HoldOutcome, HoldView, LockItem, LockRefusal, Mode,
-    Owner, RenewAllOutcome, WaitEdge,
+    AcquireOutcome, ForceOutcome, HoldId, HoldOutcome, HoldView, LockItem, LockOperation,
+    LockOutcome, LockRefusal, Mode, Owner, RenewAllOutcome, WaitEdge,
 };
 use dsync_core::machine::{Machine, Operation, Outcome, RequestRefusal};
 use dsync_core::types::Index;
@@ -30,10 +30,10 @@ pub(crate) struct Question {
 /// The outcome of a command, against the state behind its entry.
 pub(super) fn judge_outcome(question: &Question, outcome: &Outcome, state: &Machine) -> Verdict {
     match outcome {
-        Outcome::Hold(outcome) => judge_hold(question, outcome, state),
-        Outcome::RenewAll(outcome) => judge_renew_all(question, outcome, state),
-        Outcome::Force(outcome) => judge_force(outcome, state),
-        Outcome::Acquire(outcome) => match waited(outcome) {
+        Outcome::Lock(LockOutcome::Hold(outcome)) => judge_hold(question, outcome, state),
+        Outcome::Lock(LockOutcome::RenewAll(outcome)) => judge_renew_all(question, outcome, state),
+        Outcome::Lock(LockOutcome::Force(outcome)) => judge_force(outcome, state),
+        Outcome::Lock(LockOutcome::Acquire(outcome)) => match waited(outcome) {
             Some(outcome) => judge_wait(question, &outcome, state),
             None => wrong("a request that waits is not answered yet", question, outcome),
         },
@@ -268,9 +268,10 @@ impl Question {
     /// The hold that it names.
     pub(crate) fn hold(&self) -> Option<HoldId> {
         match self.operation.as_ref()? {
-            Operation::ReleaseHold(it) | Operation::DowngradeHold(it) => Some(it.hold),
-            Operation::RenewHold(it) => Some(it.hold.hold),
-            Operation::UpgradeHold(it) => Some(it.hold.hold),
+            Operation::Lock { operation: LockOperation::ReleaseHold(it), .. }
+            | Operation::Lock { operation: LockOperation::Downgrade(it), .. } => Some(it.hold),
+            Operation::Lock { operation: LockOperation::Renew(it), .. } => Some(it.hold.hold),
+            Operation::Lock { operation: LockOperation::Upgrade(it), .. } => Some(it.hold.hold),
             _ => None,
         }
     }
@@ -278,8 +279,10 @@ impl Question {
     /// What a grant has to be of.
     fn items(&self, state: &Machine) -> Vec<LockItem> {
         match &self.operation {
-            Some(Operation::AcquireLock(ask)) => ask.items.clone(),
-            Some(Operation::UpgradeHold(ask)) => {
+            Some(Operation::Lock { operation: LockOperation::Acquire(ask), .. }) => {
+                ask.items.clone()
+            }
+            Some(Operation::Lock { operation: LockOperation::Upgrade(ask), .. }) => {
                 let hold = state.locks().hold(ask.hold.hold);
                 let names = ask.hold.name.iter().cloned();
                 let exclusive =
@@ -298,7 +301,10 @@ impl Question {
 
     /// It asks for more of a lock that its owner has.
     fn may_upgrade(&self, state: &Machine, name: &str) -> bool {
-        let upgrade = matches!(self.operation, Some(Operation::UpgradeHold(_)));
+        let upgrade = matches!(
+            self.operation,
+            Some(Operation::Lock { operation: LockOperation::Upgrade(_), .. })
+        );
         upgrade || is_holder(state, name, &self.owner)
     }
 

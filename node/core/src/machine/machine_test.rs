@@ -3,7 +3,10 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::locks::{Acquire, AcquireOutcome, LockItem, Mode, Owner, Release, ReleaseOutcome};
+use crate::locks::{
+    Acquire, AcquireOutcome, LockItem, LockOperation, LockOutcome, Mode, Owner, Release,
+    ReleaseOutcome,
+};
 use crate::types::Term;
 
 /// A machine and the end of its log.
@@ -61,7 +64,8 @@ impl Log {
         request: Option<RequestId>,
         operation: Operation,
     ) -> Applied {
-        let command = StoredCommand::V1(Command { origin, request, operation });
+        let command =
+            StoredCommand::V1(Command { origin, operation: operation.with_request(request) });
         let entry = self.append(Payload::Command(wire::encode(&command).into()));
         let (answered, applied) = entry.answer.unwrap();
         assert_eq!(answered, origin);
@@ -70,7 +74,7 @@ impl Log {
 
     pub(super) fn register(&mut self, boot: u64, count: u64) -> Outcome {
         let count = BootCount(count);
-        self.command(origin(boot, 1, 1), Operation::RegisterBoot { count })
+        self.command(origin(boot, 1, 1), Operation::Node(NodeOperation::RegisterBoot { count }))
     }
 }
 
@@ -84,26 +88,29 @@ pub(super) fn acquire(owner: &str, name: &str) -> Operation {
     let mode = Mode::Exclusive;
     let item = LockItem { name: name.to_owned(), mode, permits: 1, permits_max: 1 };
     let (items, ttl_ms) = (vec![item], Some(0));
-    Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue: true, attachment: None })
+    Operation::lock(LockOperation::Acquire(Acquire {
+        owner,
+        items,
+        ttl_ms,
+        queue: true,
+        attachment: None,
+    }))
 }
 
 pub(super) fn release(owner: &str, name: &str) -> Operation {
     let owner = Owner { principal: "anonymous".to_owned(), name: owner.to_owned() };
-    Operation::ReleaseLock(Release { owner, name: name.to_owned() })
+    Operation::lock(LockOperation::Release(Release { owner, name: name.to_owned() }))
 }
 
 fn is_granted(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Acquire(AcquireOutcome::Granted { .. }))
+    matches!(outcome, Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Granted { .. })))
 }
 
 #[test]
 fn nothing_but_the_founding_entry_founds_a_cluster() {
     let mut log = Log { machine: Machine::default(), stamp: 5 };
-    let command = StoredCommand::V1(Command {
-        origin: origin(9, 2, 2),
-        request: None,
-        operation: acquire("a", "x"),
-    });
+    let command =
+        StoredCommand::V1(Command { origin: origin(9, 2, 2), operation: acquire("a", "x") });
     let ignored = log.append(Payload::Command(wire::encode(&command).into()));
     assert!(ignored.answer.is_none() && log.machine.cluster_id().is_none());
     let log = Log::founded();
@@ -117,7 +124,10 @@ fn the_first_token_is_the_founding_entrys() {
     let mut log = Log::founded();
     log.register(9, 1);
     let outcome = log.command(origin(9, 2, 2), acquire("a", "x"));
-    let Outcome::Acquire(AcquireOutcome::Granted { tokens, .. }) = outcome else { panic!() };
+    let Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Granted { tokens, .. })) = outcome
+    else {
+        panic!()
+    };
     assert_eq!(tokens, [100]);
 }
 
@@ -131,11 +141,11 @@ fn a_command_of_an_unregistered_process_is_void() {
 #[test]
 fn a_process_whose_boot_count_was_used_is_refused() {
     let mut log = Log::founded();
-    assert_eq!(log.register(9, 3), Outcome::BootRegistered);
-    assert_eq!(log.register(9, 3), Outcome::BootRegistered, "a repeat");
+    assert_eq!(log.register(9, 3), Outcome::Node(NodeOutcome::BootRegistered));
+    assert_eq!(log.register(9, 3), Outcome::Node(NodeOutcome::BootRegistered), "a repeat");
     assert_eq!(log.register(10, 3), Outcome::DiskRefused);
     assert_eq!(log.register(10, 2), Outcome::DiskRefused);
-    assert_eq!(log.register(11, 4), Outcome::BootRegistered);
+    assert_eq!(log.register(11, 4), Outcome::Node(NodeOutcome::BootRegistered));
     let boots: Vec<_> = log.machine.boots().collect();
     assert_eq!(boots, [(NodeId(1), BootId(11), BootCount(4))]);
 }
@@ -249,7 +259,7 @@ fn a_clone_is_frozen() {
     let frozen = log.machine.clone();
     let hash = frozen.hash();
     let outcome = log.command(origin(9, 3, 3), release("a", "x"));
-    assert_eq!(outcome, Outcome::Release(ReleaseOutcome::Released));
+    assert_eq!(outcome, Outcome::Lock(LockOutcome::Release(ReleaseOutcome::Released)));
     assert_eq!(frozen.locks().names(), 1);
     assert_eq!(frozen.hash(), hash);
     assert_ne!(log.machine.hash(), hash);
@@ -259,14 +269,17 @@ fn a_clone_is_frozen() {
 fn stored_commands_keep_their_bytes() {
     let command = |sequence, operation| {
         let origin = Origin { taken_at: ActiveTime(300), ..origin(2, sequence, 4) };
-        StoredCommand::V1(Command { origin, request: None, operation })
+        StoredCommand::V1(Command { origin, operation })
     };
-    golden(&command(1, Operation::RegisterBoot { count: BootCount(3) }), "0001020104ac02000003");
+    golden(
+        &command(1, Operation::Node(NodeOperation::RegisterBoot { count: BootCount(3) })),
+        "0001020104ac02000003",
+    );
     golden(
         &command(5, acquire("a", "x")),
-        "0001020504ac02000109616e6f6e796d6f7573016101017800010101000100",
+        "0001020504ac0201000009616e6f6e796d6f7573016101017800010101000100",
     );
-    golden(&command(6, release("a", "x")), "0001020604ac02000209616e6f6e796d6f757301610178");
+    golden(&command(6, release("a", "x")), "0001020604ac0201000109616e6f6e796d6f757301610178");
 }
 
 #[test]

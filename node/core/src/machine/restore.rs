@@ -11,7 +11,6 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::Machine;
 use super::session::Session;
 use super::snapshot::{Chunk, HEADER_BYTES, Head, Record, StoredChunk};
-use crate::locks::LockTable;
 use crate::types::NodeId;
 use crate::wire;
 
@@ -170,7 +169,6 @@ impl Restore {
         self.machine.time = head.time;
         self.machine.active = head.active;
         self.machine.founded = head.founded.map(Arc::new);
-        self.machine.locks = LockTable::new(head.next_token);
         self.machine.audit = head.audit;
     }
 

@@ -85,8 +85,6 @@ pub struct Head {
     pub(super) active: ActiveTime,
     /// The founding entry's facts.
     pub(super) founded: Option<Founded>,
-    /// The next fencing token.
-    pub(super) next_token: u64,
     /// The end of the audit trail.
     pub(super) audit: AuditHead,
 }
@@ -185,7 +183,6 @@ fn head(machine: &Machine) -> Head {
         time: machine.time,
         active: machine.active,
         founded: machine.founded.as_deref().cloned(),
-        next_token: machine.locks.next_token(),
         audit: machine.audit,
     }
 }

@@ -27,15 +27,13 @@ use super::listeners::{End, Listener, Listeners};
 use super::outcome::WaitOutcome;
 use super::race::race;
 use super::site::{ReadState, Site, SubmitError};
-use crate::locks::{Attached, Attachment, HoldView, LeaveOutcome};
-use crate::machine::{Applied, Machine, Operation, Outcome, RequestId};
+use crate::locks::{Attached, Attachment, HoldView, LeaveOutcome, LockOperation, LockOutcome};
+use crate::machine::{Applied, Machine, Operation, Outcome};
 use crate::types::{ClusterTime, Index, LocalTime};
 
 /// What is asked, without its attachment.
 #[derive(Debug)]
 pub struct Asked<F> {
-    /// Its client's id for it.
-    pub request: Option<RequestId>,
     /// Makes the operation that carries the attachment: an acquire or an upgrade that queues if
     /// `wait_ms` is not 0.
     pub operation: F,
@@ -55,12 +53,12 @@ pub async fn ask<S: Site, F: FnOnce(Attachment) -> Operation>(
     listeners: &Arc<Listeners>,
     asked: Asked<F>,
 ) -> Result<Answer, SubmitError> {
-    let Asked { request, operation, wait_ms, step_ms } = asked;
+    let Asked { operation, wait_ms, step_ms } = asked;
     let (began, listener) = (site.now(), listeners.open()?);
     let asking =
         Asking { site, listener, began, until: began.plus(wait_ms), step_ms, step_began: began };
     let operation = operation(asking.listener.attachment());
-    asking.run(request, operation).await
+    asking.run(operation).await
 }
 
 struct Asking<'a, S> {
@@ -98,12 +96,8 @@ enum Found {
 }
 
 impl<S: Site> Asking<'_, S> {
-    async fn run(
-        mut self,
-        request: Option<RequestId>,
-        operation: Operation,
-    ) -> Result<Answer, SubmitError> {
-        let said = self.send(request, operation).await;
+    async fn run(mut self, operation: Operation) -> Result<Answer, SubmitError> {
+        let said = self.send(operation).await;
         let verdict = match said {
             Ok((Said::Waits, _)) => self.wait().await?,
             Ok((Said::Final(outcome), applied)) => Verdict::of(outcome, &applied),
@@ -117,14 +111,10 @@ impl<S: Site> Asking<'_, S> {
     }
 
     /// Sends a command of this attachment, and keeps book of what is at stake.
-    async fn send(
-        &mut self,
-        request: Option<RequestId>,
-        operation: Operation,
-    ) -> Result<(Said, Applied), SubmitError> {
+    async fn send(&mut self, operation: Operation) -> Result<(Said, Applied), SubmitError> {
         let deadline = self.begin_step();
         let before = self.listener.sending();
-        match self.site.submit(request, operation, deadline).await {
+        match self.site.submit(operation, deadline).await {
             Ok(applied) => {
                 self.listener.sent();
                 Ok((Said::from(applied.outcome.clone()), applied))
@@ -206,8 +196,8 @@ impl<S: Site> Asking<'_, S> {
             if self.listener.end() == Some(End::Stopping) {
                 return self.ended(End::Stopping);
             }
-            let attach = Operation::Attach(self.listener.attachment());
-            match self.send(None, attach).await {
+            let attach = Operation::lock(LockOperation::Attach(self.listener.attachment()));
+            match self.send(attach).await {
                 Ok((Said::Final(outcome), applied)) => return Ok(Verdict::of(outcome, &applied)),
                 Ok((Said::Waits, _)) => {}
                 Ok((Said::Nonsense(_), _)) => return Err(SubmitError::Unknown),
@@ -258,9 +248,9 @@ impl<S: Site> Asking<'_, S> {
     /// The client's patience is at its end; it is told what leaving says.
     async fn time_out(&mut self) -> Result<Verdict, SubmitError> {
         let deadline = self.begin_step();
-        let leave = Operation::Leave(self.listener.attachment());
-        match self.site.submit(None, leave, deadline).await {
-            Ok(Applied { outcome: Outcome::Leave(said), index, stamp }) => {
+        let leave = Operation::lock(LockOperation::Leave(self.listener.attachment()));
+        match self.site.submit(leave, deadline).await {
+            Ok(Applied { outcome: Outcome::Lock(LockOutcome::Leave(said)), index, stamp }) => {
                 self.listener.forsake();
                 let end = match said {
                     LeaveOutcome::LeftQueue | LeaveOutcome::Released => {
@@ -299,7 +289,9 @@ impl<S: Site> Asking<'_, S> {
 
     fn answer(self, verdict: Verdict) -> Answer {
         let Verdict { outcome, index, stamp, leave } = verdict;
-        let (waited_ms, listener) = (self.step_began.since(self.began), self.listener);
+        // Down: neither reading is of a whole millisecond.
+        let waited_ms = self.step_began.since(self.began).saturating_sub(1);
+        let listener = self.listener;
         let undelivered = if matches!(outcome, WaitOutcome::Granted { .. }) {
             Some(listener)
         } else {

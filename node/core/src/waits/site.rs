@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::machine::{Applied, Machine, Operation, Outcome, RequestId};
+use crate::machine::{Applied, Machine, Operation, Outcome};
 use crate::proposer::Expired;
 use crate::raft::Refusal;
 use crate::types::{ClusterTime, LocalTime};
@@ -26,7 +26,6 @@ pub trait Site: Sync {
     /// Dropping the future does not take the operation back.
     fn submit(
         &self,
-        request: Option<RequestId>,
         operation: Operation,
         deadline: LocalTime,
     ) -> impl Future<Output = Result<Applied, SubmitError>> + Send;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use super::listeners::Listeners;
 use super::site::SubmitError;
-use crate::machine::{Applied, Machine, Operation, Outcome};
+use crate::locks::{LockOperation, LockOutcome};
+use crate::machine::{Applied, Machine, NodeOperation, NodeOutcome, Operation, Outcome};
 
 /// Leaves under way at a time. More would only fill the proposer's window, which clients need.
 const LEAVES_MAX: usize = 256;
@@ -60,14 +61,14 @@ impl Upkeep {
     pub fn next_chore(&mut self) -> Option<(Chore, Operation)> {
         if self.resuming == Progress::Idle && self.listeners.has_to_resume() {
             self.resuming = Progress::UnderWay;
-            return Some((Chore::Resume, Operation::ResumeListeners));
+            return Some((Chore::Resume, Operation::Node(NodeOperation::ResumeListeners)));
         }
         if self.raising == Progress::Idle {
             // Once after each look around: what is parked now has had time to show.
             self.raising = Progress::Rests;
             if self.listeners.ask_for_mark() {
                 self.raising = Progress::UnderWay;
-                return Some((Chore::RaiseLowWater, Operation::RaiseLowWater));
+                return Some((Chore::RaiseLowWater, Operation::Node(NodeOperation::RaiseLowWater)));
             }
         }
         if self.leaving >= LEAVES_MAX {
@@ -75,7 +76,10 @@ impl Upkeep {
         }
         let number = self.listeners.take_due()?;
         self.leaving += 1;
-        Some((Chore::Leave(number), Operation::Leave(self.listeners.attachment(number))))
+        Some((
+            Chore::Leave(number),
+            Operation::lock(LockOperation::Leave(self.listeners.attachment(number))),
+        ))
     }
 
     /// What came of it.
@@ -84,7 +88,7 @@ impl Upkeep {
             Chore::Leave(number) => {
                 self.leaving -= 1;
                 let said = answer.ok().and_then(|applied| match applied.outcome {
-                    Outcome::Leave(said) => Some(said),
+                    Outcome::Lock(LockOutcome::Leave(said)) => Some(said),
                     _ => None,
                 });
                 self.listeners.left(number, said);
@@ -97,7 +101,7 @@ impl Upkeep {
             Chore::RaiseLowWater => {
                 self.raising = Progress::Rests;
                 let sequence = answer.ok().and_then(|applied| match applied.outcome {
-                    Outcome::LowWaterRaised { sequence } => Some(sequence),
+                    Outcome::Node(NodeOutcome::LowWaterRaised { sequence }) => Some(sequence),
                     _ => None,
                 });
                 self.listeners.mark_raised(sequence);

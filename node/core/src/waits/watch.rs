@@ -17,7 +17,7 @@ pub struct Watch {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Watched {
     /// Processes of silent members, to be written down with
-    /// [`Operation::LoseListeners`](crate::machine::Operation::LoseListeners).
+    /// [`NodeOperation::LoseListeners`](crate::machine::NodeOperation::LoseListeners).
     pub silent: Vec<(NodeId, BootId)>,
     /// This node has had no leader for as long as the machine keeps a place:
     /// [`Listeners::cut_off`](super::Listeners::cut_off).

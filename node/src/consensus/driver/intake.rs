@@ -1,6 +1,6 @@
 //! What comes in: from the other nodes, the snapshot worker, this node's clients, and the clock.
 
-use dsync_core::machine::{Operation, RequestId};
+use dsync_core::machine::{NodeOperation, Operation};
 use dsync_core::raft::{Envelope, Input, Message, SnapshotMeta};
 use tokio::time::Instant;
 
@@ -73,8 +73,8 @@ impl Driver {
 
     pub(super) fn request(&mut self, request: DriverRequest) {
         match request {
-            DriverRequest::Submit { request, operation, deadline, reply } => {
-                self.submit(request, operation, deadline.into(), reply);
+            DriverRequest::Submit { operation, deadline, reply } => {
+                self.submit(operation, deadline.into(), reply);
             }
             DriverRequest::Barrier { deadline, reply } => match self.refusal() {
                 Some(error) => drop(reply.send(Err(error))),
@@ -84,13 +84,7 @@ impl Driver {
         }
     }
 
-    fn submit(
-        &mut self,
-        request: Option<RequestId>,
-        operation: Operation,
-        deadline: Instant,
-        reply: Reply,
-    ) {
+    fn submit(&mut self, operation: Operation, deadline: Instant, reply: Reply) {
         if let Some(error) = self.refusal() {
             return drop(reply.send(Err(error)));
         }
@@ -98,7 +92,7 @@ impl Driver {
         let left = deadline.saturating_duration_since(Instant::now());
         let until = now.plus(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         let taken_at = self.parts.machine.active_time();
-        let sequence = self.parts.proposer.submit(now, taken_at, request, operation, until);
+        let sequence = self.parts.proposer.submit(now, taken_at, operation, until);
         self.waiters.wait(sequence, reply);
     }
 
@@ -139,8 +133,8 @@ impl Driver {
         let (taken_at, until) = (machine.active_time(), now.plus(self.parts.silence_limit_ms));
         for (node, boot) in watched.silent {
             tracing::warn!(%node, %boot, "a member is silent: nobody is taken to listen there");
-            let operation = Operation::LoseListeners(boot);
-            self.parts.proposer.submit(now, taken_at, None, operation, until);
+            let operation = Operation::Node(NodeOperation::LoseListeners(boot));
+            self.parts.proposer.submit(now, taken_at, operation, until);
         }
         if watched.cut_off {
             self.parts.listeners.cut_off();

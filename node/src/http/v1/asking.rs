@@ -97,7 +97,8 @@ impl Asked {
     /// If there is no answer, or the id or the age of the request is against it.
     pub async fn submit(&self, site: &Site, operation: Operation) -> Result<Applied, Fault> {
         let deadline = Instant::now() + site.limits.deadline;
-        let applied = site.node.submit_as(self.request.clone(), operation, deadline).await?;
+        let operation = operation.with_request(self.request.clone());
+        let applied = site.node.submit(operation, deadline).await?;
         match applied.outcome {
             Outcome::Void => Err(Fault::void()),
             Outcome::RequestRefused(refusal) => Err(refusal.into()),

@@ -33,7 +33,7 @@ pub struct ClusterAnswer {
     members: Vec<MemberAnswer>,
     /// The node that answers.
     node: NodeAnswer,
-    /// The settings in force, the same on every node, by service; see the protocol's page on limits.
+    /// The settings in force, the same on every node, in one group a service.
     #[schema(value_type = Object)]
     settings: Settings,
     /// How much is in the lock table. Some of it may have just ended.

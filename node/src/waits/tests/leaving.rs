@@ -21,7 +21,7 @@ async fn who_runs_out_of_patience_is_told_so_when_the_queue_is_left() {
     assert_eq!(outcome(answer), WaitOutcome::TimedOut);
     assert_eq!(world.machine().locks().waits(), 0);
     world.settled().await;
-    assert_eq!(world.proposed(), ["RegisterBoot", "AcquireLock", "Leave"]);
+    assert_eq!(world.proposed(), ["RegisterBoot", "Acquire", "Leave"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,7 +68,7 @@ async fn a_grant_that_is_delivered_is_never_left() {
     assert!(is_granted(&outcome(answer)));
     world.state().catch_up(true);
     sleep(Duration::from_secs(10)).await;
-    assert_eq!(world.proposed(), ["RegisterBoot", "AcquireLock"]);
+    assert_eq!(world.proposed(), ["RegisterBoot", "Acquire"]);
     assert_eq!(world.machine().locks().holds(), 1);
 }
 

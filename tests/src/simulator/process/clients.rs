@@ -24,7 +24,7 @@ impl Process {
         match (ask.operation(), ask) {
             (Some(operation), _) => {
                 let taken_at = self.machine.active_time();
-                let sequence = self.proposer.submit(now, taken_at, None, operation, deadline);
+                let sequence = self.proposer.submit(now, taken_at, operation, deadline);
                 self.commands.insert(sequence, waiting);
             }
             (None, Ask::Read { name }) => {

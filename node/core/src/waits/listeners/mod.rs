@@ -15,7 +15,7 @@ pub(super) use self::open::{End, ends, gets};
 use super::bell::Bell;
 use super::orphans::{Orphan, Orphans};
 use super::site::SubmitError;
-use crate::audit::AuditRecord;
+use crate::audit::{AuditRecord, Event};
 use crate::locks::{Attachment, HoldId, LeaveOutcome, LockEvent, What};
 use crate::machine::Machine;
 use crate::types::BootId;
@@ -60,7 +60,8 @@ impl Listeners {
     pub fn applied(&self, machine: &Machine, records: &[AuditRecord]) {
         self.change(|inner| {
             for record in records {
-                inner.note(self.boot, &record.event);
+                let Event::Lock(event) = &record.event;
+                inner.note(self.boot, event);
             }
             inner.shows(self.boot, machine);
             if inner.lost || inner.orphans.has_due() {

@@ -1,6 +1,6 @@
 //! What is against a request, and how it is said: one status and one code for each.
 
-use dsync_core::locks::{AcquireOutcome, HoldId, HoldOutcome, LockRefusal, Owner};
+use dsync_core::locks::{AcquireOutcome, HoldId, HoldOutcome, LockOutcome, LockRefusal, Owner};
 use dsync_core::machine::{Outcome, RequestRefusal, Settings};
 use dsync_core::types::Index;
 use serde_json::json;
@@ -66,7 +66,7 @@ async fn every_outcome_of_an_acquire_has_its_status_its_code_and_its_members() {
         ),
         (AcquireOutcome::Refused(too_long), 400, "invalid_field", "field", json!("ttl")),
     ] {
-        let node = FakeNode::saying(Ok(Outcome::Acquire(outcome)));
+        let node = FakeNode::saying(Ok(Outcome::Lock(LockOutcome::Acquire(outcome))));
         let problem = refused(&node, ACQUIRE, json!({"owner": "b"}), status, code).await;
         assert_eq!(problem[member], value, "{code}");
         assert_eq!(problem["leader"], "n1");
@@ -133,7 +133,7 @@ async fn a_command_that_came_too_late_may_be_sent_again() {
 
 #[tokio::test]
 async fn an_answer_to_something_else_is_a_bug_and_says_nothing() {
-    let node = FakeNode::saying(Ok(Outcome::Hold(HoldOutcome::Released)));
+    let node = FakeNode::saying(Ok(Outcome::Lock(LockOutcome::Hold(HoldOutcome::Released))));
     refused(&node, "/v1/locks/x/renew", json!({"hold": "7-0"}), 500, "internal").await;
 }
 
