@@ -33,6 +33,8 @@ const SEGMENT_BYTES_MAX: u64 = 4 << 30;
 const AUDIT_BYTES_MIN: u64 = 1 << 20;
 /// Below this a trail forgets faster than anybody can look.
 const AUDIT_AGE_MIN: Duration = Duration::from_secs(60);
+/// The default lease has to be allowed.
+const LEASE_MIN_MAX: Duration = Duration::from_secs(60);
 /// Longest DNS name.
 const NAME_BYTES_MAX: usize = 253;
 
@@ -84,6 +86,12 @@ pub struct NodeArgs {
     #[arg(long, env = "DSYNC_ELECTION", value_name = "DURATION", default_value = "400ms",
           value_parser = parse_duration)]
     pub election: Duration,
+
+    /// Shortest lease that may be asked for. Used once, when the cluster is founded, as --founders is;
+    /// for tests: a lease below a second is over before its holder notices.
+    #[arg(long, env = "DSYNC_LEASE_MIN", value_name = "DURATION", default_value = "1s",
+          value_parser = parse_duration)]
+    pub lease_min: Duration,
 
     /// Size of one file of the log; two are kept ready. Accepts KiB, MiB and GiB.
     #[arg(long, env = "DSYNC_SEGMENT_BYTES", value_name = "BYTES", default_value = "64MiB",
@@ -156,6 +164,8 @@ pub struct NodeConfig {
     pub heartbeat: Duration,
     /// Shortest election timeout; the longest is twice this.
     pub election: Duration,
+    /// Shortest lease of a cluster that this node founds.
+    pub lease_min: Duration,
     /// Size of one file of the log.
     pub segment_bytes: u64,
     /// Size of the audit trail.
@@ -216,6 +226,9 @@ impl NodeArgs {
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
             return refuse("--segment-bytes", "must be between 1MiB and 4GiB");
         }
+        if !(Duration::from_millis(1)..=LEASE_MIN_MAX).contains(&self.lease_min) {
+            return refuse("--lease-min", "must be between 1ms and 60s");
+        }
         if self.audit_bytes_max < AUDIT_BYTES_MIN {
             return refuse("--audit-bytes-max", "must be at least 1MiB");
         }
@@ -236,6 +249,7 @@ impl NodeArgs {
             secret_file: self.secret_file,
             heartbeat: self.heartbeat,
             election: self.election,
+            lease_min: self.lease_min,
             segment_bytes: self.segment_bytes,
             audit_bytes_max: self.audit_bytes_max,
             audit_age_max: self.audit_age_max,

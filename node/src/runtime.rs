@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use dsync_core::machine::Settings;
 use dsync_core::raft::Timing;
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -112,11 +113,14 @@ fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
         }
     };
     let election_min_ms = millis(config.election);
+    let mut settings = Settings::default();
+    settings.locks.lease_ms_min = millis(config.lease_min);
     Ok(MemberConfig {
         name: config.name.clone(),
         data: config.data.clone(),
         peers: config.peers.clone(),
         founders: config.founders,
+        settings,
         secrets,
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),

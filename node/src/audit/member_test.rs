@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dsync_core::audit::AuditHead;
-use dsync_core::locks::{Acquire, LockItem, Mode, Owner, Release};
-use dsync_core::machine::Operation;
+use dsync_core::locks::{Acquire, LockItem, LockOperation, Mode, Owner, Release};
+use dsync_core::machine::{Operation, Settings};
 use dsync_core::raft::Timing;
 use dsync_core::types::NodeName;
 use tempfile::TempDir;
@@ -43,6 +43,7 @@ fn config(data: &Path, name: usize, ports: &[u16]) -> MemberConfig {
         data: data.join(format!("n{name}")),
         peers: PeerList::Listed(ports.iter().enumerate().map(listed).collect()),
         founders: ports.len(),
+        settings: Settings::default(),
         secrets: SecretSource::fixed(Secrets::parse(secret).unwrap()),
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),
@@ -82,9 +83,10 @@ async fn work(handle: &NodeHandle, from: usize, count: usize) {
         let items = vec![LockItem { name: name.clone(), mode, permits, permits_max }];
         let (ttl_ms, queue, attachment) = (Some(0), false, None);
         let taken = Acquire { owner: owner.clone(), items, ttl_ms, queue, attachment };
-        for operation in
-            [Operation::AcquireLock(taken), Operation::ReleaseLock(Release { owner, name })]
-        {
+        for operation in [
+            Operation::lock(LockOperation::Acquire(taken)),
+            Operation::lock(LockOperation::Release(Release { owner, name })),
+        ] {
             submit(handle, operation).await;
         }
     }

@@ -145,6 +145,26 @@ impl Fields {
         }
     }
 
+    /// A lease in milliseconds: 0, which is none, or from `min_ms` to `max_ms`. Who asks for less mostly
+    /// means another unit, so the refusal says which one was read.
+    ///
+    /// # Errors
+    /// If the field is anything else.
+    pub fn lease_ms(&self, field: &str, min_ms: u64, max_ms: u64) -> Result<Option<u64>, Fault> {
+        let ms = self.duration_up_to(field, max_ms)?;
+        let Some(short) = ms.filter(|ms| (1..min_ms).contains(ms)) else { return Ok(ms) };
+        let unit = match self.given(field) {
+            Some(Given::Integer(n)) => {
+                format!("{n} was read as milliseconds; {n} seconds are \"{n}s\"; ")
+            }
+            _ => format!("it was read as {short} ms; "),
+        };
+        Err(self.wrong(
+            field,
+            &format!("is too short: {unit}the shortest lease is {min_ms} ms (lease_ms_min), and 0 is none"),
+        ))
+    }
+
     /// An integer. `None` if it is absent or null.
     ///
     /// # Errors

@@ -43,11 +43,10 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, post};
 use dsync_core::contract::{LIVEZ_PATH, METRICS_PATH, READYZ_PATH, STARTUPZ_PATH};
-use dsync_core::machine::Machine;
 use tokio::sync::Semaphore;
 
 use crate::audit::AuditReader;
-use crate::handle::{NodeHandle, SubmitError};
+use crate::handle::{NodeHandle, ReadState, SubmitError};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use envelope::RequestContext;
@@ -143,11 +142,11 @@ impl Site {
         Self(Arc::new(SiteParts { audit, ..SiteParts::clone(&self) }))
     }
 
-    /// A machine that contains everything answered anywhere before this call.
+    /// A state that contains everything answered anywhere before this call.
     ///
     /// # Errors
     /// If no leader confirms it in the time that a request has.
-    pub async fn read(&self) -> Result<Arc<Machine>, SubmitError> {
+    pub async fn read(&self) -> Result<ReadState, SubmitError> {
         self.read_within(self.limits.deadline).await
     }
 
@@ -155,7 +154,7 @@ impl Site {
     ///
     /// # Errors
     /// If no leader confirms it in that time.
-    pub async fn read_within(&self, limit: Duration) -> Result<Arc<Machine>, SubmitError> {
+    pub async fn read_within(&self, limit: Duration) -> Result<ReadState, SubmitError> {
         self.freshness.read(&self.node, Instant::now() + limit).await
     }
 }

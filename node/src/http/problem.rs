@@ -167,7 +167,7 @@ impl Fault {
     fn limit(setting: &str, limit: u64, detail: String) -> Self {
         let field = match setting {
             "name_bytes_max" => Some("name"),
-            "lease_ms_max" => Some("ttl"),
+            "lease_ms_min" | "lease_ms_max" => Some("ttl"),
             "request_names_max" => Some("locks"),
             "permits_max" => Some("permits_max"),
             "reason_bytes_max" => Some("reason"),
@@ -273,6 +273,7 @@ impl From<LockRefusal> for Fault {
             LockRefusal::NoName | LockRefusal::NamedTwice(_) => Self::field("locks", detail),
             LockRefusal::BadPermits(_) => Self::field("permits", detail),
             LockRefusal::NoReason => Self::field("reason", detail),
+            LockRefusal::TokensUsedUp => Self::conflict(code, detail),
             LockRefusal::BadName(whose) => Self::field(&whose, detail),
             LockRefusal::Limit { setting, limit } => Self::limit(&setting, limit, detail),
         }
@@ -328,6 +329,7 @@ fn title(code: &str) -> &'static str {
         "superseded" => "The request was asked again elsewhere",
         "revoked" => "The hold was revoked",
         "hold_ended" => "The hold has ended",
+        "tokens_used_up" => "The cluster has no fencing tokens left",
         "not_held" => "Nobody holds the lock",
         _ => "The server failed",
     }

@@ -188,7 +188,13 @@ async fn listener() -> TcpListener {
 
 /// Urgent.
 fn heartbeat(round: u64) -> Message {
-    Message::Heartbeat { commit: Index(0), round, sync_age_ms: 0, quorum_hash: None }
+    Message::Heartbeat {
+        commit: Index(0),
+        round,
+        sync_age_ms: 0,
+        quorum_hash: None,
+        time: ClusterTime(0),
+    }
 }
 
 /// Bulk.

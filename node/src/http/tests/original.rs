@@ -2,7 +2,8 @@
 //! it.
 
 use dsync_core::locks::{
-    Acquire, AcquireOutcome, HoldId, LockItem, LockRefusal, Mode, Owner, Release, ReleaseOutcome,
+    Acquire, AcquireOutcome, HoldId, LockItem, LockOperation, LockOutcome, LockRefusal, Mode,
+    Owner, Release, ReleaseOutcome,
 };
 use dsync_core::machine::{Operation, Outcome};
 use dsync_core::types::Index;
@@ -18,11 +19,13 @@ fn owner(name: &str) -> Owner {
 }
 
 async fn ask(outcome: AcquireOutcome) -> Reply {
-    FakeNode::saying(Ok(Outcome::Acquire(outcome))).post("/lock/acquire", ASK).await
+    FakeNode::saying(Ok(Outcome::Lock(LockOutcome::Acquire(outcome))))
+        .post("/lock/acquire", ASK)
+        .await
 }
 
 async fn give_back(outcome: ReleaseOutcome) -> Reply {
-    let node = FakeNode::saying(Ok(Outcome::Release(outcome)));
+    let node = FakeNode::saying(Ok(Outcome::Lock(LockOutcome::Release(outcome))));
     node.post("/lock/release", r#"{"resource_id":"x","client_id":"b"}"#).await
 }
 
@@ -126,22 +129,25 @@ async fn fields_reach_the_machine_as_they_were_sent() {
         assert_eq!(node.post("/lock/acquire", &body).await.status, 200, "{body}");
         let (name, mode) = ("a/ü".to_owned(), Mode::Shared);
         let items = vec![LockItem { name, mode, permits: 1, permits_max: 1 }];
-        let expected = Operation::AcquireLock(Acquire {
+        let expected = Operation::lock(LockOperation::Acquire(Acquire {
             owner: owner("c"),
             items,
             ttl_ms: Some(ttl_ms),
             queue: true,
             attachment: None,
-        });
+        }));
         assert_eq!(*node.operations.lock().unwrap(), [expected], "{body}");
     }
 }
 
 #[tokio::test]
 async fn a_release_reaches_the_machine_by_name_and_owner() {
-    let node = FakeNode::saying(Ok(Outcome::Release(ReleaseOutcome::Released)));
+    let node = FakeNode::saying(Ok(Outcome::Lock(LockOutcome::Release(ReleaseOutcome::Released))));
     node.post("/lock/release", r#"{"resource_id":"x","client_id":"c"}"#).await;
-    let expected = Operation::ReleaseLock(Release { owner: owner("c"), name: "x".to_owned() });
+    let expected = Operation::lock(LockOperation::Release(Release {
+        owner: owner("c"),
+        name: "x".to_owned(),
+    }));
     assert_eq!(*node.operations.lock().unwrap(), [expected]);
 }
 

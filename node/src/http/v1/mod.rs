@@ -43,6 +43,7 @@ use http::Uri;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(super) use self::asking::settings;
 use super::envelope::RequestContext;
 use super::{Site, audit};
 

@@ -1,11 +1,13 @@
 //! Bad input of every field: a problem that names it, and nothing reaches the machine.
 
 use axum::body::Body;
+use dsync_core::machine::Settings;
 use http::Request;
 use serde_json::{Value, json};
 
 use super::super::fake_node::json_request;
-use super::{FakeNode, problem};
+use super::super::real_locks::node_with;
+use super::{FakeNode, ok, problem};
 
 /// Every changing route with a body that is taken, all its fields in it.
 fn routes() -> Vec<(&'static str, Value)> {
@@ -239,4 +241,27 @@ async fn a_query_that_is_wrong_is_400_naming_the_parameter() {
         let refused = problem(&node.get(path).await, 400, "invalid_field");
         assert_eq!(refused["field"], field, "{path}");
     }
+}
+
+/// Everybody who writes 30 means seconds.
+#[tokio::test]
+async fn a_lease_below_the_least_is_refused_and_says_which_unit_was_read() {
+    let node = node_with(Settings::default());
+    let path = "/v1/locks/x/acquire";
+    let integer =
+        super::refused(&node, path, json!({"owner": "a", "ttl": 30}), 400, "invalid_field").await;
+    let detail = integer["detail"].as_str().unwrap();
+    assert_eq!(integer["field"], "ttl");
+    assert!(detail.contains("30 was read as milliseconds; 30 seconds are \"30s\""), "{detail}");
+    assert!(detail.contains("lease_ms_min"), "{detail}");
+    let text =
+        super::refused(&node, path, json!({"owner": "a", "ttl": "999ms"}), 400, "invalid_field")
+            .await;
+    assert!(text["detail"].as_str().unwrap().contains("read as 999 ms"), "{text}");
+    for allowed in [json!(0), json!(1_000), json!("1s")] {
+        ok(&node, path, json!({"owner": "a", "ttl": allowed})).await;
+    }
+    let original = r#"{"resource_id":"y","client_id":"a","lock_type":"shared","ttl":30}"#;
+    let reply = node.post("/lock/acquire", original).await;
+    assert_eq!(reply.status, 400);
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dsync_core::audit::AuditRecord;
+use dsync_core::audit::{AuditRecord, Event};
 use dsync_core::locks::{LockEvent, Owner, What};
 use dsync_core::types::{ClusterTime, Index};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -81,7 +81,7 @@ fn flood(node: &FakeNode) -> u64 {
         number,
         index: Index(number),
         stamp: ClusterTime(number),
-        event: event.clone(),
+        event: Event::Lock(event.clone()),
     };
     node.site.node.events().push((1..=RECORDS).map(record));
     RECORDS

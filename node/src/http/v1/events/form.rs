@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dsync_core::audit::AuditRecord;
+use dsync_core::audit::{AuditRecord, Event};
 use dsync_core::locks::{EventItem, Mode, What};
 use http::HeaderValue;
 use http::header::GetAll;
@@ -136,7 +136,7 @@ impl Form {
 
 impl EventAnswer {
     fn new(record: &AuditRecord) -> Self {
-        let event = &record.event;
+        let Event::Lock(event) = &record.event;
         Self {
             number: record.number,
             index: record.index.0,
