@@ -9,6 +9,8 @@
 pub mod audit;
 pub mod contract;
 #[cfg(test)]
+mod dice;
+#[cfg(test)]
 #[path = "../testing/golden.rs"]
 mod golden;
 pub mod locks;

@@ -11,12 +11,23 @@ pub(super) fn name(field: &str, name: &str, rules: &Rules) -> Result<(), QueueRe
     if name.is_empty() || name.chars().any(char::is_control) {
         return Err(QueueRefusal::BadName(field.to_owned()));
     }
-    within(field, Some(name.len() as u64), 1, rules.name_bytes_max.into())
+    length(field, name, rules.name_bytes_max)
 }
 
 /// A list has something in it, and not too much.
 pub(super) fn batch(field: &str, items: usize, rules: &Rules) -> Result<(), QueueRefusal> {
-    within(field, Some(items as u64), 1, rules.batch_max.into())
+    if items > 0 && items as u64 <= rules.batch_max.into() {
+        return Ok(());
+    }
+    Err(QueueRefusal::BadBatch { field: field.to_owned(), max: rules.batch_max })
+}
+
+fn length(field: &str, text: &str, bytes_max: u32) -> Result<(), QueueRefusal> {
+    let bytes_max = u64::from(bytes_max);
+    if text.len() as u64 <= bytes_max {
+        return Ok(());
+    }
+    Err(QueueRefusal::TooLong { field: field.to_owned(), bytes_max })
 }
 
 impl PushItem {
@@ -41,9 +52,7 @@ impl Receiver {
 
 impl Verdict {
     pub(super) fn check(&self, rules: &Rules) -> Result<(), QueueRefusal> {
-        let reason = |reason: &str| {
-            within("reason", Some(reason.len() as u64), 0, rules.reason_bytes_max.into())
-        };
+        let reason = |text: &str| length("reason", text, rules.reason_bytes_max);
         match self {
             Self::Ack => Ok(()),
             Self::Nack { delay_ms, reason: text } => {

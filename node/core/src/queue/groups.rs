@@ -14,7 +14,8 @@
 //! group itself goes to the tail of all that can be delivered, so a busy group does not starve the
 //! others.
 //!
-//! A group's priority is that of its first message: priority never changes the order inside.
+//! A group's priority is that of its first message: priority never changes the order inside. A group
+//! whose priority changes while it waits goes behind the others of its new priority.
 
 use std::sync::Arc;
 
@@ -56,8 +57,8 @@ impl Lane {
         }
         let first = first.filter(|_| group.unsettled.is_none());
         let after = first.and_then(|id| self.messages.get(&id).cloned()).map(|message| {
-            let place = before.map_or_else(|| self.next_place(end), |rank| rank.place);
-            message.rank(place)
+            let stays = before.filter(|it| it.priority == message.rank(0).priority);
+            stays.unwrap_or_else(|| message.rank(self.next_place(end)))
         });
         self.set_group_rank(name, before, after);
         before.is_none() && after.is_some()

@@ -59,6 +59,11 @@ mod topic;
 mod turn;
 mod view;
 
+#[cfg(test)]
+mod oracle_test;
+#[cfg(test)]
+mod script_test;
+
 pub use backoff::{Backoff, Growth};
 pub use bug::Bug;
 pub use event::{QueueEvent, QueueWhat};

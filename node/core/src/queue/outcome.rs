@@ -136,6 +136,22 @@ pub enum QueueRefusal {
         /// The largest.
         max: u64,
     },
+    /// A text or a message is too long.
+    #[error("{field} must be at most {bytes_max} bytes long")]
+    TooLong {
+        /// The field.
+        field: String,
+        /// Most bytes.
+        bytes_max: u64,
+    },
+    /// A list is empty or too long.
+    #[error("{field} must have from 1 to {max} entries")]
+    BadBatch {
+        /// The field.
+        field: String,
+        /// Most entries.
+        max: u32,
+    },
     /// A limit of the settings is reached. Taken later, when there is room.
     #[error("limit reached: {setting} = {limit}")]
     Full {
@@ -159,6 +175,8 @@ impl QueueRefusal {
             Self::NotEmpty { .. } => "not_empty",
             Self::BadName(_) => "bad_name",
             Self::OutOfRange { .. } => "out_of_range",
+            Self::TooLong { .. } => "too_long",
+            Self::BadBatch { .. } => "bad_batch",
             Self::Full { .. } => "limit_reached",
             Self::OtherContent => "dedupe_key_reused",
         }

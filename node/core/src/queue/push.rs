@@ -14,6 +14,7 @@ use super::outcome::{PushOutcome, QueueOutcome, QueueRefusal};
 use super::request::{MessageId, Push, PushItem, SubQueue};
 use super::settings::TopicSettings;
 use super::table::QueueTable;
+use super::topic::Topic;
 use super::turn::Turn;
 
 impl QueueTable {
@@ -51,7 +52,7 @@ impl QueueTable {
         if !self.topics.contains_key(push.topic.as_str()) {
             self.create_topic(turn, &push.principal, &push.topic, settings)?;
         }
-        let id = MessageId { index: turn.index, position: turn.next_position() };
+        let id = turn.next_message();
         self.put(turn, push, item, id, message);
         Ok(PushOutcome::Pushed(id))
     }
@@ -100,8 +101,8 @@ impl QueueTable {
     ) -> Result<(), QueueRefusal> {
         let (rules, bytes) = (&turn.rules, message.bytes());
         if bytes > rules.message_bytes_max {
-            let (field, max) = ("message_bytes".to_owned(), rules.message_bytes_max);
-            return Err(QueueRefusal::OutOfRange { field, min: 0, max });
+            let (field, bytes_max) = ("message".to_owned(), rules.message_bytes_max);
+            return Err(QueueRefusal::TooLong { field, bytes_max });
         }
         if let Some(topic) = self.topics.get(push.topic.as_str()) {
             self.check_topic_room(topic)?;
@@ -117,7 +118,7 @@ impl QueueTable {
     /// Room for one more in the main part.
     pub(super) fn check_topic_room(
         &self,
-        topic: &super::topic::Topic,
+        topic: &Topic,
     ) -> Result<(), QueueRefusal> {
         topic_room(topic, self.mistake.is(Bug::LimitIgnoresInFlight))
     }
@@ -161,7 +162,7 @@ fn message(turn: &Turn, item: &PushItem, settings: &TopicSettings) -> Message {
 
 /// Never overshoots: it is looked at where the message is put in, one at a time.
 pub(super) fn topic_room(
-    topic: &super::topic::Topic,
+    topic: &Topic,
     ignores_in_flight: bool,
 ) -> Result<(), QueueRefusal> {
     let (max, counts) = (topic.settings.messages_max, topic.main.counts);

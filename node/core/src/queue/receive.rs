@@ -114,7 +114,7 @@ impl Open<'_> {
         let visibility_ms = receiver.visibility_ms.unwrap_or(self.topic.settings.visibility_ms);
         let delivery = Delivery {
             index: turn.index,
-            position: turn.next_position(),
+            position: turn.next_delivery(),
             receiver: receiver.id,
             consumer: receiver.consumer.clone(),
             since: turn.now,

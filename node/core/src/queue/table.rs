@@ -10,7 +10,7 @@ use super::dedupe::{Key, KeyId};
 use super::event::{QueueEvent, QueueWhat};
 use super::lifecycle::{Open, Usage};
 use super::outcome::{QueueOutcome, QueueRefusal};
-use super::request::{Configure, DeleteTopic, QueueOperation, TopicId};
+use super::request::{Configure, DeleteTopic, QueueOperation};
 use super::settings::TopicSettings;
 use super::topic::Topic;
 use super::turn::Turn;
@@ -97,7 +97,7 @@ impl QueueTable {
         settings: TopicSettings,
     ) -> Result<(), QueueRefusal> {
         push::room("topics_max", turn.rules.topics_max.into(), self.topics.size() as u64, 1)?;
-        let id = TopicId { index: turn.index, position: turn.next_position() };
+        let id = turn.next_topic();
         let name: Arc<str> = Arc::from(name);
         note(turn, QueueWhat::TopicCreated, principal, &name, 0);
         self.topics.insert_mut(name.clone(), Topic::new(name, id, settings));

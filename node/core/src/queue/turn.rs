@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::event::QueueEvent;
-use super::request::SubQueue;
+use super::request::{MessageId, SubQueue, TopicId};
 use super::settings::TopicSettings;
 use super::view::DeliveryView;
 use crate::types::{ClusterTime, Index};
@@ -72,13 +72,21 @@ pub struct Turn {
     pub now: ClusterTime,
     /// The rules in force.
     pub rules: Rules,
-    /// Topics, messages and deliveries that this entry has made so far: the position of the next one.
-    made: u32,
+    /// What this entry has made so far: the position of the next one of its kind.
+    made: Made,
     /// How many more that have expired it may clear away while it looks for what to deliver.
     pub(super) ends_left: u32,
     events: Vec<QueueEvent>,
     deliveries: Vec<DeliveryView>,
     ready: BTreeSet<(Arc<str>, SubQueue)>,
+}
+
+/// How much an entry has made, by kind: a topic, a message and a delivery never meet in one field.
+#[derive(Clone, Copy, Debug, Default)]
+struct Made {
+    topics: u32,
+    messages: u32,
+    deliveries: u32,
 }
 
 impl Turn {
@@ -89,7 +97,7 @@ impl Turn {
             index,
             now,
             rules,
-            made: 0,
+            made: Made::default(),
             ends_left: rules.ends_per_entry_max,
             events: Vec::new(),
             deliveries: Vec::new(),
@@ -124,10 +132,21 @@ impl Turn {
         self.ready.insert((topic.clone(), sub_queue));
     }
 
-    /// The position of the next thing that this entry makes. Never used again, since an index is
-    /// applied once.
-    pub(super) fn next_position(&mut self) -> u32 {
-        self.made += 1;
-        self.made - 1
+    /// The id of the next topic. Never used again, since an index is applied once.
+    pub(super) fn next_topic(&mut self) -> TopicId {
+        self.made.topics += 1;
+        TopicId { index: self.index, position: self.made.topics - 1 }
+    }
+
+    /// The id of the next message, as unique.
+    pub(super) fn next_message(&mut self) -> MessageId {
+        self.made.messages += 1;
+        MessageId { index: self.index, position: self.made.messages - 1 }
+    }
+
+    /// The position of the next delivery, as unique.
+    pub(super) fn next_delivery(&mut self) -> u32 {
+        self.made.deliveries += 1;
+        self.made.deliveries - 1
     }
 }
