@@ -19,6 +19,7 @@ pub mod proposer;
 pub mod queue;
 pub mod quorum;
 pub mod raft;
+pub mod ring;
 pub mod types;
 pub mod waits;
 pub mod wire;
