@@ -79,10 +79,8 @@ impl World {
     }
 
     fn ack(&mut self, receipts: Vec<Receipt>) {
-        let item = |receipt| SettleItem {
-            delivery: DeliveryRef::Receipt(receipt),
-            verdict: Verdict::Ack,
-        };
+        let item =
+            |receipt| SettleItem { delivery: DeliveryRef::Receipt(receipt), verdict: Verdict::Ack };
         let items = receipts.into_iter().map(item).collect();
         let settle = Settle { topic: "jobs".to_owned(), items };
         self.entry(Some(&QueueOperation::Settle(settle)));

@@ -13,8 +13,7 @@ pub(crate) fn check_scripts<P: FnMut(&str) -> String>(
     stage: impl Fn() -> P,
 ) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let mut paths: Vec<_> =
-        read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(paths.len() >= at_least, "scripts are missing");
     let mut different = Vec::new();

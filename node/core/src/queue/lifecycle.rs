@@ -144,8 +144,7 @@ impl Open<'_> {
         }
         if cause == Cause::Rejected || too_often {
             let rejected = cause == Cause::Rejected;
-            let death =
-                if rejected { DeathCause::Rejected } else { DeathCause::TooManyDeliveries };
+            let death = if rejected { DeathCause::Rejected } else { DeathCause::TooManyDeliveries };
             self.die(turn, id, death);
             return Fate::Dead;
         }

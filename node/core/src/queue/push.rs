@@ -116,10 +116,7 @@ impl QueueTable {
     }
 
     /// Room for one more in the main part.
-    pub(super) fn check_topic_room(
-        &self,
-        topic: &Topic,
-    ) -> Result<(), QueueRefusal> {
+    pub(super) fn check_topic_room(&self, topic: &Topic) -> Result<(), QueueRefusal> {
         topic_room(topic, self.mistake.is(Bug::LimitIgnoresInFlight))
     }
 
@@ -161,10 +158,7 @@ fn message(turn: &Turn, item: &PushItem, settings: &TopicSettings) -> Message {
 }
 
 /// Never overshoots: it is looked at where the message is put in, one at a time.
-pub(super) fn topic_room(
-    topic: &Topic,
-    ignores_in_flight: bool,
-) -> Result<(), QueueRefusal> {
+pub(super) fn topic_room(topic: &Topic, ignores_in_flight: bool) -> Result<(), QueueRefusal> {
     let (max, counts) = (topic.settings.messages_max, topic.main.counts);
     let size = if ignores_in_flight { counts.sum() - counts.in_flight } else { counts.sum() };
     if max == 0 { Ok(()) } else { room("messages_max", max, size, 1) }

@@ -91,10 +91,7 @@ impl QueueTable {
     /// The record after `cursor`, the first with `None`; each in logarithmic time, so a reader needs to
     /// keep nothing but the frozen table and the cursor.
     #[must_use]
-    pub fn record_after(
-        &self,
-        cursor: Option<&QueueCursor>,
-    ) -> Option<(QueueCursor, QueueRecord)> {
+    pub fn record_after(&self, cursor: Option<&QueueCursor>) -> Option<(QueueCursor, QueueRecord)> {
         let (at, record) = match cursor.map(|cursor| &cursor.0) {
             None => self.topic_after(None),
             Some(At::Topic(topic)) => self.message_after(topic, SubQueue::Main, None),
@@ -152,11 +149,7 @@ impl QueueTable {
         }
     }
 
-    fn group_after(
-        &self,
-        topic: &Arc<str>,
-        after: Option<&Arc<str>>,
-    ) -> Option<(At, QueueRecord)> {
+    fn group_after(&self, topic: &Arc<str>, after: Option<&Arc<str>>) -> Option<(At, QueueRecord)> {
         let from = after.map_or(Unbounded, |after| Excluded(after.clone()));
         let groups = self.topics.get(topic)?.main.groups.range((from, Unbounded));
         let ranked = |(name, rank): (&Arc<str>, Option<super::topic::Rank>)| {
@@ -203,8 +196,7 @@ impl QueueTable {
         if open.topic.find(id).is_some() {
             return Err(format!("the message {id} is twice in the topic {name}"));
         }
-        let sub_queue =
-            if message.death.is_some() { SubQueue::Dead } else { SubQueue::Main };
+        let sub_queue = if message.death.is_some() { SubQueue::Dead } else { SubQueue::Main };
         open.usage.messages += 1;
         open.index(sub_queue, id, message);
         Ok(())

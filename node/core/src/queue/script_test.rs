@@ -323,7 +323,10 @@ impl Details {
             let mut next = || *words.next().unwrap();
             match *word {
                 "on" => details.topic = next().replace("TAB", "\t"),
-                "from" => details.sub_queue = if next() == "dead" { SubQueue::Dead } else { SubQueue::Main },
+                "from" => {
+                    details.sub_queue =
+                        if next() == "dead" { SubQueue::Dead } else { SubQueue::Main }
+                }
                 "as" => details.consumer = Some(consumer(next())),
                 "bytes" => details.max_bytes = next().parse().unwrap(),
                 "for" => details.visibility_ms = Some(next().parse().unwrap()),
@@ -377,10 +380,7 @@ fn receiver(word: &str, details: &Details) -> Receiver {
     let (who, max) = word.split_once('=').unwrap();
     let (boot, number) = who.strip_prefix('n').unwrap().split_once('.').unwrap();
     Receiver {
-        id: ReceiverId {
-            boot: BootId(boot.parse().unwrap()),
-            number: number.parse().unwrap(),
-        },
+        id: ReceiverId { boot: BootId(boot.parse().unwrap()), number: number.parse().unwrap() },
         consumer: details.consumer.clone(),
         max: max.parse().unwrap(),
         max_bytes: details.max_bytes,

@@ -48,7 +48,11 @@ impl QueueTable {
         outcome.unwrap_or_else(QueueOutcome::Refused)
     }
 
-    fn configure(&mut self, turn: &mut Turn, asked: &Configure) -> Result<QueueOutcome, QueueRefusal> {
+    fn configure(
+        &mut self,
+        turn: &mut Turn,
+        asked: &Configure,
+    ) -> Result<QueueOutcome, QueueRefusal> {
         checks::name("topic", &asked.topic, &turn.rules)?;
         checks::name("principal", &asked.principal, &turn.rules)?;
         asked.change.check(&turn.rules)?;
@@ -112,13 +116,7 @@ impl QueueTable {
     }
 }
 
-pub(super) fn note(
-    turn: &mut Turn,
-    what: QueueWhat,
-    principal: &str,
-    topic: &str,
-    messages: u64,
-) {
+pub(super) fn note(turn: &mut Turn, what: QueueWhat, principal: &str, topic: &str, messages: u64) {
     let (principal, topic) = (principal.to_owned(), topic.to_owned());
     turn.note(QueueEvent { what, principal, topic, messages });
 }

@@ -174,7 +174,11 @@ impl<'a> QueuesView<'a> {
     }
 
     /// What a receive would deliver next, in that order; of each group its first message.
-    pub fn peek(&self, topic: &str, sub_queue: SubQueue) -> impl Iterator<Item = MessageView> + use<'a> {
+    pub fn peek(
+        &self,
+        topic: &str,
+        sub_queue: SubQueue,
+    ) -> impl Iterator<Item = MessageView> + use<'a> {
         let lane = self.table.topics.get(topic).map(|topic| topic.lane(sub_queue));
         lane.into_iter().flat_map(|lane| {
             let ids = lane.ready.values().filter_map(|next| lane.head(next));
@@ -243,11 +247,7 @@ impl Topic {
         }
     }
 
-    pub(super) fn view_delivery(
-        &self,
-        sub_queue: SubQueue,
-        id: MessageId,
-    ) -> Option<DeliveryView> {
+    pub(super) fn view_delivery(&self, sub_queue: SubQueue, id: MessageId) -> Option<DeliveryView> {
         let message = self.lane(sub_queue).messages.get(&id)?;
         let delivery = message.delivery()?;
         Some(DeliveryView {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::super::*;
 use super::Seen;
-use super::oracle::{Oracle, State};
+use super::oracle::{Message, Oracle, State};
 use super::stage::{self, Stage, Step};
 use crate::dice::Dice;
 use crate::types::{BootId, Index};
@@ -140,7 +140,7 @@ impl History {
     /// Often not at all, often to the very stamp at which something ends, or one short of it.
     fn pass_time(&mut self, oracle: &Oracle) {
         let messages = oracle.topics.values().flat_map(|topic| &topic.messages);
-        let due = messages.flat_map(|it| it.ends()).map(|(at, ..)| at).min();
+        let due = messages.flat_map(Message::ends).map(|(at, ..)| at).min();
         let due = due.unwrap_or(self.now);
         match self.dice.below(10) {
             0..=1 => self.now = due.max(self.now),
@@ -158,7 +158,10 @@ impl History {
             55..77 => QueueOperation::Settle(self.settle(oracle, topic)),
             77..81 => {
                 let receipts = (0..=self.dice.below(3)).map(|_| self.receipt(oracle, &topic));
-                QueueOperation::GiveBack(GiveBack { topic: topic.clone(), receipts: receipts.collect() })
+                QueueOperation::GiveBack(GiveBack {
+                    topic: topic.clone(),
+                    receipts: receipts.collect(),
+                })
             }
             81..83 => QueueOperation::Remove(Remove { principal, topic, message: self.message() }),
             83..87 => {
@@ -256,10 +259,11 @@ impl History {
             return DeliveryRef::Receipt(receipt);
         }
         let messages = oracle.topics.get(topic).into_iter().flat_map(|topic| &topic.messages);
-        let consumer = messages.filter(|it| it.id == receipt.message).find_map(|it| match &it.state {
-            State::InFlight { consumer, .. } => consumer.clone(),
-            _ => None,
-        });
+        let consumer =
+            messages.filter(|it| it.id == receipt.message).find_map(|it| match &it.state {
+                State::InFlight { consumer, .. } => consumer.clone(),
+                _ => None,
+            });
         let consumer = consumer.filter(|_| self.dice.share(80));
         let consumer = consumer.unwrap_or_else(|| self.consumer());
         DeliveryRef::Latest { message: receipt.message, consumer }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::super::*;
-use super::oracle::Oracle;
+use super::oracle::{Message, Oracle};
 use super::{Seen, same, shown};
 use crate::types::{ClusterTime, Index};
 
@@ -60,7 +60,7 @@ impl Stage {
         shown::check(&self.table, &self.oracle)?;
         self.check_ready(&mut turn, step)?;
         self.table.check_invariants().map_err(|broken| format!("invariant: {broken}"))?;
-        if step.index % 5 == 0 {
+        if step.index.is_multiple_of(5) {
             self.write_and_read()?;
         }
         Ok(outcome)
@@ -80,7 +80,7 @@ impl Stage {
         let topic = self.oracle.topics.get(&asked.topic);
         let messages = || topic.into_iter().flat_map(|topic| &topic.messages);
         let expected = self.oracle.delivered.iter().map(|(_, receipt)| {
-            let mut messages = messages().filter_map(|it| it.delivery_view());
+            let mut messages = messages().filter_map(Message::delivery_view);
             messages.find(|view| view.receipt == *receipt)
         });
         let expected: Vec<DeliveryView> = expected.flatten().collect();
@@ -246,7 +246,8 @@ pub(super) fn minimal(
             fewer.remove(at);
             let mut stage = Stage::new(rules, bug);
             let mut seen = Seen::new();
-            let failed = fewer.iter().find_map(|step| guarded(|| stage.play(step, &mut seen)).err());
+            let failed =
+                fewer.iter().find_map(|step| guarded(|| stage.play(step, &mut seen)).err());
             if let Some(failed) = failed.filter(|failed| kind(failed) == kind(difference)) {
                 (steps, last, shorter) = (fewer, failed, true);
             }
