@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use rustix::fs::Mode;
 
 mod audit;
 mod bench;
@@ -19,6 +20,7 @@ mod node;
 mod output;
 mod servers;
 mod status;
+mod visible;
 
 /// Locks, queues and caches that several machines can agree on.
 #[derive(Debug, Parser)]
@@ -58,6 +60,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| called_wrongly(&error));
+    if matches!(cli.command, Command::Node(_) | Command::Local(_)) {
+        make_files_private();
+    }
     let result = match cli.command {
         Command::Node(command) => node::run(*command),
         Command::Local(args) => local::run(args),
@@ -76,10 +81,16 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Not eprintln!: a full disk or a closed pipe behind it must not turn an error into a panic.
-            let _ = writeln!(io::stderr(), "dsync: {}", told(&error));
+            let _ = writeln!(io::stderr(), "dsync: {}", visible::lines(&told(&error)));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whatever this process makes from now on is its user's alone: folders 0700, files 0600. What was there
+/// before keeps its mode, as the root of a Kubernetes volume does, which its group has to reach.
+fn make_files_private() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -99,10 +110,15 @@ fn called_wrongly(error: &clap::Error) -> ! {
 
 /// Ends the process as a wrongly called command does: the message, that command's usage, code 2.
 fn usage_error(command: &str, message: &str) -> ! {
+    usage(command, message).exit()
+}
+
+/// What is wrong with how a command was called, above its usage.
+fn usage(command: &str, message: &str) -> clap::Error {
     let mut all = Cli::command();
     all.build();
     let mut called = all.find_subcommand(command).cloned().unwrap_or(all);
-    called.error(clap::error::ErrorKind::ValueValidation, message).exit()
+    called.error(clap::error::ErrorKind::ValueValidation, message)
 }
 
 /// An error and what caused it, in one line. A cause that the text before it ends with is not said
