@@ -12,6 +12,7 @@ use rustix::fs::Mode;
 mod audit;
 mod bench;
 mod completion;
+mod crash;
 mod http_get;
 mod local;
 mod lock;
@@ -48,6 +49,9 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Print a script that completes commands and options in a shell.
     Completion(completion::CompletionArgs),
+    /// Panic.
+    #[command(hide = true)]
+    Crash,
     /// The part of `dsync lock` that holds the locks.
     #[command(hide = true)]
     LockKeeper,
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Lock(args) => Ok(lock::run(*args)),
         Command::Locks(args) => locks::run(args),
         Command::Completion(args) => completion::run(&args),
+        Command::Crash => crash::run(),
         Command::LockKeeper => lock::keeper::run(),
         Command::LockLaunch(args) => Ok(lock::launch::run(&args)),
         Command::Status(args) => status::run(&args),
