@@ -45,7 +45,7 @@ const PYTHON: Need = Need {
 
 /// All of them. The packages are built with as few sets of features as can be: `unit` with those that
 /// are shipped, dsync-tests (which puts bugs back) apart from them, `power-cut` with a simulated disk.
-pub const SUITES: [Suite; 8] = [
+pub const SUITES: [Suite; 7] = [
     Suite {
         name: "verify",
         about: "format, lints, docs, generated files and structure are in order",
@@ -101,16 +101,6 @@ pub const SUITES: [Suite; 8] = [
         steps: &[
             Step::Build("build --release --package dsync-node"),
             Step::Tests("test --release --package dsync-tests --test process"),
-        ],
-    },
-    Suite {
-        name: "shipped",
-        about: "the binary that is shipped is small, and its crash reports name their lines",
-        needs: &[],
-        files: &["tests/tests/shipped.rs"],
-        steps: &[
-            Step::Build("build --release --package dsync-node"),
-            Step::Tests("test --release --package dsync-tests --test shipped"),
         ],
     },
     Suite {
