@@ -38,7 +38,9 @@ pub(in crate::cli) fn run() -> anyhow::Result<ExitCode> {
 
 async fn keep(wanted: Wanted, mut told: Told<Stdin>, mut out: Stdout) {
     // The supervisor says so, or is dead.
-    let give_up = async { drop(told.next::<ToKeeper>().await) };
+    let give_up = async {
+        let _said: Option<ToKeeper> = told.next().await;
+    };
     let said = match acquire(&wanted, give_up).await {
         Ok(Some(hold)) => {
             let grant = Grant {
