@@ -67,7 +67,7 @@ fn full_node(refuses: impl Fn() -> bool + Send + 'static, otherwise: Say) -> Str
                 stream.shutdown(std::net::Shutdown::Write).unwrap();
                 std::thread::spawn(move || std::io::copy(&mut stream, &mut std::io::sink()));
             } else if let Say::Answer(status, body) = &otherwise {
-                stream.read(&mut [0; 4096]).unwrap();
+                let _read = stream.read(&mut [0; 4096]).unwrap();
                 stream.write_all(answer(*status, body).as_bytes()).unwrap();
             }
         }
