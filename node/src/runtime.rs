@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use dsync_core::machine::Settings;
 use dsync_core::raft::Timing;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::audit::TrailOptions;
 use crate::config::NodeConfig;
@@ -22,6 +23,7 @@ use crate::http::{RequestLimits, Server, ServerSettings, Site, admin_router, cli
 use crate::member::{Member, MemberConfig, random};
 use crate::metrics::Metrics;
 use crate::peers::{PeerLimits, SecretSource, Secrets, SystemResolver};
+use crate::signals::is_ignored;
 use crate::storage::LogOptions;
 use crate::telemetry;
 
@@ -35,7 +37,7 @@ const SPARE_SEGMENTS: u64 = 2;
 /// A snapshot is taken after so many bytes of log at least; a restart applies them again.
 const SNAPSHOT_EVERY_BYTES: u64 = 8 << 20;
 
-/// Runs a node until it is told to stop (SIGTERM, Ctrl-C) or must not go on.
+/// Runs a node until it is told to stop (SIGTERM, SIGHUP, Ctrl-C) or must not go on.
 ///
 /// # Errors
 /// If it cannot start, or had to stop by itself.
@@ -49,10 +51,12 @@ pub async fn run(config: NodeConfig) -> Result<()> {
     let site = Site::new(member.handle.clone(), metrics, health.clone(), RequestLimits::default())
         .with_audit(member.audit.clone());
     let servers = start_servers(client, admin, &site, descriptors::raise_limit())?;
+    // Before anybody is told that the node is there: whoever hears it may stop it at once.
+    let shutdown = ShutdownSignal::catch()?;
     health.set_started();
     tracing::info!(client = %config.listen_client, peer = %config.listen_peer,
         admin = %config.listen_admin, "ports are open");
-    run_until(member, servers, &health, shutdown_signal()).await
+    run_until(member, servers, &health, shutdown.caught()).await
 }
 
 /// Opens a listening socket.
@@ -161,30 +165,40 @@ fn start_servers(
     ])
 }
 
-/// Waits for the word to stop, and says which it was. (A parent that has ended makes itself known by
-/// SIGTERM too: see `cli/node.rs`.)
-async fn shutdown_signal() -> &'static str {
-    tokio::select! {
-        () = terminated() => "SIGTERM",
-        _ = tokio::signal::ctrl_c() => "interrupt",
-    }
+/// The word to stop. (A parent that has ended makes itself known by SIGTERM too: see `cli/node.rs`.)
+struct ShutdownSignal {
+    terminate: Signal,
+    interrupt: Signal,
+    /// A terminal that is closed, or somebody who means "load the settings again": there is nothing to
+    /// load, and to end without a drain would be worse. `None`: `nohup` wants it ignored.
+    hangup: Option<Signal>,
 }
 
-#[cfg(unix)]
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => drop(terminate.recv().await),
-        Err(error) => {
-            tracing::warn!(%error, "cannot listen for SIGTERM");
-            std::future::pending::<()>().await;
+impl ShutdownSignal {
+    fn catch() -> Result<Self> {
+        let catch = |kind| signal(kind).context("cannot catch signals");
+        let ignored = is_ignored(rustix::process::Signal::HUP);
+        Ok(Self {
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+            hangup: (!ignored).then(|| catch(SignalKind::hangup())).transpose()?,
+        })
+    }
+
+    /// Says which it was.
+    async fn caught(mut self) -> &'static str {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = hangup => "SIGHUP",
+            _ = self.interrupt.recv() => "interrupt",
         }
     }
-}
-
-#[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending().await
 }
 
 fn millis(duration: Duration) -> u64 {
