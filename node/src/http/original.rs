@@ -59,7 +59,7 @@ pub async fn release(
 async fn try_acquire(site: &Site, request: Request) -> Result<Response, Fault> {
     let fields = fields(site, request).await?;
     let (name, owner) = resource_and_client(site, &fields)?;
-    let mode = fields.choice("lock_type", &MODES)?;
+    let mode = fields.choice_or_none("lock_type", &MODES)?.unwrap_or(Mode::Exclusive);
     let ttl_ms = fields.duration_ms("ttl")?.unwrap_or(0);
     let items = vec![LockItem { name: name.clone(), mode, permits: 1, permits_max: 1 }];
     let operation = Operation::AcquireLock(Acquire {

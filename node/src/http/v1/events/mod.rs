@@ -95,8 +95,9 @@ fn try_watch(site: &Site, uri: &Uri, headers: &HeaderMap) -> Result<Response, Fa
     let filter = filter(site, &params)?;
     let from = from(&params, headers)?;
     let timeout = params.duration_up_to("timeout", TIMEOUT_MS_MAX)?.map(Duration::from_millis);
+    let seat = site.seat_to_wait()?;
     let subscription = subscribe(site, from, filter)?;
-    let stream = EventStream::new(subscription, form, timeout, HEARTBEAT);
+    let stream = EventStream::new(subscription, form, timeout, HEARTBEAT).with_seat(seat);
     let mut response = Body::new(stream).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
