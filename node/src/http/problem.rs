@@ -7,7 +7,7 @@
 //! - **Original** (`{success: false, message, field, ...}`, `application/json`) on the original
 //!   routes. Their clients were written before this server: they parse every body as JSON, often
 //!   only if the content type says exactly that, and look at `success`. A problem document would be
-//!   correct and unread. The status, `code`, `retryable` and `requestId` are the same in both.
+//!   correct and unread. The status, `code`, `retryable` and `request_id` are the same in both.
 //!
 //! One meaning per status: 400 malformed, 403 another's host or page, 404, 405, 406, 408 a body that does not come, 409 the locks
 //! are in the way (`code` says how), 410 records that are not kept any more, 413, 415, 422 a request id
@@ -257,7 +257,7 @@ impl Fault {
             "detail": self.detail,
             "code": self.code,
             "retryable": self.retryable,
-            "requestId": context.request_id,
+            "request_id": context.request_id,
             "leader": context.leader,
         }))
     }
@@ -270,7 +270,7 @@ impl Fault {
             "message": self.detail,
             "code": self.code,
             "retryable": self.retryable,
-            "requestId": context.request_id,
+            "request_id": context.request_id,
             "leader": context.leader,
         }));
         self.draw(&body, "application/json")
@@ -367,48 +367,52 @@ impl From<RequestRefusal> for Fault {
     }
 }
 
-/// What all problems of one code have in common.
+/// Every code, and what all problems of it have in common.
+pub const CODES: [(&str, &str); 38] = [
+    ("invalid_field", "A field is missing or wrong"),
+    ("malformed_body", "The body cannot be read"),
+    ("unsupported_media_type", "The body's type is not taken here"),
+    ("payload_too_large", "The body is too large"),
+    ("malformed_head", "The head of the request cannot be read"),
+    ("head_too_large", "The head of the request is too large"),
+    ("uri_too_long", "The path is too long"),
+    ("host_not_allowed", "The host is not served here"),
+    ("origin_not_allowed", "The web page may not ask here"),
+    ("too_many_connections", "The node has no connection left"),
+    ("too_many_waiting", "The node has no seat for another wait"),
+    ("request_timeout", "The request came too slowly"),
+    ("not_found", "No such route"),
+    ("method_not_allowed", "The route has other methods"),
+    ("no_leader", "The cluster has no leader"),
+    ("overloaded", "The cluster is overloaded"),
+    ("stopping", "The node is shutting down"),
+    ("not_member", "The node is not a member"),
+    ("outcome_unknown", "The outcome is unknown"),
+    ("void", "The command came too late"),
+    ("limit_reached", "A limit is reached"),
+    ("waits_in_other_mode", "The owner waits in the other mode"),
+    ("already_held", "The owner is on this lock by another request"),
+    ("permits_differ", "The lock is in use with another number of permits"),
+    ("not_a_plain_lock", "The lock is a semaphore"),
+    ("not_acceptable", "No such form of the answer"),
+    ("compacted", "The records are not kept any more"),
+    ("request_id_reused", "The request id was used for another request"),
+    ("request_settled", "The request was settled before"),
+    ("request_ids_full", "Too many request ids are remembered"),
+    ("held", "The lock is held"),
+    ("wait_timeout", "The wait is over"),
+    ("deadlock", "The wait would close a cycle"),
+    ("superseded", "The request was asked again elsewhere"),
+    ("revoked", "The hold was revoked"),
+    ("hold_ended", "The hold has ended"),
+    ("not_held", "Nobody holds the lock"),
+    ("internal", "The server failed"),
+];
+
 fn title(code: &str) -> &'static str {
-    match code {
-        "invalid_field" => "A field is missing or wrong",
-        "malformed_body" => "The body cannot be read",
-        "unsupported_media_type" => "The body's type is not taken here",
-        "payload_too_large" => "The body is too large",
-        "malformed_head" => "The head of the request cannot be read",
-        "head_too_large" => "The head of the request is too large",
-        "uri_too_long" => "The path is too long",
-        "host_not_allowed" => "The host is not served here",
-        "origin_not_allowed" => "The web page may not ask here",
-        "too_many_connections" => "The node has no connection left",
-        "too_many_waiting" => "The node has no seat for another wait",
-        "request_timeout" => "The request came too slowly",
-        "not_found" => "No such route",
-        "method_not_allowed" => "The route has other methods",
-        "no_leader" => "The cluster has no leader",
-        "overloaded" => "The cluster is overloaded",
-        "stopping" => "The node is shutting down",
-        "not_member" => "The node is not a member",
-        "outcome_unknown" => "The outcome is unknown",
-        "void" => "The command came too late",
-        "limit_reached" => "A limit is reached",
-        "waits_in_other_mode" => "The owner waits in the other mode",
-        "already_held" => "The owner is on this lock by another request",
-        "permits_differ" => "The lock is in use with another number of permits",
-        "not_a_plain_lock" => "The lock is a semaphore",
-        "not_acceptable" => "No such form of the answer",
-        "compacted" => "The records are not kept any more",
-        "request_id_reused" => "The request id was used for another request",
-        "request_settled" => "The request was settled before",
-        "request_ids_full" => "Too many request ids are remembered",
-        "held" => "The lock is held",
-        "wait_timeout" => "The wait is over",
-        "deadlock" => "The wait would close a cycle",
-        "superseded" => "The request was asked again elsewhere",
-        "revoked" => "The hold was revoked",
-        "hold_ended" => "The hold has ended",
-        "not_held" => "Nobody holds the lock",
-        _ => "The server failed",
-    }
+    let found = CODES.iter().find(|(known, _)| *known == code);
+    debug_assert!(found.is_some(), "the code {code} has no title");
+    found.map_or("The server failed", |(_, title)| title)
 }
 
 /// A 200 with a JSON object.

@@ -135,7 +135,7 @@ impl Bench {
             (&json!(code), &json!(status), field, &json!(false)),
             "{sent}: {said}"
         );
-        assert_eq!(problem["requestId"].as_str(), response.header("x-request-id"), "{sent}");
+        assert_eq!(problem["request_id"].as_str(), response.header("x-request-id"), "{sent}");
         if let Some(field) = field {
             assert!(problem["detail"].as_str().unwrap().contains(field), "{sent}: {said}");
         }

@@ -24,7 +24,7 @@ async fn unknown_paths_and_routes_that_come_later_are_404_problems() {
         assert_eq!(problem["code"], "not_found");
         assert_eq!(problem["retryable"], false);
         assert_eq!(problem["leader"], "n1");
-        assert_eq!(problem["requestId"], reply.header("x-request-id"));
+        assert_eq!(problem["request_id"], reply.header("x-request-id"));
         assert!(problem["title"].is_string() && problem["detail"].is_string());
     }
     assert_eq!(node.post("/queue/push", "{}").await.status, 404);
@@ -138,7 +138,7 @@ async fn a_panic_is_a_500_problem_and_not_a_broken_connection() {
     assert_eq!(reply.status, 500);
     assert_eq!(reply.header("content-type"), "application/problem+json");
     assert_eq!(reply.json()["code"], "internal");
-    assert_eq!(reply.json()["requestId"], reply.header("x-request-id"));
+    assert_eq!(reply.json()["request_id"], reply.header("x-request-id"));
     assert!(!reply.text().contains("on purpose"));
 }
 

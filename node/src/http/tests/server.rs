@@ -242,7 +242,7 @@ fn problem(answer: &str, status: u16) -> serde_json::Value {
     assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
     let problem: serde_json::Value = serde_json::from_str(body).unwrap();
     assert_eq!(problem["status"], status, "{answer}");
-    let id = problem["requestId"].as_str().unwrap();
+    let id = problem["request_id"].as_str().unwrap();
     assert!(!id.is_empty() && head.contains(&format!("x-request-id: {id}")), "{answer}");
     problem
 }

@@ -97,7 +97,8 @@ fn flood(node: &FakeNode) -> u64 {
 #[tokio::test]
 async fn a_watcher_that_does_not_read_is_cut_and_the_others_get_everything() {
     let node = node();
-    let server = serve(&node, SOON).await;
+    // Longer than one that reads can need for a piece, however busy the machine is.
+    let server = serve(&node, Duration::from_secs(5)).await;
     let (stalled, mut reads) = (watch(&server).await, watch(&server).await);
     let last = flood(&node);
     read_until(&mut reads, &format!("\"number\":{last},")).await;

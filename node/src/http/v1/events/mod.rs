@@ -42,7 +42,7 @@ use crate::http::{Site, locks_view};
 
 use super::problems::ReadProblems;
 use form::Form;
-pub use form::{EventAnswer, EventLock};
+pub use form::{EventAnswer, EventLine, EventLock};
 use stream::EventStream;
 
 /// From one sign of life to the next.
@@ -73,8 +73,8 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
     responses(
         (status = 200, description = "The stream.", content(
             (String = "text/event-stream"),
-            (EventAnswer = "application/jsonl"),
-            (EventAnswer = "application/x-ndjson"),
+            (EventLine = "application/jsonl"),
+            (EventLine = "application/x-ndjson"),
         )),
         EventProblems,
         ReadProblems,
