@@ -51,6 +51,6 @@ ask(release_lock, ReleaseAnswer, NAME, body=HoldRequest(hold=grant.hold))
 
 stream = watch_events.sync(client=client, name=NAME, from_=1, timeout="100ms")
 lines = [json.loads(line) for line in stream.splitlines()]
-assert [line["what"] for line in lines if "what" in line] == ["granted", "released"], lines
+assert [line["what"] for line in lines if "what" in line] == ["granted", "refused", "released"], lines
 assert "bookmark" in lines[0] and lines[-1]["end"]["code"] == "timeout", lines
 print("taken, renewed, released, and seen")
