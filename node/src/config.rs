@@ -14,11 +14,12 @@ use clap::{Args, ValueEnum};
 use dsync_core::contract::{ADMIN_PORT, CLIENT_PORT, PEER_PORT};
 use dsync_core::types::NodeName;
 
+use crate::http::hosts::AllowedHost;
 use crate::peers::PeerList;
 
 mod units;
 
-pub use units::{format_duration, parse_bytes, parse_duration};
+pub use units::{duration_ms, format_duration, parse_bytes, parse_duration};
 
 /// Sizes of a cluster: odd, since an even one survives no more losses than the odd one below it.
 pub const FOUNDERS_ALLOWED: [usize; 4] = [1, 3, 5, 7];
@@ -62,6 +63,12 @@ pub struct NodeArgs {
     /// Address for clients.
     #[arg(long, env = "DSYNC_LISTEN_CLIENT", value_name = "ADDR", default_value_t = any(CLIENT_PORT))]
     pub listen_client: SocketAddr,
+
+    /// Host names under which clients and web pages may ask, besides localhost and addresses: `name` or
+    /// `name:port`. A listener on loopback serves no others; a web page that did not come from this
+    /// node is served nowhere without this.
+    #[arg(long, env = "DSYNC_ALLOWED_HOSTS", value_name = "HOST,...", value_delimiter = ',')]
+    pub allowed_hosts: Vec<AllowedHost>,
 
     /// Address for the other nodes.
     #[arg(long, env = "DSYNC_LISTEN_PEER", value_name = "ADDR", default_value_t = any(PEER_PORT))]
@@ -154,6 +161,8 @@ pub struct NodeConfig {
     pub founders: usize,
     /// Address for clients.
     pub listen_client: SocketAddr,
+    /// Host names that are served besides localhost and addresses.
+    pub allowed_hosts: Vec<AllowedHost>,
     /// Address for the other nodes.
     pub listen_peer: SocketAddr,
     /// Address for health and metrics.
@@ -244,6 +253,7 @@ impl NodeArgs {
             peers,
             founders,
             listen_client: self.listen_client,
+            allowed_hosts: self.allowed_hosts,
             listen_peer: self.listen_peer,
             listen_admin: self.listen_admin,
             secret_file: self.secret_file,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use axum::Router;
 use dsync_core::machine::Settings;
 use dsync_core::raft::Timing;
 use tokio::net::{TcpListener, TcpSocket};
@@ -19,6 +20,7 @@ use crate::config::NodeConfig;
 use crate::consensus::Stopped;
 use crate::descriptors;
 use crate::health::Health;
+use crate::http::hosts::{AllowedHost, HostRules};
 use crate::http::{RequestLimits, Server, ServerSettings, Site, admin_router, client_router};
 use crate::member::{Member, MemberConfig, random};
 use crate::metrics::Metrics;
@@ -48,9 +50,11 @@ pub async fn run(config: NodeConfig) -> Result<()> {
     let (metrics, health) = (Metrics::new(), Health::new());
     let member = Member::start(member_config(&config)?, peer, &metrics, &health)?;
     telemetry::identify(member.handle.status().node_id);
-    let site = Site::new(member.handle.clone(), metrics, health.clone(), RequestLimits::default())
+    let connections = Connections::allowed(descriptors::raise_limit());
+    let limits = RequestLimits { waits_max: connections.waits, ..RequestLimits::default() };
+    let site = Site::new(member.handle.clone(), metrics, health.clone(), limits)
         .with_audit(member.audit.clone());
-    let servers = start_servers(client, admin, &site, descriptors::raise_limit())?;
+    let servers = start_servers(client, admin, &site, &config.allowed_hosts, connections)?;
     // Before anybody is told that the node is there: whoever hears it may stop it at once.
     let shutdown = ShutdownSignal::catch()?;
     health.set_started();
@@ -145,23 +149,47 @@ fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
     })
 }
 
+/// How many connections each port may hold, and how many of the clients' may wait for long.
+#[derive(Clone, Copy, Debug)]
+struct Connections {
+    client: u32,
+    admin: u32,
+    waits: usize,
+}
+
+impl Connections {
+    fn allowed(descriptors: u64) -> Self {
+        let wanted = ServerSettings::default().connections_max;
+        let client = descriptors::client_connections(wanted, descriptors);
+        // The rest are for who renews and gives back.
+        let waits = client as usize * 3 / 4;
+        Self { client, admin: descriptors::admin_connections(descriptors), waits }
+    }
+}
+
 fn start_servers(
     client: TcpListener,
     admin: TcpListener,
     site: &Site,
-    descriptors: u64,
+    allowed_hosts: &[AllowedHost],
+    connections: Connections,
 ) -> Result<Vec<Server>> {
-    let client_max =
-        descriptors::client_connections(ServerSettings::default().connections_max, descriptors);
-    let admin_max = descriptors::admin_connections(descriptors);
-    let serve = |listener, router, port, connections_max| {
-        let settings = ServerSettings { port, connections_max, ..ServerSettings::default() };
+    let serve = |listener: TcpListener, router: fn(Site) -> Router, port, connections_max| {
+        let rules = HostRules::new(listener.local_addr()?, allowed_hosts.to_vec());
+        let request_id_prefix = site.node.status().boot_id.to_string();
+        let settings = ServerSettings {
+            port,
+            connections_max,
+            request_id_prefix,
+            ..ServerSettings::default()
+        };
+        let router = router(site.clone().with_hosts(rules));
         Server::start(listener, router, settings, site.metrics.http.clone())
     };
     // The client port first: it closes first.
     Ok(vec![
-        serve(client, client_router(site.clone()), "client", client_max)?,
-        serve(admin, admin_router(site.clone()), "admin", admin_max)?,
+        serve(client, client_router, "client", connections.client)?,
+        serve(admin, admin_router, "admin", connections.admin)?,
     ])
 }
 

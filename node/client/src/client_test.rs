@@ -107,7 +107,7 @@ async fn a_node_that_has_a_connection_again_is_asked_again() {
 #[tokio::test]
 async fn a_refusal_is_final() {
     let refusal = json!({ "title": "t", "detail": "no", "code": "invalid_field", "field": "ttl",
-                          "retryable": false, "requestId": "r" });
+                          "retryable": false, "request_id": "r" });
     let bad = FakeNode::scripted([Say::Answer(400, refusal.to_string())]);
     let good = FakeNode::scripted([free_lock()]);
     match Client::new([&bad.address, &good.address]).unwrap().get("x").await {

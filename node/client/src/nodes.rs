@@ -376,7 +376,7 @@ struct Fault {
     field: Option<String>,
     #[serde(default)]
     retryable: bool,
-    #[serde(rename = "requestId")]
+    #[serde(rename = "request_id")]
     request_id: Option<Box<str>>,
 }
 

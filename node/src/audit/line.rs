@@ -20,7 +20,7 @@ pub struct AuditLine {
     /// The entry's stamp: cluster time in ms.
     pub stamp_ms: u64,
     /// What happened.
-    #[schema(value_type = String)]
+    #[schema(value_type = crate::http::v1::schemas::EventKind)]
     pub what: What,
     /// Whose request or hold.
     pub owner: String,

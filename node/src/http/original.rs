@@ -60,7 +60,7 @@ pub async fn release(
 async fn try_acquire(site: &Site, request: Request) -> Result<Response, Fault> {
     let fields = fields(site, request).await?;
     let (name, owner) = resource_and_client(site, &fields)?;
-    let mode = fields.choice("lock_type", &MODES)?;
+    let mode = fields.choice_or_none("lock_type", &MODES)?.unwrap_or(Mode::Exclusive);
     let rules = settings(&site.node.machine()).locks;
     let ttl_ms = fields.lease_ms("ttl", rules.lease_ms_min, rules.lease_ms_max)?.unwrap_or(0);
     let items = vec![LockItem { name: name.clone(), mode, permits: 1, permits_max: 1 }];

@@ -12,8 +12,8 @@ use dsync_core::locks::{AcquireOutcome, LockOutcome};
 use dsync_core::machine::{Machine, Operation, Outcome, RequestId};
 use dsync_core::raft::{Membership, RaftStatus, RoleKind};
 use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName, Term};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Request, StatusCode};
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -143,7 +143,10 @@ impl Reply {
     }
 }
 
-pub async fn call(mut router: Router, request: Request<Body>) -> Reply {
+pub async fn call(mut router: Router, mut request: Request<Body>) -> Reply {
+    // Every client names the host that it asks.
+    let localhost = HeaderValue::from_static("localhost");
+    request.headers_mut().entry(HOST).or_insert(localhost);
     let response = router.call(request).await.unwrap();
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();

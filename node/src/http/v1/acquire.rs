@@ -224,6 +224,7 @@ async fn acquire(
     // Both are set by the node.
     let (queue, attachment) = (false, None);
     let ask = Acquire { owner, items, ttl_ms, queue, attachment };
+    let _seat = asking::seat(site, &patience)?;
     let answer = site.node.acquire(asked.request.clone(), ask, patience).await?;
     deliver(site, answer, &wanted).map_err(|fault| with_holders(site, fault, &names))
 }

@@ -9,6 +9,7 @@ use dsync_core::locks::{HoldId, HoldRef, Owner};
 use dsync_core::machine::{Machine, Operation, Outcome, RequestId, Settings};
 use dsync_core::types::Index;
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::lock;
 use crate::handle::Applied;
@@ -105,6 +106,14 @@ impl Asked {
             _ => Ok(applied),
         }
     }
+}
+
+/// A seat for a request that waits; one that only tries needs none.
+///
+/// # Errors
+/// If there is none.
+pub fn seat(site: &Site, patience: &Patience) -> Result<Option<OwnedSemaphorePermit>, Fault> {
+    if patience.wait.is_zero() { Ok(None) } else { site.seat_to_wait().map(Some) }
 }
 
 /// An answer to another operation than the one that was asked for: a bug.

@@ -256,6 +256,7 @@ async fn try_upgrade(site: &Site, path: NamePath, request: Request) -> Result<Re
     // Both are set by the node.
     let (queue, attachment) = (false, None);
     let ask = Upgrade { hold: hold.clone(), ttl_ms, queue, attachment };
+    let _seat = asking::seat(site, &patience)?;
     let answer = site.node.upgrade(asked.request.clone(), ask, patience).await?;
     if answer.outcome == WaitOutcome::Ended {
         return Err(asking::hold_ended(site, hold.hold, Some(&name), answer.index).await);

@@ -24,6 +24,7 @@ mod asking;
 pub mod check;
 pub mod cluster;
 pub mod events;
+mod examples;
 pub mod force;
 pub mod graph;
 pub mod hold;
