@@ -117,6 +117,7 @@ fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
         data: config.data.clone(),
         peers: config.peers.clone(),
         founders: config.founders,
+        founding: config.founding,
         secrets,
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),

@@ -18,6 +18,7 @@ use dsync_core::machine::{Operation, Outcome};
 use dsync_core::raft::Timing;
 use dsync_core::types::NodeName;
 use dsync_node::audit::TrailOptions;
+use dsync_node::config::FoundingBy;
 use dsync_node::handle::NodeHandle;
 use dsync_node::health::Health;
 use dsync_node::member::{Member, MemberConfig};
@@ -69,6 +70,7 @@ fn config(name: &str, size: u64) -> MemberConfig {
         data: PathBuf::from("/data"),
         peers: PeerList::Listed(names(size).into_iter().map(listed).collect()),
         founders: names(size).len(),
+        founding: FoundingBy::Auto,
         secrets: SecretSource::fixed(Secrets::parse(secret).unwrap()),
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),
