@@ -18,9 +18,12 @@ fn seats() -> Vec<Seat> {
         for bits in 0..8 {
             let [outdated, claim_terminating, disk_lost] = [1, 2, 4].map(|bit| bits & bit != 0);
             // A node whose disk is not the cluster's is never a ready one; what is missing is not old.
-            let possible = !(disk_lost && health == Health::Ready)
-                && !(outdated && matches!(health, Health::Missing | Health::Terminating));
-            if possible {
+            let never = match health {
+                Health::Ready => disk_lost,
+                Health::Missing | Health::Terminating => outdated,
+                Health::Down | Health::Lagging | Health::Unsure => false,
+            };
+            if !never {
                 all.push(Seat { health, outdated, claim_terminating, disk_lost });
             }
         }

@@ -65,16 +65,16 @@ fn nodes(cluster: &Validated) -> Child {
         { "ports": [port(PEER_PORT_NAME)], "from": [node] },
         { "ports": [port(ADMIN_PORT_NAME)], "from": admins },
     ]);
-    policy(cluster, &cluster.names.nodes(), COMPONENT_NODE, ingress)
+    policy(cluster, &cluster.names.nodes(), COMPONENT_NODE, &ingress)
 }
 
 fn redis(cluster: &Validated) -> Child {
     let node = json!({ "podSelector": { "matchLabels": cluster.names.selector(COMPONENT_NODE) } });
     let ingress = json!([{ "ports": [port(REDIS_PORT_NAME)], "from": [node] }]);
-    policy(cluster, &cluster.names.redis(), COMPONENT_REDIS, ingress)
+    policy(cluster, &cluster.names.redis(), COMPONENT_REDIS, &ingress)
 }
 
-fn policy(cluster: &Validated, name: &str, component: &str, ingress: Value) -> Child {
+fn policy(cluster: &Validated, name: &str, component: &str, ingress: &Value) -> Child {
     let spec = json!({
         "podSelector": { "matchLabels": cluster.names.selector(component) },
         "policyTypes": ["Ingress"],

@@ -79,6 +79,7 @@ impl ApiServer {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // keys are made for one call
 impl Store {
     fn serve(
         &mut self,
