@@ -60,6 +60,12 @@ pub struct NodeArgs {
     #[arg(long, env = "DSYNC_FOUNDERS", value_name = "N")]
     pub founders: Option<usize>,
 
+    /// Who proposes the founding: `auto`, the nodes themselves once as many empty disks have met as
+    /// there are founders; `admin`, never this node: it waits to be told or to be taken in. Use
+    /// `admin` once the cluster exists, so that disks that are all lost never become a new cluster.
+    #[arg(long, env = "DSYNC_FOUNDING", value_name = "WHO", default_value = "auto")]
+    pub founding: FoundingBy,
+
     /// Address for clients.
     #[arg(long, env = "DSYNC_LISTEN_CLIENT", value_name = "ADDR", default_value_t = any(CLIENT_PORT))]
     pub listen_client: SocketAddr,
@@ -148,6 +154,16 @@ pub enum LogFormat {
     Json,
 }
 
+/// Who proposes the founding of a cluster of empty disks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FoundingBy {
+    /// The nodes, when they have met.
+    #[default]
+    Auto,
+    /// Whoever administers the cluster; a node never does.
+    Admin,
+}
+
 /// The settings of one node; every rule between them holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeConfig {
@@ -159,6 +175,8 @@ pub struct NodeConfig {
     pub peers: PeerList,
     /// How many nodes found the cluster: 1, 3, 5 or 7.
     pub founders: usize,
+    /// Who proposes the founding.
+    pub founding: FoundingBy,
     /// Address for clients.
     pub listen_client: SocketAddr,
     /// Host names that are served besides localhost and addresses.
@@ -252,6 +270,7 @@ impl NodeArgs {
             data: self.data,
             peers,
             founders,
+            founding: self.founding,
             listen_client: self.listen_client,
             allowed_hosts: self.allowed_hosts,
             listen_peer: self.listen_peer,

@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::{AuditPort, AuditReader, TrailOptions, filler};
 use crate::clock;
+use crate::config::FoundingBy;
 use crate::consensus::{
     Driver, DriverParts, Founder, Inbox, SnapshotEvent, Snapshotter, Stopped, load_snapshot,
 };
@@ -46,10 +47,12 @@ pub struct MemberConfig {
     pub data: PathBuf,
     /// Where the other nodes are found.
     pub peers: PeerList,
-    /// How many nodes found the cluster; 0: never propose a founding.
+    /// How many nodes found the cluster.
     pub founders: usize,
     /// What the cluster shall begin with, if this node founds it.
     pub settings: Settings,
+    /// Who proposes the founding.
+    pub founding: FoundingBy,
     /// What proves that a node is of the cluster.
     pub secrets: SecretSource,
     /// What turns names into addresses.
@@ -284,7 +287,11 @@ fn founder(config: &MemberConfig, identity: &Identity) -> Result<Founder> {
         holds: None,
     };
     let cluster_id = ClusterId(u128::from_le_bytes(random()?));
-    Ok(Founder::new(own, config.founders, cluster_id, config.settings.clone()))
+    let founders = match config.founding {
+        FoundingBy::Auto => config.founders,
+        FoundingBy::Admin => 0,
+    };
+    Ok(Founder::new(own, founders, cluster_id, config.settings.clone()))
 }
 
 fn start_peers(

@@ -129,6 +129,7 @@ fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
         peers: config.peers.clone(),
         founders: config.founders,
         settings,
+        founding: config.founding,
         secrets,
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),

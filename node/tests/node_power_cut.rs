@@ -22,6 +22,7 @@ use dsync_core::machine::{Operation, Outcome, Settings};
 use dsync_core::raft::Timing;
 use dsync_core::types::NodeName;
 use dsync_node::audit::TrailOptions;
+use dsync_node::config::FoundingBy;
 use dsync_node::handle::NodeHandle;
 use dsync_node::health::Health;
 use dsync_node::member::{Member, MemberConfig};
@@ -74,6 +75,7 @@ fn config(name: &str, size: u64) -> MemberConfig {
         peers: PeerList::Listed(names(size).into_iter().map(listed).collect()),
         founders: names(size).len(),
         settings: Settings::default(),
+        founding: FoundingBy::Auto,
         secrets: SecretSource::fixed(Secrets::parse(secret).unwrap()),
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),

@@ -13,6 +13,7 @@ use dsync_core::machine::{Machine, Operation, Outcome, Settings};
 use dsync_core::raft::{RoleKind, Timing};
 use dsync_core::types::NodeName;
 use dsync_node::audit::TrailOptions;
+use dsync_node::config::FoundingBy;
 use dsync_node::events::EventFilter;
 use dsync_node::handle::{NodeHandle, SubmitError};
 use dsync_node::health::Health;
@@ -80,6 +81,7 @@ fn node(n: usize, port: Port, peers: &[ListedPeer]) -> Node {
         peers: PeerList::Listed(peers.to_vec()),
         founders: peers.len(),
         settings: Settings::default(),
+        founding: FoundingBy::Auto,
         secrets: SecretSource::fixed(Secrets::parse(b"0123456789abcdef0123456789abcdef").unwrap()),
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),

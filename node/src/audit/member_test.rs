@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use super::TrailOptions;
 use super::verify::{Witness, verify_folder};
+use crate::config::FoundingBy;
 use crate::handle::{NodeHandle, SubmitError};
 use crate::health::Health;
 use crate::loopback::host;
@@ -44,6 +45,7 @@ fn config(data: &Path, name: usize, ports: &[u16]) -> MemberConfig {
         peers: PeerList::Listed(ports.iter().enumerate().map(listed).collect()),
         founders: ports.len(),
         settings: Settings::default(),
+        founding: FoundingBy::Auto,
         secrets: SecretSource::fixed(Secrets::parse(secret).unwrap()),
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),

@@ -119,6 +119,13 @@ impl Founder {
     /// Why this node does not take part, if it does not: a sentence for people.
     #[must_use]
     pub fn outside(&self, raft: &Raft) -> Option<String> {
+        if raft.is_empty() && !self.may_propose {
+            return Some(
+                "this disk is empty and this node does not found a cluster by itself: it is not a \
+                 member, does not vote and serves nothing until it is told to found or taken in"
+                    .into(),
+            );
+        }
         if raft.is_empty() {
             if let Some(fault) = &self.fault {
                 return Some(format!("no cluster yet: {fault}"));
