@@ -20,6 +20,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use dsync_core::locks::LockRefusal;
 use dsync_core::machine::RequestRefusal;
+use dsync_core::raft::COMMAND_BYTES_MAX;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -311,6 +312,7 @@ impl From<SubmitError> for Fault {
             SubmitError::Overloaded => {
                 Self::later("overloaded", "the leader's queue is full; nothing was applied")
             }
+            SubmitError::TooLarge => Self::too_large(COMMAND_BYTES_MAX),
             SubmitError::Stopping => Self::later(
                 "stopping",
                 "this node is shutting down; nothing was applied; ask another",
