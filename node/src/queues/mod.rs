@@ -141,6 +141,12 @@ impl Queues {
         self.lines.all_ready();
     }
 
+    /// How many requests wait here for messages.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lines.waiting()
+    }
+
     /// The node stops: who waits for messages goes elsewhere.
     pub fn stop(&self) {
         self.lines.stop();

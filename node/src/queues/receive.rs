@@ -137,6 +137,10 @@ impl Lines {
         self.lock().values().for_each(|line| line.news.notify_one());
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().values().map(|line| line.waiting.len()).sum()
+    }
+
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         for line in self.lock().values_mut() {
