@@ -56,6 +56,15 @@ pub(super) enum ItemOutcome {
     Settle(SettleOutcome),
 }
 
+/// What comes of an item, and can be remembered.
+pub(super) trait Remembered: Clone + Into<ItemOutcome> {
+    /// `None`: it is what came of an item of another kind.
+    fn of(outcome: &ItemOutcome) -> Option<Self>;
+
+    /// It is not done.
+    fn refused(refusal: QueueRefusal) -> Self;
+}
+
 /// What is remembered of one item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KnownItem {
@@ -169,16 +178,13 @@ impl<'a> Named<'a> {
 
 impl ItemRequests {
     /// Does an item that was not done before, and says what came of it, now or then.
-    pub(super) fn once<O: Clone>(
+    pub(super) fn once<O: Remembered>(
         &mut self,
         named: &Named<'_>,
         limits: Limits,
-        form: (fn(O) -> ItemOutcome, fn(&ItemOutcome) -> Option<O>),
-        refused: fn(QueueRefusal) -> O,
         act: impl FnOnce() -> O,
     ) -> O {
-        let (wrap, unwrap) = form;
-        let refuse = |refusal| refused(QueueRefusal::Request(refusal));
+        let refuse = |refusal| O::refused(QueueRefusal::Request(refusal));
         let key = named.key();
         if let RequestId::Numbered { client, sequence, low_water } = named.request.request {
             let client = (named.request.principal.clone(), client);
@@ -189,7 +195,7 @@ impl ItemRequests {
         }
         if let Some(known) = self.known.get(&key) {
             let same = known.digest == named.digest;
-            let outcome = unwrap(&known.outcome).filter(|_| same);
+            let outcome = O::of(&known.outcome).filter(|_| same);
             return outcome.unwrap_or_else(|| refuse(RequestRefusal::OtherBody));
         }
         if self.known.size() as u64 >= limits.items_max.into() {
@@ -198,7 +204,7 @@ impl ItemRequests {
         let outcome = act();
         let known = KnownItem {
             digest: named.digest,
-            outcome: wrap(outcome.clone()),
+            outcome: outcome.clone().into(),
             forget_at: limits.forget_at,
         };
         if known.outcome.is_final() {
@@ -317,15 +323,39 @@ impl ItemRequests {
     }
 }
 
+impl From<PushOutcome> for ItemOutcome {
+    fn from(outcome: PushOutcome) -> Self {
+        Self::Push(outcome)
+    }
+}
+
+impl From<SettleOutcome> for ItemOutcome {
+    fn from(outcome: SettleOutcome) -> Self {
+        Self::Settle(outcome)
+    }
+}
+
+impl Remembered for PushOutcome {
+    fn of(outcome: &ItemOutcome) -> Option<Self> {
+        if let ItemOutcome::Push(outcome) = outcome { Some(outcome.clone()) } else { None }
+    }
+
+    fn refused(refusal: QueueRefusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Remembered for SettleOutcome {
+    fn of(outcome: &ItemOutcome) -> Option<Self> {
+        if let ItemOutcome::Settle(outcome) = outcome { Some(outcome.clone()) } else { None }
+    }
+
+    fn refused(refusal: QueueRefusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 impl ItemOutcome {
-    pub(super) fn push(&self) -> Option<PushOutcome> {
-        if let Self::Push(outcome) = self { Some(outcome.clone()) } else { None }
-    }
-
-    pub(super) fn settle(&self) -> Option<SettleOutcome> {
-        if let Self::Settle(outcome) = self { Some(outcome.clone()) } else { None }
-    }
-
     /// A repeat cannot have another.
     fn is_final(&self) -> bool {
         let (Self::Push(PushOutcome::Refused(refusal))

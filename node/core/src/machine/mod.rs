@@ -60,7 +60,7 @@ use crate::types::{
 };
 use crate::wire::{self, DecodeError};
 use hash_clock::HashClock;
-use item_requests::{ItemOutcome, ItemRequests, Limits, Named};
+use item_requests::{ItemRequests, Limits, Named};
 use requests::{Requests, Seen};
 use session::{Admission, Session};
 
@@ -444,10 +444,7 @@ impl Machine {
             };
             match Named::pushed(requests, at, push, item) {
                 None => act(),
-                Some(named) => {
-                    let form = (ItemOutcome::Push as fn(_) -> _, ItemOutcome::push as fn(&_) -> _);
-                    items.once(&named, limits, form, PushOutcome::Refused, act)
-                }
+                Some(named) => items.once(&named, limits, act),
             }
         });
         QueueOutcome::Pushed(outcomes.collect())
@@ -475,11 +472,7 @@ impl Machine {
             };
             match Named::settled(requests, at, settle, item) {
                 None => act(),
-                Some(named) => {
-                    let form =
-                        (ItemOutcome::Settle as fn(_) -> _, ItemOutcome::settle as fn(&_) -> _);
-                    items.once(&named, limits, form, SettleOutcome::Refused, act)
-                }
+                Some(named) => items.once(&named, limits, act),
             }
         });
         QueueOutcome::Settled(outcomes.collect())

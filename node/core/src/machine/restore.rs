@@ -147,7 +147,7 @@ impl Restore {
 
     fn take_chunk(&mut self, chunk: Chunk) -> Result<(), RestoreError> {
         match chunk {
-            Chunk::Head(head) if self.chunks == 0 => self.take_head(head),
+            Chunk::Head(head) if self.chunks == 0 => self.take_head(*head),
             Chunk::Records { count, records } if self.chunks > 0 => {
                 self.take_records(count, &records)?;
             }

@@ -61,7 +61,7 @@ pub enum StoredChunk {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Chunk {
     /// The first.
-    Head(Head),
+    Head(Box<Head>),
     /// Any number of them, each as full as it gets.
     Records {
         /// How many.
@@ -165,7 +165,7 @@ impl Iterator for Chunks {
         let chunk = match &mut self.part {
             Part::Head => {
                 self.part = Part::Records(Cursor::Boot(Unbounded));
-                Chunk::Head(head(&self.machine))
+                Chunk::Head(Box::new(head(&self.machine)))
             }
             Part::Records(cursor) => match fill(&self.machine, cursor) {
                 Some((count, records)) => {

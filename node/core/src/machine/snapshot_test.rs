@@ -333,7 +333,7 @@ fn chunks_keep_their_bytes() {
     let hash_clock = HashClock::default();
     let head = Head { applied, time, active, founded: Some(founded), audit, hash_clock };
     golden(
-        &StoredChunk::V1(Chunk::Head(head)),
+        &StoredChunk::V1(Chunk::Head(Box::new(head))),
         "000005ac02c80101070101036f6e65e0a712c0843de0a712904e904e904e8002e0d403e8078090fbd3098001c0843dc096b1028002904ec0843d8080808001808010e8078090dee67580dccc148008c0843d80b89929c09a0c8002e807b0ea011402e807e0d4030a0000000000000000e0a7120607070707070707070707070707070707070707070707070707070707070707070000",
     );
     let records = Bytes::from_static(&[1, 2, 3]);
