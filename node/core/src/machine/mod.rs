@@ -244,7 +244,7 @@ impl Machine {
     /// Puts a mistake back into the queues.
     #[cfg(feature = "bugs")]
     #[must_use]
-    pub fn with_queue_bug(mut self, bug: Option<crate::queue::Bug>) -> Self {
+    pub fn with_queue_bug(mut self, bug: Option<queue::Bug>) -> Self {
         self.queues.put_back(bug);
         self
     }
