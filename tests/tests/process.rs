@@ -41,6 +41,8 @@ mod lock_command;
 mod original_routes;
 #[path = "process/pause.rs"]
 mod pause;
+#[path = "process/queues.rs"]
+mod queues;
 #[path = "process/service_faults.rs"]
 mod service_faults;
 #[path = "process/strangers.rs"]

@@ -22,6 +22,8 @@ use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
+use serde_json::value::RawValue;
+
 use super::problem::Fault;
 use crate::config::duration_ms;
 
@@ -29,8 +31,14 @@ use crate::config::duration_ms;
 pub const EXACT_INTEGER_MAX: u64 = (1 << 53) - 1;
 /// Most values of a strict body. An owner's holds, all named in one renew-all, fit.
 pub const VALUES_MAX: usize = 16_384;
+/// Most values of a push: a thousand messages with all fields, and headers, fit.
+pub const PUSH_VALUES_MAX: usize = 65_536;
 /// Fields of objects in lists are looked at; what is deeper is nobody's field.
 const STRICT_DEPTH: u8 = 3;
+/// Of a push: headers are objects in objects in a list.
+const PUSH_DEPTH: u8 = 4;
+/// Deepest nesting of a value that is kept as it is. Readers stop at 128, and an answer adds its own.
+const KEPT_DEPTH_MAX: u32 = 100;
 
 /// The fields of a JSON object.
 #[derive(Debug)]
@@ -41,7 +49,7 @@ pub struct Fields {
 }
 
 /// What a field may be. `Other` stands for everything that no field may be.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Given {
     Null,
     Truth(bool),
@@ -49,6 +57,8 @@ enum Given {
     Text(String),
     List(Vec<Given>),
     Object(BTreeMap<String, Given>),
+    /// Any JSON, as it was written.
+    Kept(Box<str>),
     Other,
 }
 
@@ -70,12 +80,34 @@ impl Fields {
     pub fn strict(body: &[u8], known: &[&str]) -> Result<Self, Fault> {
         let book =
             Book { depth_max: STRICT_DEPTH, values_max: Some(VALUES_MAX), ..Book::default() };
-        let fields = read(body, &book)?;
+        Self::known_once(read(body, &book)?, &book, known)
+    }
+
+    fn known_once(self, book: &Book, known: &[&str]) -> Result<Self, Fault> {
         if let Some(field) = book.twice.take() {
             return Err(Fault::field(&field, format!("{field} is given twice")));
         }
-        fields.allow(known)?;
-        Ok(fields)
+        self.allow(known)?;
+        Ok(self)
+    }
+
+    /// As [`Fields::parse`]; the field `kept` may be any JSON, and is kept as it is written.
+    ///
+    /// # Errors
+    /// If it is not one JSON object in UTF-8.
+    pub fn parse_keeping(body: &[u8], kept: &'static str) -> Result<Self, Fault> {
+        read(body, &Book { depth_max: 1, kept: Some(kept), ..Book::default() })
+    }
+
+    /// As [`Fields::strict`], of a body with many objects in whose fields `kept` any JSON may stand, which
+    /// is kept as it is written.
+    ///
+    /// # Errors
+    /// If it is not one JSON object in UTF-8, or has other fields.
+    pub fn strict_keeping(body: &[u8], known: &[&str], kept: &'static str) -> Result<Self, Fault> {
+        let values_max = Some(PUSH_VALUES_MAX);
+        let book = Book { depth_max: PUSH_DEPTH, values_max, kept: Some(kept), ..Book::default() };
+        Self::known_once(read(body, &book)?, &book, known)
     }
 
     /// A name: 1 to `bytes_max` bytes, no control characters.
@@ -86,6 +118,96 @@ impl Fields {
         let text = self.text(field)?;
         check_name(text, bytes_max).map_err(|reason| self.wrong(field, &reason))?;
         Ok(text.to_owned())
+    }
+
+    /// As [`Fields::name`]; `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If the field is anything else.
+    pub fn name_or_none(&self, field: &str, bytes_max: usize) -> Result<Option<String>, Fault> {
+        if self.has(field) { self.name(field, bytes_max).map(Some) } else { Ok(None) }
+    }
+
+    /// Any text of at most `bytes_max` bytes, or none. `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If the field is anything else.
+    pub fn text_up_to(&self, field: &str, bytes_max: usize) -> Result<Option<&str>, Fault> {
+        if !self.has(field) {
+            return Ok(None);
+        }
+        let text = self.text(field)?;
+        match text.len() <= bytes_max {
+            true => Ok(Some(text)),
+            false => Err(self.wrong(field, &format!("must not be longer than {bytes_max} bytes"))),
+        }
+    }
+
+    /// Any JSON but null, as it was written. `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If a reader could stumble over it: it is nested too deeply, or has a number or a text that is none.
+    pub fn kept_json(&self, field: &str) -> Result<Option<&str>, Fault> {
+        let Some(Given::Kept(text)) = self.given(field) else { return Ok(None) };
+        let mut reader = serde_json::Deserializer::from_str(text);
+        match (Sound { left: KEPT_DEPTH_MAX }).deserialize(&mut reader) {
+            Ok(()) => Ok(Some(text)),
+            Err(error) => Err(self.wrong(field, &format!("cannot be read by everybody: {error}"))),
+        }
+    }
+
+    /// An object whose members are texts, by their names; empty if it is absent or null.
+    ///
+    /// # Errors
+    /// If the field is anything else.
+    pub fn texts_by_name(&self, field: &str) -> Result<Vec<(String, String)>, Fault> {
+        let members = match self.given(field) {
+            None => return Ok(Vec::new()),
+            Some(Given::Object(members)) => members,
+            Some(_) => return Err(self.wrong(field, "must be an object of texts")),
+        };
+        let text = |(name, given): (&String, &Given)| match given {
+            Given::Text(text) => Ok((name.clone(), text.clone())),
+            _ => Err(self.wrong(&format!("{field}.{}", shown(name)), "must be a text")),
+        };
+        members.iter().map(text).collect()
+    }
+
+    /// An object that may have the `known` fields and no others. `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If the field is anything else.
+    pub fn object(&self, field: &str, known: &[&str]) -> Result<Option<Self>, Fault> {
+        match self.given(field) {
+            None => Ok(None),
+            Some(Given::Object(values)) => {
+                let fields = Self { values: values.clone(), place: self.path(field) };
+                fields.allow(known).map(|()| Some(fields))
+            }
+            Some(_) => Err(self.wrong(field, "must be an object")),
+        }
+    }
+
+    /// A list of 1 to `max` texts that `parse` takes. `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If the field is anything else.
+    pub fn list_of<T>(
+        &self,
+        field: &str,
+        max: usize,
+        form: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, Fault> {
+        let Some(list) = self.list(field, max)? else { return Ok(None) };
+        if list.is_empty() {
+            return Err(self.wrong(field, "must not be empty"));
+        }
+        let one = |(at, given): (usize, &Given)| {
+            let value = if let Given::Text(text) = given { parse(text) } else { None };
+            value.ok_or_else(|| self.wrong(&format!("{field}[{at}]"), form))
+        };
+        list.iter().enumerate().map(one).collect::<Result<_, _>>().map(Some)
     }
 
     /// One of a few words.
@@ -240,8 +362,7 @@ impl Fields {
             let Given::Object(values) = given else {
                 return Err(Fault::field(&place, format!("{place} must be an object")));
             };
-            let values = values.iter().map(|(name, given)| (name.clone(), given.copy())).collect();
-            let fields = Self { values, place };
+            let fields = Self { values: values.clone(), place };
             fields.allow(known).map(|()| fields)
         };
         list.iter().enumerate().map(object).collect()
@@ -295,19 +416,6 @@ impl Fields {
 
     fn path(&self, field: &str) -> String {
         if self.place.is_empty() { field.to_owned() } else { format!("{}.{field}", self.place) }
-    }
-}
-
-impl Given {
-    /// Deeper fields than those of an object in a list are nobody's.
-    fn copy(&self) -> Self {
-        match self {
-            Self::Null => Self::Null,
-            Self::Truth(value) => Self::Truth(*value),
-            Self::Integer(value) => Self::Integer(*value),
-            Self::Text(text) => Self::Text(text.clone()),
-            Self::List(_) | Self::Object(_) | Self::Other => Self::Other,
-        }
     }
 }
 
@@ -382,6 +490,8 @@ struct Book {
     depth_max: u8,
     values: Cell<usize>,
     values_max: Option<usize>,
+    /// What stands under this name is kept as it is written.
+    kept: Option<&'static str>,
     /// The first field that was given twice.
     twice: RefCell<Option<String>>,
 }
@@ -475,12 +585,89 @@ impl<'de> Visitor<'de> for Place<'_> {
         let mut values = BTreeMap::new();
         while let Some(field) = map.next_key::<String>()? {
             let place = format!("{}{field}", self.path);
-            let given = map.next_value_seed(self.within(&place))?;
+            let given = match self.book.kept == Some(field.as_str()) {
+                true => kept(map.next_value()?),
+                false => map.next_value_seed(self.within(&place))?,
+            };
             if values.insert(field, given).is_some() {
                 self.book.twice.borrow_mut().get_or_insert_with(|| shown(&place));
             }
         }
         Ok(Given::Object(values))
+    }
+}
+
+/// A null is no value, however it is read.
+fn kept(raw: Box<RawValue>) -> Given {
+    if raw.get() == "null" { Given::Null } else { Given::Kept(raw.into()) }
+}
+
+/// Reads any JSON to its end, and keeps nothing of it: what a reader of values would stumble over is an
+/// error, unlike in one that skips.
+#[derive(Clone, Copy)]
+struct Sound {
+    /// How much deeper it may be nested.
+    left: u32,
+}
+
+impl Sound {
+    fn within<E: serde::de::Error>(self) -> Result<Self, E> {
+        let left = self.left.checked_sub(1);
+        left.map(|left| Self { left }).ok_or_else(|| E::custom("it is nested too deeply"))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Sound {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Sound {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let within = self.within()?;
+        while list.next_element_seed(within)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let within = self.within()?;
+        while map.next_key_seed(within)?.is_some() {
+            map.next_value_seed(within)?;
+        }
+        Ok(())
     }
 }
 
@@ -510,6 +697,27 @@ mod tests {
         let fields = Fields::strict(br#"{"a":[{"c":1},{"d":1}]}"#, &["a"]).unwrap();
         let fault = fields.objects("a", 9, &["c"]).unwrap_err();
         assert_eq!(fault.field.as_deref(), Some("a[1].d"));
+    }
+
+    #[test]
+    fn a_value_that_is_kept_is_kept_as_it_is_written_and_can_be_read_by_everybody() {
+        let kept = |value: &str| {
+            let body = format!(r#"{{"a":{value}}}"#);
+            let fields = Fields::strict_keeping(body.as_bytes(), &["a"], "a")?;
+            fields.kept_json("a").map(|text| text.map(str::to_owned))
+        };
+        let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        for value in
+            ["0", "false", r#""""#, r#"{"b": [1.50, 12345678901234567890123]}"#, &deep(100)]
+        {
+            assert_eq!(kept(value), Ok(Some(value.to_owned())));
+        }
+        assert_eq!(kept("null"), Ok(None));
+        for value in ["1e999", r#""\ud800""#, &deep(101), &deep(100_000)] {
+            let fault = kept(value).unwrap_err();
+            assert_eq!(fault.field.as_deref(), Some("a"), "{}", fault.detail);
+        }
+        assert!(kept("[").is_err());
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn decode(bytes: &[u8]) -> Command {
 /// The commands that go out at `now`.
 fn sent(proposer: &mut Proposer, now: u64) -> Vec<Command> {
     let attempts = proposer.attempts(LocalTime(now));
-    attempts.iter().flat_map(|(_, commands)| commands).map(|bytes| decode(bytes)).collect()
+    attempts.iter().flat_map(|(_, commands)| &commands.list).map(|bytes| decode(bytes)).collect()
 }
 
 fn numbers(commands: &[Command]) -> Vec<u64> {
@@ -145,8 +145,8 @@ fn a_ticket_holds_a_bounded_number_of_bytes() {
     assert!(attempts.len() > 1);
     let mut all = Vec::new();
     for (_, commands) in &attempts {
-        assert!(commands.iter().map(Bytes::len).sum::<usize>() <= TICKET_BYTES_MAX);
-        all.extend(commands.iter().map(|bytes| decode(bytes)));
+        assert!(commands.list.iter().map(Bytes::len).sum::<usize>() <= TICKET_BYTES_MAX);
+        all.extend(commands.list.iter().map(|bytes| decode(bytes)));
     }
     assert_eq!(numbers(&all), (2..5_002).collect::<Vec<_>>());
 }
@@ -334,7 +334,7 @@ impl Chaos {
                 match self.below(4) {
                     0 => self.proposers[at].refused(LocalTime(self.now), ticket, Refusal::NoLeader),
                     1 => {}
-                    copies => (1..copies).for_each(|_| self.flying.extend(commands.clone())),
+                    copies => (1..copies).for_each(|_| self.flying.extend(commands.list.clone())),
                 }
             }
         }
