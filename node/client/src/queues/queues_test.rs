@@ -244,7 +244,7 @@ fn stored() -> Value {
 #[tokio::test]
 async fn messages_are_looked_at_one_by_one_in_pages_and_as_they_come_next() {
     let page = json!({ "messages": [stored()], "continue": "xyz", "index": 1, "time_ms": 1 });
-    let one = ok(&stored());
+    let one = ok(&json!({ "message": stored(), "index": 1, "time_ms": 1 }));
     let removed = ok(&json!({ "id": "8.0", "removed": true, "index": 1 }));
     let node = FakeNode::scripted([one, removed, ok(&page), ok(&page)]);
     let queue = client(&[&node]).queue("mails");

@@ -103,7 +103,12 @@ impl Queue {
     /// # Errors
     /// `no_such_topic`, `no_such_message`; or no node can confirm the read in time.
     pub async fn get(&self, id: &str) -> Result<StoredMessage, Error> {
-        self.nodes.call(&Call::get(&self.path(&["messages", id]))).await?.decode()
+        #[derive(Deserialize)]
+        struct Said {
+            message: StoredMessage,
+        }
+        let answer = self.nodes.call(&Call::get(&self.path(&["messages", id]))).await?;
+        answer.decode::<Said>().map(|said| said.message)
     }
 
     /// Takes a message out, whatever it is doing; so a delayed one is cancelled.

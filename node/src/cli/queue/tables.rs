@@ -23,7 +23,7 @@ pub(super) fn pushed(pushed: &[&Pushed]) -> String {
         let how = if it.duplicate { "there before" } else { "pushed" };
         [it.id.clone(), how.to_owned()]
     };
-    table(["ID", ""], pushed.iter().map(row).collect())
+    table(["ID", "OUTCOME"], pushed.iter().map(row).collect())
 }
 
 /// One line for each message that was received.
