@@ -22,6 +22,8 @@ use super::fs::{self, FolderLock};
 const IDENTITY: &str = "identity";
 /// Says that the log has been made: from then on an empty log folder is a loss, not a beginning.
 const LOG_MADE: &str = "log-made";
+/// Says why this folder must not take part again, in words for people.
+const REFUSED: &str = "refused";
 const IDENTITY_MAGIC: [u8; 8] = *b"dsyncid\0";
 const IDENTITY_VERSION: u32 = 1;
 const IDENTITY_BYTES: usize = 32;
@@ -58,6 +60,14 @@ pub enum DataFolderError {
         /// Which folder.
         folder: PathBuf,
     },
+    /// It was refused before, by evidence.
+    #[error("data folder {}: {reason}", folder.display())]
+    Refused {
+        /// Which folder.
+        folder: PathBuf,
+        /// What was said then.
+        reason: String,
+    },
     /// The disk says no.
     #[error("data folder {}: {source}", folder.display())]
     Io {
@@ -88,6 +98,7 @@ impl DataFolder {
         let lock = FolderLock::take(&path.join("lock"))
             .map_err(io)?
             .ok_or_else(|| DataFolderError::InUse { folder: path.to_owned() })?;
+        refuse_refused(path)?;
         let identity = match Identity::read(path)? {
             Some(identity) => identity.booted(),
             None => Identity::mint(path, random)?,
@@ -106,6 +117,16 @@ impl DataFolder {
     /// [`DataFolderError::Io`].
     pub fn note_log_made(&self) -> Result<(), DataFolderError> {
         fs::replace(&self.path, LOG_MADE, b"")
+            .map_err(|source| DataFolderError::Io { folder: self.path.clone(), source })
+    }
+
+    /// This folder is a copy or was set back, and must not take part again: every later open fails with
+    /// these words.
+    ///
+    /// # Errors
+    /// [`DataFolderError::Io`].
+    pub fn note_refused(&self, reason: &str) -> Result<(), DataFolderError> {
+        fs::replace(&self.path, REFUSED, reason.as_bytes())
             .map_err(|source| DataFolderError::Io { folder: self.path.clone(), source })
     }
 
@@ -217,6 +238,18 @@ impl Identity {
 
 fn identity_crc(bytes: &[u8; IDENTITY_BYTES]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..])
+}
+
+/// Whatever the file says, and even if that cannot be read: it is there for one reason only.
+fn refuse_refused(folder: &Path) -> Result<(), DataFolderError> {
+    match fs::read(&folder.join(REFUSED)) {
+        Ok(bytes) => {
+            let reason = String::from_utf8_lossy(&bytes).into_owned();
+            Err(DataFolderError::Refused { folder: folder.to_owned(), reason })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(DataFolderError::Io { folder: folder.to_owned(), source }),
+    }
 }
 
 fn first_of_log_or_snapshots(folder: &Path) -> Result<Option<String>, DataFolderError> {

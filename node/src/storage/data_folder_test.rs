@@ -93,3 +93,16 @@ fn identity_that_never_had_a_log_may_begin_one() {
     drop(open(folder.path()).unwrap());
     assert_eq!(open(folder.path()).unwrap().boot_count(), BootCount(2));
 }
+
+#[test]
+fn a_folder_that_was_refused_stays_refused_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = DataFolder::open(folder.path(), || 7).unwrap();
+    first.note_refused("disk_refused: it was set back").unwrap();
+    drop(first);
+    for _ in 0..3 {
+        let error = DataFolder::open(folder.path(), || 7).unwrap_err();
+        assert!(matches!(error, DataFolderError::Refused { .. }), "{error}");
+        assert!(error.to_string().contains("disk_refused: it was set back"), "{error}");
+    }
+}

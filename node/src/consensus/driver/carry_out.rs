@@ -28,6 +28,10 @@ impl Driver {
             }
         }
         let forwards = leader.is_some_and(|leader| leader != self.parts.raft.id());
+        if self.parts.proposer.registered() && !self.parts.raft.boot_is_stated() {
+            // Commands wait until it is known that this disk holds the registration.
+            return;
+        }
         for (ticket, commands) in self.parts.proposer.attempts(now) {
             self.parts.metrics.raft.proposals.inc_by(commands.len() as u64);
             if forwards {
@@ -152,9 +156,16 @@ impl Driver {
         self.parts.snapshotter.checkpoint(entry, &self.parts.machine, &self.parts.raft);
         let (origin, applied) = applied.answer?;
         let sequence = self.parts.proposer.applied(&origin, &applied.outcome)?;
-        if applied.outcome == Outcome::DiskRefused {
-            self.stop(Fatal::DiskRefused.into());
-            return None;
+        match applied.outcome {
+            Outcome::DiskRefused => {
+                let ours = self.parts.introduction.boot_count;
+                let newest = self.parts.raft.held_boot(self.parts.raft.id());
+                let newest = newest.map_or(ours, |boot| boot.count.max(ours));
+                self.stop(Fatal::BootSuperseded { ours, newest }.into());
+                return None;
+            }
+            Outcome::BootRegistered => self.step(Input::BootRegistered { index: applied.index }),
+            _ => {}
         }
         Some((sequence, applied))
     }

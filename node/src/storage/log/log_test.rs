@@ -41,6 +41,7 @@ fn snapshot(index: u64, log_start: u64, discard_log: bool) -> Record {
             term: Term(1),
             stamp: ClusterTime(index * 10),
             membership: Membership::default(),
+            boots: [].into(),
         },
         log_start: Index(log_start),
         log_start_prev_term: Term(1),
