@@ -43,6 +43,18 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_stdvec(value).expect("every wire type has a postcard form")
 }
 
+/// How many bytes [`encode`] makes of a value.
+///
+/// # Panics
+/// As [`encode`].
+#[must_use]
+#[allow(clippy::expect_used)]
+pub fn encoded_bytes<T: Serialize + ?Sized>(value: &T) -> u64 {
+    let size = postcard::ser_flavors::Size::default();
+    let bytes = postcard::serialize_with_flavor(value, size);
+    bytes.expect("every wire type has a postcard form") as u64
+}
+
 /// Decodes a value that fills `bytes` to the end.
 ///
 /// # Errors

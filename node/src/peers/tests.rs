@@ -191,7 +191,13 @@ async fn listener() -> TcpListener {
 
 /// Urgent.
 fn heartbeat(round: u64) -> Message {
-    Message::Heartbeat { commit: Index(0), round, sync_age_ms: 0, quorum_hash: None }
+    Message::Heartbeat {
+        commit: Index(0),
+        round,
+        sync_age_ms: 0,
+        quorum_hash: None,
+        time: ClusterTime(0),
+    }
 }
 
 /// Bulk.
@@ -221,5 +227,5 @@ async fn dial_as(
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(30), future).await.expect("it does not come")
+    timeout(Duration::from_secs(300), future).await.expect("it does not come")
 }

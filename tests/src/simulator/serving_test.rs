@@ -1,6 +1,6 @@
 //! A node's side of waiting, asked by hand: whole clusters in which nothing goes wrong by itself.
 
-use dsync_core::locks::{Acquire, LockItem, LockView, Mode, Owner, Release};
+use dsync_core::locks::{Acquire, LockItem, LockOperation, LockView, Mode, Owner, Release};
 use dsync_core::machine::{Operation, RequestId, Settings};
 use dsync_core::raft::{Limits, RoleKind};
 use dsync_core::waits::WaitOutcome;
@@ -136,7 +136,7 @@ impl Bench {
 
     fn ann_releases(&mut self) {
         let release = Release { owner: owner("ann"), name: LOCK.to_owned() };
-        let operation = Operation::ReleaseLock(release);
+        let operation = Operation::lock(LockOperation::Release(release));
         let op = self.ask(self.leader(), Ask::Command { request: None, operation });
         assert!(matches!(self.told(op), Answer::Applied { .. }));
     }
@@ -167,7 +167,7 @@ fn wait(who: &str, wait_ms: u64) -> Ask {
     let (owner, items) = (owner(who), vec![item]);
     let ask = Acquire { owner, items, ttl_ms: Some(0), queue: true, attachment: None };
     let request = Some(RequestId::Key(format!("request of {who}")));
-    Ask::Wait { request, operation: Operation::AcquireLock(ask), wait_ms }
+    Ask::Wait { request, operation: Operation::lock(LockOperation::Acquire(ask)), wait_ms }
 }
 
 fn is_granted(outcome: &WaitOutcome) -> bool {
@@ -320,10 +320,10 @@ fn a_process_that_dies_of_its_answer_has_told_it_or_not() {
             slot,
             Ask::Command {
                 request: Some(RequestId::Key(format!("{n}"))),
-                operation: Operation::ReleaseLock(Release {
+                operation: Operation::lock(LockOperation::Release(Release {
                     owner: owner("ann"),
                     name: LOCK.into(),
-                }),
+                })),
             },
         );
         bench.until(|world| world.nodes[slot].generation > generation);
@@ -439,7 +439,7 @@ impl Storm {
 
     fn release(&mut self, number: usize) -> Turn {
         let release = Release { owner: owner(&format!("w{number}")), name: LOCK.to_owned() };
-        let operation = Operation::ReleaseLock(release);
+        let operation = Operation::lock(LockOperation::Release(release));
         let slot = self.dice.index(3);
         Turn::Releases { op: self.bench.ask(slot, Ask::Command { request: None, operation }) }
     }

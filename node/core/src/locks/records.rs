@@ -1,6 +1,6 @@
 //! The table as a sequence of records, for snapshots and hashes.
 //!
-//! Only the state, in one order: lost processes, then holds, then waits, each by id. The indexes are
+//! Only the state, in one order: the next token, lost processes, holds, waits, each by id. The indexes are
 //! made anew when the records are read back, so two tables that behave alike have equal records,
 //! however they came about.
 //!
@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::fencing::Tokens;
 use super::lease::Due;
 use super::listeners::Lost;
 use super::lock::{Hold, Item, Listener, Share, Wait, Wish};
@@ -22,6 +23,11 @@ use crate::types::{BootId, ClusterTime};
 /// One thing of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LockRecord {
+    /// The token that the next incompatible grant will get. There is one, always.
+    Tokens {
+        /// See `fencing.rs`.
+        next: u64,
+    },
     /// A process that does not listen.
     Lost {
         /// Which.
@@ -39,7 +45,7 @@ pub enum LockRecord {
         owner: Owner,
         /// Its locks, each with its token.
         items: Vec<(LockItem, u64)>,
-        /// The lease that was asked for last, in milliseconds; 0: none.
+        /// The lease that it was granted with, in milliseconds; 0: none.
         ttl_ms: u64,
         /// Its end.
         ends_at: Option<ClusterTime>,
@@ -93,6 +99,8 @@ pub struct WishRecord {
 /// Where in the sequence a reader is.
 #[derive(Clone, Copy, Debug)]
 pub enum LockCursor {
+    /// After the token.
+    Tokens,
     /// After this process.
     Lost(BootId),
     /// After this hold.
@@ -106,12 +114,16 @@ impl LockTable {
     /// to keep nothing but the frozen table and the cursor.
     #[must_use]
     pub fn record_after(&self, cursor: Option<LockCursor>) -> Option<(LockCursor, LockRecord)> {
+        let Some(cursor) = cursor else {
+            let next = self.tokens.next();
+            return Some((LockCursor::Tokens, LockRecord::Tokens { next }));
+        };
         let lost = match cursor {
-            None => self.lost.first(),
-            Some(LockCursor::Lost(after)) => {
+            LockCursor::Tokens => self.lost.first(),
+            LockCursor::Lost(after) => {
                 self.lost.range::<BootId, _>((Excluded(after), Unbounded)).next()
             }
-            Some(_) => None,
+            _ => None,
         };
         if let Some((boot, lost)) = lost {
             let Lost { places_end_at, replaced } = *lost;
@@ -119,17 +131,17 @@ impl LockTable {
             return Some((LockCursor::Lost(*boot), record));
         }
         let hold = match cursor {
-            None | Some(LockCursor::Lost(_)) => self.holds.first(),
-            Some(LockCursor::Hold(after)) => {
+            LockCursor::Tokens | LockCursor::Lost(_) => self.holds.first(),
+            LockCursor::Hold(after) => {
                 self.holds.range::<HoldId, _>((Excluded(after), Unbounded)).next()
             }
-            Some(LockCursor::Wait(_)) => None,
+            LockCursor::Wait(_) => None,
         };
         if let Some((id, hold)) = hold {
             return Some((LockCursor::Hold(*id), self.hold_record(*id, hold)));
         }
         let wait = match cursor {
-            Some(LockCursor::Wait(after)) => {
+            LockCursor::Wait(after) => {
                 self.waits.range::<HoldId, _>((Excluded(after), Unbounded)).next()
             }
             _ => self.waits.first(),
@@ -143,6 +155,10 @@ impl LockTable {
     /// If the owner is on one of the locks already.
     pub fn restore(&mut self, record: &LockRecord) -> Result<(), String> {
         match record {
+            LockRecord::Tokens { next } => {
+                self.tokens = Tokens::starting_at(*next);
+                Ok(())
+            }
             LockRecord::Lost { boot, places_end_at, replaced } => {
                 let lost = Lost { places_end_at: *places_end_at, replaced: *replaced };
                 self.lost.insert_mut(*boot, lost);
@@ -161,12 +177,6 @@ impl LockTable {
                 Ok(())
             }
         }
-    }
-
-    /// The token that the next incompatible grant will get.
-    #[must_use]
-    pub fn next_token(&self) -> u64 {
-        self.tokens.next()
     }
 
     fn check_absent<'a>(

@@ -1,8 +1,8 @@
 //! One turn's work: the core is fed, and what it asks for is carried out: sent, written, applied,
 //! answered.
 
-use dsync_core::audit::AuditRecord;
-use dsync_core::machine::{Machine, Outcome};
+use dsync_core::audit::{AuditRecord, Event};
+use dsync_core::machine::{Machine, NodeOutcome, Outcome};
 use dsync_core::raft::{Entry, Fatal, Input, Ready, Refusal};
 use dsync_core::types::Index;
 use tokio::time::Instant;
@@ -76,8 +76,8 @@ impl Driver {
             }
         }
         self.to_apply.extend(ready.apply);
-        for (id, fresh) in ready.reads {
-            self.reads.answered(id, fresh);
+        for (id, time) in ready.reads {
+            self.reads.answered(id, time);
         }
         for (ticket, refusal) in ready.refused {
             let reason = ReasonLabel { reason: refusal_word(refusal) };
@@ -150,7 +150,10 @@ impl Driver {
         self.parts.audit.append(&applied.events, self.parts.machine.audit());
         if entry.index > self.counted {
             let metrics = &self.parts.metrics.locks;
-            applied.events.iter().for_each(|record| metrics.record(&record.event));
+            for record in &applied.events {
+                let Event::Lock(event) = &record.event;
+                metrics.record(event);
+            }
         }
         records.extend(applied.events);
         self.parts.snapshotter.checkpoint(entry, &self.parts.machine, &self.parts.raft);
@@ -164,7 +167,9 @@ impl Driver {
                 self.stop(Fatal::BootSuperseded { ours, newest }.into());
                 return None;
             }
-            Outcome::BootRegistered => self.step(Input::BootRegistered { index: applied.index }),
+            Outcome::Node(NodeOutcome::BootRegistered) => {
+                self.step(Input::BootRegistered { index: applied.index })
+            }
             _ => {}
         }
         Some((sequence, applied))

@@ -3,7 +3,9 @@
 
 use dsync_client::original::{Acquired, Released};
 use dsync_client::{Client, Error, Mode};
-use dsync_core::locks::{AcquireOutcome, HoldId, Owner, ReleaseOutcome};
+use dsync_core::locks::{
+    AcquireOutcome, HoldId, LockOperation, LockOutcome, Owner, ReleaseOutcome,
+};
 use dsync_core::machine::{Operation, Outcome};
 use dsync_core::types::Index;
 use tokio::net::TcpListener;
@@ -28,8 +30,8 @@ fn owner(name: &str) -> Owner {
 fn by_name() -> FakeNode {
     FakeNode::new(|operation, _| {
         Ok(applied(match operation {
-            Operation::AcquireLock(acquire) => {
-                Outcome::Acquire(match acquire.items[0].name.as_str() {
+            Operation::Lock { operation: LockOperation::Acquire(acquire), .. } => {
+                Outcome::Lock(LockOutcome::Acquire(match acquire.items[0].name.as_str() {
                     "free" => AcquireOutcome::Granted {
                         hold: HoldId { index: Index(7), position: 0 },
                         tokens: vec![41],
@@ -37,9 +39,9 @@ fn by_name() -> FakeNode {
                     },
                     "held" => AcquireOutcome::Waiting { ahead: 0, holders: vec![owner("a")] },
                     _ => AcquireOutcome::Deadlock { cycle: vec![(owner("b"), "knot".to_owned())] },
-                })
+                }))
             }
-            _ => Outcome::Release(ReleaseOutcome::NotHolder),
+            _ => Outcome::Lock(LockOutcome::Release(ReleaseOutcome::NotHolder)),
         }))
     })
 }

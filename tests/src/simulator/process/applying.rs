@@ -1,12 +1,13 @@
 //! The applying side: restores and entries go through one queue, in the order in which the core
 //! handed them out.
 
-use dsync_core::machine::{Applied, Origin, Outcome};
+use dsync_core::machine::{Applied, NodeOutcome, Origin, Outcome};
 use dsync_core::raft::{Entry, Input, SnapshotMeta, StateHash};
 use dsync_core::types::LocalTime;
 
 use super::super::ask::Answer;
 use super::super::node::Node;
+use super::super::put_back;
 use super::super::queue::ProcessEvent;
 use super::super::world::Shared;
 use super::{Process, Work, restored};
@@ -50,7 +51,9 @@ impl Process {
     fn restore(&mut self, node: &Node, now: LocalTime, meta: &SnapshotMeta, shared: &mut Shared) {
         shared.stats.installs += 1;
         match node.disk.image.file(meta).map(|file| restored(&file.bytes)) {
-            Some(Ok(machine)) => self.machine = machine.with_bug(shared.plan.lock_bug),
+            Some(Ok(machine)) => {
+                self.machine = put_back::into_locks(machine, shared.plan.lock_bug);
+            }
             Some(Err(what)) => shared.violation("a stored snapshot restores", node.slot, what),
             None => {
                 let what = format!("told to restore snapshot {}, which is not stored", meta.index);
@@ -108,7 +111,7 @@ impl Process {
             Outcome::DiskRefused => {
                 return Err("boot_superseded: another process has used this boot count".to_owned());
             }
-            Outcome::BootRegistered => {
+            Outcome::Node(NodeOutcome::BootRegistered) => {
                 self.raft.step(now, Input::BootRegistered { index: applied.index });
             }
             _ => {}
@@ -121,6 +124,9 @@ impl Process {
             return self.served(sequence, applied, shared);
         };
         let Applied { outcome, index, .. } = applied;
+        if outcome == Outcome::Void {
+            shared.void(self.raft.id());
+        }
         let answer = match outcome {
             Outcome::Void => Answer::Failed,
             outcome => Answer::Outcome(outcome),
