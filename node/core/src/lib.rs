@@ -10,6 +10,7 @@ pub mod audit;
 pub mod contract;
 #[cfg(test)]
 mod dice;
+pub mod encoding;
 #[cfg(test)]
 #[path = "../testing/golden.rs"]
 mod golden;

@@ -22,7 +22,7 @@
 //!   first is the only one. It is no longer outstanding, so the mark passes it as soon as everything
 //!   before it is settled, and the next command that is applied carries the mark: from then on a late
 //!   copy is void. That command is one of the client's, or, since none may ever come, one that does
-//!   nothing else ([`Operation::RaiseLowWater`]), repeated until it is applied. Age alone would not do:
+//!   nothing else ([`NodeOperation::RaiseLowWater`]), repeated until it is applied. Age alone would not do:
 //!   it stands still on a quiet cluster. A process that dies with a copy under way is replaced by one
 //!   whose registration voids the copy.
 //!

@@ -235,7 +235,7 @@ impl Clients {
                 self.asked(number, &call, &outcome, shared);
             }
             Answer::Outcome(Outcome::Lock(LockOutcome::Release(outcome))) => {
-                self.left(number, outcome, shared)
+                self.left(number, outcome, shared);
             }
             other @ (Answer::Outcome(_) | Answer::Applied { .. } | Answer::Waited { .. }) => {
                 let what = format!("client {number} was told {other:?}");

@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use super::request::{MessageId, PushItem, TopicId};
 use super::table::QueueTable;
 use super::turn::Turn;
+use crate::encoding;
 use crate::types::ClusterTime;
-use crate::wire;
 
 /// A key, as wide as it is known. A topic that is deleted and made again is another one.
 pub(super) type KeyId = (TopicId, Arc<str>);
@@ -60,7 +60,7 @@ impl PushItem {
     /// differ.
     pub(super) fn digest(&self) -> [u8; 16] {
         let said = (self.kind, &self.headers, &self.group);
-        let sha = Sha256::new().chain_update(wire::encode(&said)).chain_update(&self.body);
+        let sha = Sha256::new().chain_update(encoding::encode(&said)).chain_update(&self.body);
         let hash = sha.finalize();
         std::array::from_fn(|at| hash[at])
     }

@@ -19,8 +19,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::request::{BodyKind, Consumer, MessageId, Receipt, ReceiverId};
+use crate::encoding;
 use crate::types::{ClusterTime, Index};
-use crate::wire;
 
 /// What a message says. Never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +142,7 @@ pub(super) struct Delivery {
 impl Content {
     /// How much room it takes: as much as a snapshot needs for it.
     pub(super) fn bytes(&self) -> u64 {
-        wire::encoded_bytes(self)
+        encoding::encoded_bytes(self)
     }
 }
 

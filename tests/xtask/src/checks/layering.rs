@@ -36,8 +36,8 @@ const CORE_MAY_NOT_SAY: [&str; 12] = [
 /// Modules of the core, the lowest layer first: each knows those of the layers below it, and none
 /// beside it. Not all of them have to exist yet.
 const CORE_LAYERS: [&[&str]; 12] = [
-    &["types", "contract"],
-    &["quorum", "ring"],
+    &["types", "encoding", "dice"],
+    &["contract", "quorum", "ring"],
     &["raft"],
     &["wire"],
     &SERVICES,

@@ -126,7 +126,7 @@ fn fits(description: &Value, schema: &Value, example: &Value, place: &str) {
         let place = format!("{place} {name}");
         match &example[name] {
             Value::Array(all) => {
-                all.iter().for_each(|it| fits(description, &of["items"], it, &place))
+                all.iter().for_each(|it| fits(description, &of["items"], it, &place));
             }
             Value::Object(_) => fits(description, of, &example[name], &place),
             _ => {}
