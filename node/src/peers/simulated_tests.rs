@@ -212,7 +212,6 @@ fn a_node_that_is_killed_and_started_at_once_is_connected_within_a_second() {
 fn a_node_that_is_cut_off_without_a_word_and_started_at_once_is_connected_within_a_second() {
     let took = reconnected_after(true);
     assert!(took <= Duration::from_secs(1), "{took:?}");
-    assert!(took >= PeerLimits::default().probe, "the old connections were not asked: {took:?}");
 }
 
 /// What node 1 sees, and when, in a run with a partition.
