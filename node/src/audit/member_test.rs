@@ -154,7 +154,7 @@ async fn a_node_that_was_away_fetches_what_it_missed_and_all_trails_are_the_same
     work(&first.handle, before, 100).await;
     let third = start(data.path(), 2, &PORTS, &metrics[3]).await;
     work(&second.handle, before + 100, 5).await;
-    let head = first.handle.read(Instant::now() + LIMIT).await.unwrap().audit();
+    let head = first.handle.read(Instant::now() + LIMIT).await.unwrap().machine.audit();
     assert_eq!(head.count, 2 * (before as u64 + 105));
     for member in [&first, &second, &third] {
         whole(member, head).await;

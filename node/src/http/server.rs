@@ -10,7 +10,7 @@
 //! finds it out within a minute.
 //!
 //! The number of connections has a cap, so that memory has one. Who comes above it gets the seat of the
-//! connection that has been idle for longest ([`super::idle`]); where all are busy it is told 503 and
+//! connection that has been idle for longest (`idle.rs`); where all are busy it is told 503 and
 //! when to come again, rather than left in the kernel's queue to guess. Requests that may be busy for
 //! long, waits and watches, have a cap of their own below this one (`RequestLimits::waits_max`).
 //!
@@ -18,7 +18,7 @@
 //! close; those with a request under way finish it, and only it; after the limit they are cut.
 //!
 //! HTTP/1.1 only: what speaks HTTP/2 without TLS is rare, and one protocol has one set of limits.
-//! What is no HTTP or too much of it (a head of 16 KiB, 100 fields) is answered by [`super::bare`].
+//! What is no HTTP or too much of it (a head of 16 KiB, 100 fields) is answered by `bare.rs`.
 
 use std::io;
 use std::net::SocketAddr;

@@ -4,8 +4,8 @@
 //! claims to be and finds no field that the type does not have. Claims of the nodes are made by
 //! Kubernetes from the StatefulSet's template, generated Secrets by [`crate::secrets`].
 //!
-//! Reading order: [`node_config`] (what nodes are told), [`stateful_set`], [`services`], [`guards`]
-//! (budget, policies, account), [`redis`].
+//! Reading order: `node_config` (what nodes are told), `stateful_set`, `services`, `guards`
+//! (budget, policies, account), `redis`.
 
 mod guards;
 mod node_config;

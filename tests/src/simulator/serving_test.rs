@@ -35,6 +35,7 @@ impl Bench {
         let mut plan = Plan { nodes: 3, apply_us: 0, snapshot_every, ..Plan::draw(&mut rng, None) };
         plan.limits = Limits { log_tail_entries: 5, ..Limits::default() };
         plan.settings = Settings::default();
+        plan.settings.locks.lease_ms_min = 1;
         plan.network = NetworkPlan {
             latency_us: 200,
             jitter_us: 50,
@@ -81,11 +82,15 @@ impl Bench {
     }
 
     fn leader(&self) -> usize {
+        Self::leader_of(&self.world).expect("a leader")
+    }
+
+    fn leader_of(world: &World) -> Option<usize> {
         let leads = |slot: &usize| {
-            let process = self.world.nodes[*slot].process.as_ref();
+            let process = world.nodes[*slot].process.as_ref();
             process.is_some_and(|process| process.raft.status().role == RoleKind::Leader)
         };
-        (0..3).find(leads).expect("a leader")
+        (0..3).find(leads)
     }
 
     fn follower(&self) -> usize {
@@ -314,6 +319,7 @@ fn a_process_that_dies_of_its_answer_has_told_it_or_not() {
     bench.world.quiet_until = bench.world.shared.now;
     let (mut heard, mut unheard) = (0, 0);
     for n in 0..10 {
+        bench.until(|world| Bench::leader_of(world).is_some());
         let slot = bench.follower();
         let generation = bench.world.nodes[slot].generation;
         let op = bench.ask(

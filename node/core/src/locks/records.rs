@@ -34,6 +34,8 @@ pub enum LockRecord {
         boot: BootId,
         /// When its places end.
         places_end_at: ClusterTime,
+        /// They have not been cleared yet: something is still timed.
+        timed: bool,
         /// Its node has another one.
         replaced: bool,
     },
@@ -127,7 +129,8 @@ impl LockTable {
         };
         if let Some((boot, lost)) = lost {
             let Lost { places_end_at, replaced } = *lost;
-            let record = LockRecord::Lost { boot: *boot, places_end_at, replaced };
+            let timed = self.dues.contains(&Due::boot(*boot)(places_end_at));
+            let record = LockRecord::Lost { boot: *boot, places_end_at, timed, replaced };
             return Some((LockCursor::Lost(*boot), record));
         }
         let hold = match cursor {
@@ -159,10 +162,12 @@ impl LockTable {
                 self.tokens = Tokens::starting_at(*next);
                 Ok(())
             }
-            LockRecord::Lost { boot, places_end_at, replaced } => {
+            LockRecord::Lost { boot, places_end_at, timed, replaced } => {
                 let lost = Lost { places_end_at: *places_end_at, replaced: *replaced };
                 self.lost.insert_mut(*boot, lost);
-                self.dues.insert_mut(Due::boot(*boot)(*places_end_at));
+                if *timed {
+                    self.dues.insert_mut(Due::boot(*boot)(*places_end_at));
+                }
                 Ok(())
             }
             LockRecord::Hold { owner, items, .. } => {
@@ -298,5 +303,36 @@ fn wait_record(id: HoldId, wait: &Wait) -> LockRecord {
         attachment: wait.listener.attachment,
         place_ends_at: wait.listener.place_ends_at,
         since: wait.since,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::locks::{Rules, Turn};
+    use crate::types::Index;
+
+    /// What is timed decides how old commands are, so it must be the same in a table that was read back.
+    #[test]
+    fn a_lost_process_whose_places_are_cleared_is_not_timed_again_when_it_is_read_back() {
+        let mut table = LockTable::default();
+        let rules = Rules::default();
+        let boot = BootId(7);
+        table.lose_listeners(&mut Turn::new(Index(1), ClusterTime(10), rules), boot, false);
+        let end = ClusterTime(10).plus(rules.claim_window_ms);
+        assert_eq!(read_back(&table).next_due(), Some(end));
+        table.advance(&mut Turn::new(Index(2), end, rules));
+        assert_eq!(table.next_due(), None);
+        assert_eq!(read_back(&table).next_due(), None);
+    }
+
+    fn read_back(table: &LockTable) -> LockTable {
+        let mut copy = LockTable::default();
+        let mut cursor = None;
+        while let Some((at, record)) = table.record_after(cursor) {
+            copy.restore(&record).unwrap();
+            cursor = Some(at);
+        }
+        copy
     }
 }

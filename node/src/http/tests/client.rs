@@ -52,8 +52,8 @@ async fn the_client_reads_every_answer_of_the_server() {
     let (_server, client) = serve(&node).await;
     let acquire =
         async |name, ttl_ms| client.original().acquire(name, "b", Mode::Exclusive, ttl_ms).await;
-    let Acquired::Held(hold) = acquire("free", Some(900)).await.unwrap() else { panic!() };
-    assert_eq!((hold.token, hold.hold_id.as_str(), hold.remaining_ms), (41, "7-0", Some(900)));
+    let Acquired::Held(hold) = acquire("free", Some(9_000)).await.unwrap() else { panic!() };
+    assert_eq!((hold.token, hold.hold_id.as_str(), hold.remaining_ms), (41, "7-0", Some(9_000)));
     let Acquired::Waiting(wait) = acquire("held", None).await.unwrap() else { panic!() };
     assert_eq!((wait.position, wait.owners), (1, vec!["a".to_owned()]));
     let Acquired::Deadlock(cycle) = acquire("knot", None).await.unwrap() else { panic!() };

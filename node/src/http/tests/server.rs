@@ -24,8 +24,9 @@ const NEVER: Duration = Duration::from_secs(3600);
 /// After this a test has failed; nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(300);
 const PORT: PortLabel = PortLabel { port: "client" };
-/// Those who count this process's memory or sockets must not run beside each other.
-static ALONE: Mutex<()> = Mutex::const_new(());
+/// Those who count this process's memory or sockets, or take much of either, must not run beside each
+/// other.
+pub(super) static ALONE: Mutex<()> = Mutex::const_new(());
 
 fn patient() -> ServerSettings {
     ServerSettings {

@@ -25,7 +25,7 @@ fn routes() -> Vec<(&'static str, Value)> {
         ("/v1/locks/renew", json!({"hold": "7-0", "ttl": "1h"})),
         ("/v1/locks/x/upgrade", json!({"hold": "7-0", "ttl": "1m", "wait": "1ms"})),
         ("/v1/locks/x/downgrade", json!({"hold": "7-0"})),
-        ("/v1/locks/renew-all", json!({"owner": "a", "ttl": 5, "holds": ["7-0", "8-1"]})),
+        ("/v1/locks/renew-all", json!({"owner": "a", "ttl": "5s", "holds": ["7-0", "8-1"]})),
         ("/v1/locks/x/force", json!({"reason": "r", "hold": "7-0", "now": true})),
         ("/v1/locks/x/check", json!({"token": 41})),
     ]

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::{FakeNode, acquire, node};
 use crate::http::server::Drained;
+use crate::http::tests::server::ALONE;
 use crate::http::{Server, ServerSettings, client_router};
 use crate::metrics::PortLabel;
 
@@ -96,6 +97,7 @@ fn flood(node: &FakeNode) -> u64 {
 
 #[tokio::test]
 async fn a_watcher_that_does_not_read_is_cut_and_the_others_get_everything() {
+    let _alone = ALONE.lock().await;
     let node = node();
     // Longer than one that reads can need for a piece, however busy the machine is.
     let server = serve(&node, Duration::from_secs(5)).await;
