@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsync_core::raft::{Envelope, HeldBoot, Message, Position};
-use dsync_core::types::{
-    BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName, Term,
-};
+use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName, Term};
 use tokio::sync::mpsc;
 
 use super::handshake::HandshakeError;

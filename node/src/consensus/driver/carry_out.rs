@@ -168,7 +168,7 @@ impl Driver {
                 return None;
             }
             Outcome::Node(NodeOutcome::BootRegistered) => {
-                self.step(Input::BootRegistered { index: applied.index })
+                self.step(Input::BootRegistered { index: applied.index });
             }
             _ => {}
         }
