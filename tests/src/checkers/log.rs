@@ -202,7 +202,7 @@ fn content(entry: &Entry) -> u64 {
         Payload::Empty => mix(b"empty"),
         Payload::Command(bytes) => mix(&bytes[..bytes.len().min(64)]),
         Payload::Membership(_) | Payload::Founding(_) | Payload::BootHeld { .. } => {
-            mix(&wire::encode(&entry.payload))
+            mix(&wire::encode(&entry.payload));
         }
     }
     hash
