@@ -25,6 +25,7 @@ use serde::de::{
 use serde_json::value::RawValue;
 
 use super::problem::Fault;
+use super::sound_json;
 use crate::config::duration_ms;
 
 /// The largest integer that every JSON reader keeps exactly.
@@ -37,8 +38,6 @@ pub const PUSH_VALUES_MAX: usize = 65_536;
 const STRICT_DEPTH: u8 = 3;
 /// Of a push: headers are objects in objects in a list.
 const PUSH_DEPTH: u8 = 4;
-/// Deepest nesting of a value that is kept as it is. Readers stop at 128, and an answer adds its own.
-const KEPT_DEPTH_MAX: u32 = 100;
 
 /// The fields of a JSON object.
 #[derive(Debug)]
@@ -149,8 +148,7 @@ impl Fields {
     /// If a reader could stumble over it: it is nested too deeply, or has a number or a text that is none.
     pub fn kept_json(&self, field: &str) -> Result<Option<&str>, Fault> {
         let Some(Given::Kept(text)) = self.given(field) else { return Ok(None) };
-        let mut reader = serde_json::Deserializer::from_str(text);
-        match (Sound { left: KEPT_DEPTH_MAX }).deserialize(&mut reader) {
+        match sound_json::check(text) {
             Ok(()) => Ok(Some(text)),
             Err(error) => Err(self.wrong(field, &format!("cannot be read by everybody: {error}"))),
         }
@@ -600,75 +598,6 @@ impl<'de> Visitor<'de> for Place<'_> {
 /// A null is no value, however it is read.
 fn kept(raw: Box<RawValue>) -> Given {
     if raw.get() == "null" { Given::Null } else { Given::Kept(raw.into()) }
-}
-
-/// Reads any JSON to its end, and keeps nothing of it: what a reader of values would stumble over is an
-/// error, unlike in one that skips.
-#[derive(Clone, Copy)]
-struct Sound {
-    /// How much deeper it may be nested.
-    left: u32,
-}
-
-impl Sound {
-    fn within<E: serde::de::Error>(self) -> Result<Self, E> {
-        let left = self.left.checked_sub(1);
-        left.map(|left| Self { left }).ok_or_else(|| E::custom("it is nested too deeply"))
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Sound {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Sound {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let within = self.within()?;
-        while list.next_element_seed(within)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let within = self.within()?;
-        while map.next_key_seed(within)?.is_some() {
-            map.next_value_seed(within)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

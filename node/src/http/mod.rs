@@ -34,6 +34,7 @@ pub mod problem;
 pub mod request_id;
 mod requests;
 pub mod server;
+mod sound_json;
 mod timed_stream;
 pub mod v1;
 
