@@ -125,7 +125,8 @@ fn two_workers_do_each_of_200_messages_once() {
     let bodies: Vec<String> = (0..200).map(|number| number.to_string()).collect();
     push(&cluster, "mails", &bodies.iter().map(String::as_str).collect::<Vec<_>>());
     let args = ["mails", "--jobs", "4", "--until-empty"];
-    let mut workers = [(); 2].map(|()| Working::start(&cluster, &args, "cat; echo"));
+    // In one piece, since eight of them write to two pipes.
+    let mut workers = [(); 2].map(|()| Working::start(&cluster, &args, "echo \"$(cat)\""));
     let mut done: BTreeMap<String, u32> = BTreeMap::new();
     for worker in &mut workers {
         for line in worker.out.rest().lines() {

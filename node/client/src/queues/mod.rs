@@ -8,7 +8,7 @@
 //! let client = Client::new(["http://127.0.0.1:5001", "http://127.0.0.1:5002"])?;
 //! client.queue("mails").push(Message::json(&"ann@example.org")?).await?;
 //!
-//! Worker::new(client, "mails")
+//! Worker::new(&client, "mails")
 //!     .jobs(8)
 //!     .run(|job: Job| async move {
 //!         let address: String = job.body.json()?;

@@ -102,7 +102,7 @@ impl Log {
 
 fn worker(node: &FakeNode, log: &Log) -> Worker {
     let log = log.clone();
-    Worker::new(client(node), "mails").observe(move |event| log.note(event))
+    Worker::new(&client(node), "mails").observe(move |event| log.note(event))
 }
 
 #[tokio::test]
@@ -323,7 +323,7 @@ async fn a_worker_may_start_before_the_first_push_and_outlives_a_cluster_that_is
     let client = Client::with_settings([&node.address], hasty).unwrap();
     let done = Arc::new(Notify::new());
     let (stop, noted) = (Arc::clone(&done), log.clone());
-    Worker::new(client, "mails")
+    Worker::new(&client, "mails")
         .observe(move |event| noted.note(event))
         .stop_when(async move { stop.notified().await })
         .run(move |_: Job| {

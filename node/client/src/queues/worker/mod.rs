@@ -115,7 +115,7 @@ pub struct Worker {
 
 impl Worker {
     /// Of this topic: one message at a time, with the topic's visibility, until it is refused.
-    pub fn new(client: Client, topic: impl Into<String>) -> Self {
+    pub fn new(client: &Client, topic: impl Into<String>) -> Self {
         Self {
             queue: client.queue(topic),
             jobs: 1,
@@ -260,7 +260,7 @@ where
                 }
                 // There may be one soon.
                 Err(error) if is_missing(&error) => {
-                    self.idle(asked_at, &mut stop, &mut pause).await
+                    self.idle(asked_at, &mut stop, &mut pause).await;
                 }
                 Err(error @ (Error::Unavailable { .. } | Error::OutcomeUnknown(_))) => {
                     self.shared.tell(&WorkerEvent::Unserved { error: &error });

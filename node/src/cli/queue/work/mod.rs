@@ -101,7 +101,7 @@ async fn work(args: WorkArgs) -> anyhow::Result<ExitCode> {
     let caught = signals::catch()?;
     let commands = Commands::new(args.command, args.topic.clone(), args.grace);
     tokio::spawn(commands.clone().pass_on(caught));
-    let mut worker = Worker::new(args.servers.client()?, args.topic)
+    let mut worker = Worker::new(&args.servers.client()?, args.topic)
         .jobs(args.jobs)
         .sub_queue(args.part.sub_queue())
         .stop_when(commands.stopped())
