@@ -152,7 +152,7 @@ async fn a_request_that_is_wrong_itself_is_an_error_that_names_the_field() {
     let node = FakeNode::scripted([Say::Answer(400, body.to_string())]);
     match client(&[&node]).queue("mails").batch([Message::json(&1).unwrap()]).push().await {
         Err(Error::Refused { field, .. }) => {
-            assert_eq!(field.as_deref(), Some("messages[1].delay"))
+            assert_eq!(field.as_deref(), Some("messages[1].delay"));
         }
         other => panic!("{other:?}"),
     }
