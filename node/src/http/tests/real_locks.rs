@@ -63,7 +63,10 @@ impl Log {
         let index = self.machine.applied().next();
         let stamp = ClusterTime(index.0);
         let applied = self.machine.apply(&Entry { term: Term(1), index, stamp, payload });
-        self.machine.check_invariants().unwrap();
+        // It looks at all there is: with thousands of locks not at each of the steps to them.
+        if index.0 < 1_000 || index.0 % 1_000 == 0 {
+            self.machine.check_invariants().unwrap();
+        }
         let (records, ready) = (applied.events, applied.ready);
         Done { applied: applied.answer.map(|(_, applied)| applied), records, ready }
     }
