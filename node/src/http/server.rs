@@ -15,10 +15,9 @@
 //! long, waits and watches, have a cap of their own below this one (`RequestLimits::waits_max`).
 //!
 //! Draining: the listener closes first, so that new clients go elsewhere at once. A request that is on
-//! its way into an idle connection, or into one that the kernel has accepted, must not meet a closed
-//! socket: its client could not know whether it was served. So these stay open for
-//! [`ServerSettings::drain_linger`], and the answer says that the connection closes. Connections with
-//! a request under way finish it, and only it; after the limit they are cut.
+//! its way must not meet a closed socket, or its client could not know whether it was served: idle
+//! connections stay open for [`ServerSettings::drain_linger`], and an answer closes them. Those with a
+//! request under way finish it, and only it; after the limit they are cut.
 //!
 //! HTTP/1.1 only: what speaks HTTP/2 without TLS is rare, and one protocol has one set of limits.
 //! What is no HTTP or too much of it (a head of 16 KiB, 100 fields) is answered by `bare.rs`.
