@@ -56,6 +56,12 @@ random_id!(
     ClusterId, u128, "32"
 );
 
+random_id!(
+    /// Random identity of one Redis: drawn when a cluster takes it for its queues, and written into it, so that an
+    /// emptied one is not taken for it.
+    RedisId, u128, "32"
+);
+
 number!(
     /// How many processes have started on this disk, this one included.
     BootCount

@@ -91,7 +91,7 @@ const SHIPPED: Tests = Tests {
 const TEST: Tests = Tests { features: Features::Test, ..SHIPPED };
 
 /// All of them.
-pub const SUITES: [Suite; 8] = [
+pub const SUITES: [Suite; 9] = [
     Suite {
         name: "verify",
         about: "format, lints, docs, generated files and structure are in order",
@@ -166,6 +166,15 @@ pub const SUITES: [Suite; 8] = [
         steps: &[Step::Tests(Tests {
             targets: Targets::Named(&["fencing"]),
             program: Under::Program,
+            ..SHIPPED
+        })],
+    },
+    Suite {
+        name: "redis",
+        about: "queues on a real Redis do what those on the log do, whatever goes wrong with it",
+        needs: &[REDIS],
+        steps: &[Step::Tests(Tests {
+            targets: Targets::Named(&["stores", "faults", "races"]),
             ..SHIPPED
         })],
     },

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 /// The folders of all packages, from the root.
-pub const PACKAGES: [&str; 6] =
-    ["node", "node/core", "node/client", "operator", "tests", "tests/xtask"];
+pub const PACKAGES: [&str; 7] =
+    ["node", "node/core", "node/client", "node/redis_store", "operator", "tests", "tests/xtask"];
 
 /// The folder of the workspace's Cargo.toml.
 #[must_use]

@@ -1,4 +1,4 @@
-//! What is wrong with a request before anybody looks at a topic.
+//! What is wrong with a request before anybody looks at a topic. The store on Redis asks here, too.
 
 use super::PRIORITY_MAX;
 use super::outcome::QueueRefusal;
@@ -6,8 +6,11 @@ use super::request::{PushItem, Receiver, Verdict};
 use super::settings::within;
 use super::turn::Rules;
 
-/// `field` names it in the refusal.
-pub(super) fn name(field: &str, name: &str, rules: &Rules) -> Result<(), QueueRefusal> {
+/// A name of a topic, a group, a consumer, a principal, or a key. `field` names it in the refusal.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(field: &str, name: &str, rules: &Rules) -> Result<(), QueueRefusal> {
     if name.is_empty() || name.chars().any(char::is_control) {
         return Err(QueueRefusal::BadName(field.to_owned()));
     }
@@ -15,7 +18,10 @@ pub(super) fn name(field: &str, name: &str, rules: &Rules) -> Result<(), QueueRe
 }
 
 /// A list has something in it, and not too much.
-pub(super) fn batch(field: &str, items: usize, rules: &Rules) -> Result<(), QueueRefusal> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_batch(field: &str, items: usize, rules: &Rules) -> Result<(), QueueRefusal> {
     if items > 0 && items as u64 <= rules.batch_max.into() {
         return Ok(());
     }
@@ -31,27 +37,39 @@ fn length(field: &str, text: &str, bytes_max: u32) -> Result<(), QueueRefusal> {
 }
 
 impl PushItem {
-    pub(super) fn check(&self, rules: &Rules) -> Result<(), QueueRefusal> {
+    /// What can be said of it without its topic.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, rules: &Rules) -> Result<(), QueueRefusal> {
         within("delay_ms", Some(self.delay_ms), 0, rules.delay_ms_max)?;
         within("ttl_ms", self.ttl_ms, 0, rules.delay_ms_max)?;
         within("priority", Some(self.priority.into()), 0, PRIORITY_MAX.into())?;
-        self.group.as_deref().map_or(Ok(()), |group| name("group", group, rules))?;
-        self.dedupe_key.as_deref().map_or(Ok(()), |key| name("dedupe_key", key, rules))
+        self.group.as_deref().map_or(Ok(()), |group| check_name("group", group, rules))?;
+        self.dedupe_key.as_deref().map_or(Ok(()), |key| check_name("dedupe_key", key, rules))
     }
 }
 
 impl Receiver {
-    pub(super) fn check(&self, rules: &Rules) -> Result<(), QueueRefusal> {
+    /// What can be said of it without its topic.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, rules: &Rules) -> Result<(), QueueRefusal> {
         within("max", Some(self.max.into()), 1, rules.batch_max.into())?;
         within("visibility_ms", self.visibility_ms, 1, rules.visibility_ms_max)?;
         let Some(consumer) = &self.consumer else { return Ok(()) };
-        name("consumer", &consumer.name, rules)?;
-        name("principal", &consumer.principal, rules)
+        check_name("consumer", &consumer.name, rules)?;
+        check_name("principal", &consumer.principal, rules)
     }
 }
 
 impl Verdict {
-    pub(super) fn check(&self, rules: &Rules) -> Result<(), QueueRefusal> {
+    /// What can be said of it without its delivery.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, rules: &Rules) -> Result<(), QueueRefusal> {
         let reason = |text: &str| length("reason", text, rules.reason_bytes_max);
         match self {
             Self::Ack => Ok(()),

@@ -23,7 +23,7 @@ impl QueueTable {
         asked: &Redrive,
     ) -> Result<QueueOutcome, QueueRefusal> {
         if let Redriven::These(ids) = &asked.which {
-            checks::batch("messages", ids.len(), &turn.rules)?;
+            checks::check_batch("messages", ids.len(), &turn.rules)?;
         }
         let mut open = self.open(&asked.topic).ok_or(QueueRefusal::NoTopic)?;
         let before = open.topic.totals.redriven;

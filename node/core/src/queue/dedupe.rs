@@ -58,7 +58,8 @@ impl QueueTable {
 impl PushItem {
     /// Of what a repeat has in common with the first: when, how long and how urgently it is wanted may
     /// differ.
-    pub(super) fn digest(&self) -> [u8; 16] {
+    #[must_use]
+    pub fn digest(&self) -> [u8; 16] {
         let said = (self.kind, &self.headers, &self.group);
         let sha = Sha256::new().chain_update(encoding::encode(&said)).chain_update(&self.body);
         let hash = sha.finalize();

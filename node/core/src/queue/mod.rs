@@ -66,6 +66,7 @@ mod script_test;
 
 pub use backoff::{Backoff, Growth};
 pub use bug::Bug;
+pub use checks::{check_batch, check_name};
 pub use event::{QueueEvent, QueueWhat};
 pub use lifecycle::Usage;
 pub use message::{Cause, Content, Death, DeathCause, Failure, Failures};

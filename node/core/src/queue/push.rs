@@ -23,9 +23,9 @@ impl QueueTable {
         turn: &mut Turn,
         push: &Push,
     ) -> Result<QueueOutcome, QueueRefusal> {
-        checks::name("topic", &push.topic, &turn.rules)?;
-        checks::name("principal", &push.principal, &turn.rules)?;
-        checks::batch("items", push.items.len(), &turn.rules)?;
+        checks::check_name("topic", &push.topic, &turn.rules)?;
+        checks::check_name("principal", &push.principal, &turn.rules)?;
+        checks::check_batch("items", push.items.len(), &turn.rules)?;
         let one = |item| {
             let pushed = self.push_one(turn, push, item);
             pushed.unwrap_or_else(PushOutcome::Refused)

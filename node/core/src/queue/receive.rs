@@ -36,7 +36,7 @@ impl QueueTable {
         turn: &mut Turn,
         receive: &Receive,
     ) -> Result<QueueOutcome, QueueRefusal> {
-        checks::batch("receivers", receive.receivers.len(), &turn.rules)?;
+        checks::check_batch("receivers", receive.receivers.len(), &turn.rules)?;
         let mut open = self.open(&receive.topic).ok_or(QueueRefusal::NoTopic)?;
         let paused = open.topic.settings.paused && receive.sub_queue == SubQueue::Main;
         let mut left = if paused { 0 } else { turn.rules.step_max };

@@ -83,7 +83,9 @@ impl Default for TopicSettings {
 }
 
 impl TopicSettings {
-    pub(super) fn with(&self, change: &TopicChange) -> Self {
+    /// These, with what is named in `change`.
+    #[must_use]
+    pub fn with(&self, change: &TopicChange) -> Self {
         Self {
             visibility_ms: change.visibility_ms.unwrap_or(self.visibility_ms),
             deliveries_max: change.deliveries_max.unwrap_or(self.deliveries_max),
@@ -106,7 +108,9 @@ impl Rules {
 }
 
 impl TopicChange {
-    fn of(settings: &TopicSettings) -> Self {
+    /// All of them.
+    #[must_use]
+    pub fn of(settings: &TopicSettings) -> Self {
         Self {
             visibility_ms: Some(settings.visibility_ms),
             deliveries_max: Some(settings.deliveries_max),
@@ -121,7 +125,10 @@ impl TopicChange {
     }
 
     /// Every value that is named is one that a topic can have.
-    pub(super) fn check(&self, rules: &Rules) -> Result<(), QueueRefusal> {
+    ///
+    /// # Errors
+    /// What is wrong with the first one that is not.
+    pub fn check(&self, rules: &Rules) -> Result<(), QueueRefusal> {
         within("visibility_ms", self.visibility_ms, 1, rules.visibility_ms_max)?;
         within("ttl_ms", self.ttl_ms, 0, rules.delay_ms_max)?;
         within("dedupe_window_ms", self.dedupe_window_ms, 1, rules.dedupe_window_ms_max)?;

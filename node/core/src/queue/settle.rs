@@ -29,7 +29,7 @@ impl QueueTable {
         turn: &mut Turn,
         settle: &Settle,
     ) -> Result<QueueOutcome, QueueRefusal> {
-        checks::batch("items", settle.items.len(), &turn.rules)?;
+        checks::check_batch("items", settle.items.len(), &turn.rules)?;
         let mut open = self.open(&settle.topic).ok_or(QueueRefusal::NoTopic)?;
         let settled = settle.items.iter().map(|item| match item.verdict.check(&turn.rules) {
             Ok(()) => open.settle(turn, item),
@@ -43,7 +43,7 @@ impl QueueTable {
         turn: &mut Turn,
         give_back: &GiveBack,
     ) -> Result<QueueOutcome, QueueRefusal> {
-        checks::batch("receipts", give_back.receipts.len(), &turn.rules)?;
+        checks::check_batch("receipts", give_back.receipts.len(), &turn.rules)?;
         let mut open = self.open(&give_back.topic).ok_or(QueueRefusal::NoTopic)?;
         let mut count = 0;
         // Each goes before all others, so the first of them has to come last.

@@ -53,8 +53,8 @@ impl QueueTable {
         turn: &mut Turn,
         asked: &Configure,
     ) -> Result<QueueOutcome, QueueRefusal> {
-        checks::name("topic", &asked.topic, &turn.rules)?;
-        checks::name("principal", &asked.principal, &turn.rules)?;
+        checks::check_name("topic", &asked.topic, &turn.rules)?;
+        checks::check_name("principal", &asked.principal, &turn.rules)?;
         asked.change.check(&turn.rules)?;
         let created = !self.topics.contains_key(asked.topic.as_str());
         if created {

@@ -1,14 +1,25 @@
 //! Random histories of the queues against an oracle that is too simple to be wrong.
 
+#[path = "../../../testing/queue_history.rs"]
 mod history;
 mod oracle;
 mod shown;
 mod stage;
 
+/// For the histories.
+mod words {
+    pub(super) use crate::dice::Dice;
+    pub(super) use crate::queue::*;
+    pub(super) use crate::types::{BootId, Index};
+}
+
 use std::collections::BTreeMap;
 
-#[cfg(feature = "bugs")]
-use super::Bug;
+use history::{History, Known};
+use oracle::{Message, Oracle, State};
+use stage::Stage;
+
+use super::{Bug, Consumer, Receipt};
 
 /// In a debug build a share of what a release build plays.
 const HISTORIES: u64 = if cfg!(debug_assertions) { 20_000 } else { 100_000 };
@@ -70,8 +81,7 @@ fn so_do_as_many_others() {
 #[test]
 fn mistakes_that_are_put_back_are_caught() {
     for bug in Bug::ALL {
-        let caught =
-            (0..2_000).find_map(|seed| history::play(seed, Some(bug), &mut Seen::new()).err());
+        let caught = (0..2_000).find_map(|seed| play(seed, Some(bug), &mut Seen::new()).err());
         let Some(said) = caught else { panic!("{bug:?} was not noticed") };
         eprintln!("{bug:?}: {said}\n");
     }
@@ -80,19 +90,56 @@ fn mistakes_that_are_put_back_are_caught() {
 fn agree(part: u64) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("DSYNC_HISTORY") {
-        return history::play(seed, None, &mut Seen::new())
-            .unwrap_or_else(|failed| panic!("{failed}"));
+        return play(seed, None, &mut Seen::new()).unwrap_or_else(|failed| panic!("{failed}"));
     }
     let histories = number("DSYNC_HISTORIES").unwrap_or(HISTORIES);
     let mut seen = Seen::new();
     for seed in (0..histories).filter(|at| at % PARTS == part) {
-        history::play(seed, None, &mut seen).unwrap_or_else(|failed| panic!("{failed}"));
+        play(seed, None, &mut seen).unwrap_or_else(|failed| panic!("{failed}"));
     }
     eprintln!("histories 0..{histories}, part {part}: {seen:#?}");
     if histories >= 20_000 {
         let count = |case: &str| seen.get(case).copied().unwrap_or(0);
         let missed: Vec<_> = MET.iter().filter(|case| count(case) < MET_MIN).collect();
         assert!(missed.is_empty(), "the histories did not meet {missed:?}");
+    }
+}
+
+/// Plays the history of `seed`.
+///
+/// # Errors
+/// The first difference, with the shortest history that shows it.
+fn play(seed: u64, bug: Option<Bug>, seen: &mut Seen) -> Result<(), String> {
+    let mut history = History::new(seed);
+    let mut stage = Stage::new(history.mix.rules, bug);
+    let mut steps = Vec::new();
+    for _ in 0..history.mix.steps {
+        let step = history.step(&stage.oracle);
+        steps.push(step.clone());
+        match stage::guarded(|| stage.play(&step, seen)) {
+            Ok(outcome) => history.hear(outcome.as_ref()),
+            Err(difference) => {
+                let shortest = stage::minimal(history.mix.rules, bug, steps, &difference);
+                return Err(format!("history {seed}: {shortest}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Known for Oracle {
+    fn next_end(&self) -> Option<u64> {
+        let messages = self.topics.values().flat_map(|topic| &topic.messages);
+        messages.flat_map(Message::ends).map(|(at, ..)| at).min()
+    }
+
+    fn in_flight(&self, topic: &str) -> Vec<(Receipt, Option<Consumer>)> {
+        let messages = self.topics.get(topic).into_iter().flat_map(|topic| &topic.messages);
+        let in_flight = messages.filter_map(|it| match &it.state {
+            State::InFlight { receipt, consumer, .. } => Some((*receipt, consumer.clone())),
+            _ => None,
+        });
+        in_flight.collect()
     }
 }
 

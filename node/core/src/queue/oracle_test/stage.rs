@@ -4,18 +4,10 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::super::*;
+use super::history::Step;
 use super::oracle::{Message, Oracle};
 use super::{Seen, same, shown};
 use crate::types::{ClusterTime, Index};
-
-/// One entry; without an operation a time mark. Its index stays the same when others are left out, so
-/// that ids stay true.
-#[derive(Clone, Debug)]
-pub(super) struct Step {
-    pub index: u64,
-    pub now: u64,
-    pub operation: Option<QueueOperation>,
-}
 
 pub(super) struct Stage {
     pub oracle: Oracle,

@@ -1,45 +1,38 @@
-//! Random histories: what is asked is chosen by dice that know what there is to ask about.
+//! Random histories of queues: what is asked is chosen by dice that know what there is to ask about.
+//!
+//! It stands beside `src`, for the tests of both stores: the log's plays them against an oracle, the one on
+//! Redis against the log's. Whoever includes it has a module `words` with the queues, the types and the dice.
 
 use bytes::Bytes;
 
-use super::super::*;
-use super::Seen;
-use super::oracle::{Message, Oracle, State};
-use super::stage::{self, Stage, Step};
-use crate::dice::Dice;
-use crate::types::{BootId, Index};
+use super::words::*;
 
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 const GROUPS: [&str; 2] = ["g", "h"];
 const CONSUMERS: [&str; 2] = ["ann", "bob"];
 
-/// Plays the history of `seed`.
-///
-/// # Errors
-/// The first difference, with the shortest history that shows it.
-pub(super) fn play(seed: u64, bug: Option<Bug>, seen: &mut Seen) -> Result<(), String> {
-    let mut history = History::new(seed);
-    let mut stage = Stage::new(history.mix.rules, bug);
-    let mut steps = Vec::new();
-    for _ in 0..history.mix.steps {
-        let step = history.step(&stage.oracle);
-        steps.push(step.clone());
-        match stage::guarded(|| stage.play(&step, seen)) {
-            Ok(outcome) => history.hear(outcome.as_ref()),
-            Err(difference) => {
-                let shortest = stage::minimal(history.mix.rules, bug, steps, &difference);
-                return Err(format!("history {seed}: {shortest}"));
-            }
-        }
-    }
-    Ok(())
+/// One entry; without an operation a time mark. Its index stays the same when others are left out, so
+/// that ids stay true.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub index: u64,
+    pub now: u64,
+    pub operation: Option<QueueOperation>,
+}
+
+/// What the dice have to know of the queues.
+pub trait Known {
+    /// When the next delivery, delay or time to live ends.
+    fn next_end(&self) -> Option<u64>;
+    /// What is in flight in a topic, and who has it, on the original routes.
+    fn in_flight(&self, topic: &str) -> Vec<(Receipt, Option<Consumer>)>;
 }
 
 /// What kind of history it is. Shares are of 100.
-struct Mix {
-    rules: Rules,
-    steps: u64,
-    topics: usize,
+pub struct Mix {
+    pub rules: Rules,
+    pub steps: u64,
+    pub topics: usize,
     grouped: u64,
     ranked: u64,
     keyed: u64,
@@ -85,9 +78,10 @@ impl Mix {
     }
 }
 
-struct History {
+/// A history that is being made.
+pub struct History {
     dice: Dice,
-    mix: Mix,
+    pub mix: Mix,
     index: u64,
     now: u64,
     receipts: Vec<Receipt>,
@@ -98,7 +92,7 @@ struct History {
 }
 
 impl History {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let mix = Mix::new(&mut dice);
         Self {
@@ -113,7 +107,8 @@ impl History {
         }
     }
 
-    fn hear(&mut self, outcome: Option<&QueueOutcome>) {
+    /// What came of the last step.
+    pub fn hear(&mut self, outcome: Option<&QueueOutcome>) {
         match outcome {
             Some(QueueOutcome::Pushed(items)) => {
                 for item in items {
@@ -131,16 +126,16 @@ impl History {
         }
     }
 
-    fn step(&mut self, oracle: &Oracle) -> Step {
+    /// The next step.
+    pub fn step(&mut self, known: &impl Known) -> Step {
         self.index += 1;
-        self.pass_time(oracle);
-        Step { index: self.index, now: self.now, operation: self.operation(oracle) }
+        self.pass_time(known);
+        Step { index: self.index, now: self.now, operation: self.operation(known) }
     }
 
     /// Often not at all, often to the very stamp at which something ends, or one short of it.
-    fn pass_time(&mut self, oracle: &Oracle) {
-        let messages = oracle.topics.values().flat_map(|topic| &topic.messages);
-        let due = messages.flat_map(Message::ends).map(|(at, ..)| at).min();
+    fn pass_time(&mut self, known: &impl Known) {
+        let due = known.next_end();
         let due = due.unwrap_or(self.now);
         match self.dice.below(10) {
             0..=1 => self.now = due.max(self.now),
@@ -150,14 +145,14 @@ impl History {
         }
     }
 
-    fn operation(&mut self, oracle: &Oracle) -> Option<QueueOperation> {
+    fn operation(&mut self, known: &impl Known) -> Option<QueueOperation> {
         let (principal, topic) = ("root".to_owned(), self.topic());
         Some(match self.dice.below(100) {
             0..27 => QueueOperation::Push(self.push(principal, topic)),
             27..55 => QueueOperation::Receive(self.receive(topic)),
-            55..77 => QueueOperation::Settle(self.settle(oracle, topic)),
+            55..77 => QueueOperation::Settle(self.settle(known, topic)),
             77..81 => {
-                let receipts = (0..=self.dice.below(3)).map(|_| self.receipt(oracle, &topic));
+                let receipts = (0..=self.dice.below(3)).map(|_| self.receipt(known, &topic));
                 QueueOperation::GiveBack(GiveBack {
                     topic: topic.clone(),
                     receipts: receipts.collect(),
@@ -232,7 +227,7 @@ impl History {
         Receive { topic, sub_queue, receivers: receivers.collect() }
     }
 
-    fn settle(&mut self, oracle: &Oracle, topic: String) -> Settle {
+    fn settle(&mut self, known: &impl Known, topic: String) -> Settle {
         let items = (0..=self.dice.below(3)).map(|_| {
             let reason = self.dice.pick(&["", "bad", "a longer reason"]).to_owned();
             let verdict = match self.dice.below(10) {
@@ -247,37 +242,28 @@ impl History {
                 }
                 _ => Verdict::Reject { reason },
             };
-            SettleItem { delivery: self.delivery(oracle, &topic), verdict }
+            SettleItem { delivery: self.delivery(known, &topic), verdict }
         });
         let items = items.collect();
         Settle { topic, items }
     }
 
-    fn delivery(&mut self, oracle: &Oracle, topic: &str) -> DeliveryRef {
-        let receipt = self.receipt(oracle, topic);
+    fn delivery(&mut self, known: &impl Known, topic: &str) -> DeliveryRef {
+        let receipt = self.receipt(known, topic);
         if self.dice.share(75) {
             return DeliveryRef::Receipt(receipt);
         }
-        let messages = oracle.topics.get(topic).into_iter().flat_map(|topic| &topic.messages);
-        let consumer =
-            messages.filter(|it| it.id == receipt.message).find_map(|it| match &it.state {
-                State::InFlight { consumer, .. } => consumer.clone(),
-                _ => None,
-            });
+        let in_flight = known.in_flight(topic).into_iter();
+        let mut of_it = in_flight.filter(|(it, _)| it.message == receipt.message);
+        let consumer = of_it.next().and_then(|(_, consumer)| consumer);
         let consumer = consumer.filter(|_| self.dice.share(80));
         let consumer = consumer.unwrap_or_else(|| self.consumer());
         DeliveryRef::Latest { message: receipt.message, consumer }
     }
 
     /// Mostly a live one of the topic, sometimes one that was, seldom one that never was.
-    fn receipt(&mut self, oracle: &Oracle, topic: &str) -> Receipt {
-        let messages = oracle.topics.get(topic).into_iter().flat_map(|topic| &topic.messages);
-        let live: Vec<Receipt> = messages
-            .filter_map(|it| match it.state {
-                State::InFlight { receipt, .. } => Some(receipt),
-                _ => None,
-            })
-            .collect();
+    fn receipt(&mut self, known: &impl Known, topic: &str) -> Receipt {
+        let live: Vec<Receipt> = known.in_flight(topic).into_iter().map(|it| it.0).collect();
         if !live.is_empty() && self.dice.share(75) {
             let receipt = self.dice.pick(&live);
             let boot = BootId(receipt.boot.0 + u64::from(self.dice.share(3)));
