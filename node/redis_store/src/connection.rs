@@ -147,6 +147,8 @@ impl Connection {
 }
 
 fn client(address: &Address) -> Result<Client, RedisError> {
+    // One provider of cryptography in a process; another part may have said so already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut info = address.url.as_str().into_connection_info()?;
     if let Some(password) = &address.password {
         let settings = info.redis_settings().clone().set_password(password);

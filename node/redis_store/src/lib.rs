@@ -19,6 +19,8 @@
 //! *Room*: what only waits stands in a list, with 23 bytes of ours; what is delivered, delayed, grouped, ranked
 //! or mortal stands in hashes. Batches touch each in one call.
 //!
+//! *Merging and waiting* (`serve/`): what a node's clients ask at the same time goes into one script.
+//!
 //! *Once*: a batch has a number ([`Batch`]), and Redis keeps the last one's answer for an hour, so that a node
 //! whose connection broke sends the same again.
 //!
@@ -39,6 +41,7 @@ mod call;
 mod connection;
 mod problem;
 mod script;
+mod serve;
 mod server;
 mod store;
 mod topic;
@@ -47,6 +50,7 @@ pub use answer::{Done, Status, Unreadable};
 pub use connection::{Address, BadAddress};
 pub use problem::{RedisProblem, StoreError};
 pub use script::Clock;
+pub use serve::{Delivered, ServedTopic};
 pub use server::Durability;
 pub use store::{RedisStore, Terms};
 pub use topic::{Batch, Marker, RedisTopic, Stream};

@@ -75,7 +75,7 @@ scripts! {
     /// Moves the dead back.
     Redrive("redrive", "allow-oom", CHANGE),
     /// Takes one message out.
-    Remove("remove", "allow-oom", CHANGE),
+    Remove("remove", "allow-oom", &[TOPIC, MESSAGE, LIFECYCLE, DEADLINES, LIST_HEAD]),
     /// Changes settings.
     Configure("configure", "allow-oom", CHANGE),
     /// Reads.

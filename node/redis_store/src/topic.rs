@@ -39,6 +39,8 @@ pub enum Stream {
     Push,
     /// Receives.
     Receive,
+    /// Receives from the dead.
+    ReceiveDead,
     /// Settles.
     Settle,
     /// Everything else.
@@ -89,6 +91,7 @@ impl Stream {
         match self {
             Self::Push => "push",
             Self::Receive => "receive",
+            Self::ReceiveDead => "receive_dead",
             Self::Settle => "settle",
             Self::Admin => "admin",
         }

@@ -33,6 +33,12 @@ impl Server {
         self.kill_and_restart_after(|_| ());
     }
 
+    /// Stops it, or lets it go on, wherever it is.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     /// How long its append-only file is.
     pub fn log_bytes(&self) -> u64 {
         std::fs::metadata(self.log()).unwrap().len()

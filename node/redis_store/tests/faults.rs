@@ -16,6 +16,7 @@ use dsync_redis_store::{
     Address, Batch, Done, Durability, Marker, RedisProblem, RedisStore, RedisTopic, StoreError,
     Stream, Terms,
 };
+use rustix::process::Signal;
 use server::Server;
 use tokio::time::Instant;
 
@@ -284,6 +285,21 @@ async fn a_disk_that_lost_what_was_synced_makes_no_receipt_work_again() {
     assert_eq!((view.totals.pushed, view.main.sum()), (3, 3), "{pushed:?}");
 }
 
+/// A push was sent and its answer did not come in time: nobody knows. Sent again, it is done once.
+#[tokio::test]
+async fn a_redis_that_stands_still_leaves_a_push_open_until_it_is_sent_again() {
+    let mut stage = Stage::new(&[]).await;
+    let batch = stage.batch(Stream::Push);
+    stage.server.signal(Signal::STOP);
+    let terms = Terms { rules: &stage.rules, batch: Some(batch), deadline: Instant::now() };
+    let open = stage.store.apply(&stage.topic, &push(1, 10), 1, terms).await;
+    let Err(StoreError::Redis(problem)) = open else { panic!("{open:?}") };
+    assert_eq!(problem.code(), "outcome_unknown");
+    stage.server.signal(Signal::CONT);
+    stage.send(&push(1, 10), Some(batch)).await.unwrap();
+    assert_eq!(stage.view().await.main.ready, 1);
+}
+
 #[tokio::test]
 async fn a_redis_with_a_password_lets_in_who_knows_it() {
     let server = Server::start(&["--requirepass", "secret"]);
@@ -294,6 +310,33 @@ async fn a_redis_with_a_password_lets_in_who_knows_it() {
     let address = Address { password: Some("secret".to_owned()), ..server.address() };
     let known = RedisStore::new(&address).unwrap();
     known.create(&topic, &settings, None, soon()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_redis_behind_tls_is_reached_by_who_trusts_its_signer() {
+    let names = vec!["localhost".to_owned()];
+    let signed = rcgen::generate_simple_self_signed(names).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, pem: String| {
+        std::fs::write(folder.path().join(name), pem).unwrap();
+        folder.path().join(name).display().to_string()
+    };
+    let (cert, key) =
+        (file("cert", signed.cert.pem()), file("key", signed.signing_key.serialize_pem()));
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let tls = ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-auth-clients", "no"];
+    let port_words = ["--bind", "127.0.0.1", "--tls-port", &port.to_string()].map(str::to_owned);
+    let words: Vec<&str> = tls.into_iter().chain(port_words.iter().map(String::as_str)).collect();
+    let words = [&words[..], &["--tls-ca-cert-file", &cert]].concat();
+    let _server = Server::start(&words);
+    let url = format!("rediss://localhost:{port}");
+    let (topic, settings) = (RedisTopic::new(&MARKER, "orders"), TopicSettings::default());
+    let stranger = RedisStore::new(&Address { url: url.clone(), ..Address::default() }).unwrap();
+    let problem = stranger.create(&topic, &settings, None, Instant::now()).await.unwrap_err();
+    assert_eq!(problem.code(), "redis_unreachable");
+    let ca_pem = Some(signed.cert.pem().into_bytes());
+    let trusting = RedisStore::new(&Address { url, ca_pem, ..Address::default() }).unwrap();
+    trusting.create(&topic, &settings, None, soon()).await.unwrap();
 }
 
 #[tokio::test]

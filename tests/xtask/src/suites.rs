@@ -174,7 +174,7 @@ pub const SUITES: [Suite; 9] = [
         about: "queues on a real Redis do what those on the log do, whatever goes wrong with it",
         needs: &[REDIS],
         steps: &[Step::Tests(Tests {
-            targets: Targets::Named(&["stores", "faults", "races"]),
+            targets: Targets::Named(&["stores", "faults", "races", "serving"]),
             ..SHIPPED
         })],
     },

@@ -23,15 +23,8 @@ local function ids_after(part, after, max)
   return members
 end
 
-local function first_entry()
-  for at = 0, redis.call('LLEN', LIST) - 1 do
-    local entry = redis.call('LINDEX', LIST, at)
-    if #entry > HEAD_BYTES then return parse_entry(entry) end
-  end
-end
-
 local function topic()
-  local oldest, id = first_entry(), ids_after('m', '', 1)[1]
+  local oldest, id = list_head(), ids_after('m', '', 1)[1]
   local pushed = oldest and oldest.pushed or -1
   if id and (not oldest or id < oldest.id) then pushed = load(id).pushed end
   return { named_values(SETTINGS, settings), named_values(COUNTERS, counters), pushed }

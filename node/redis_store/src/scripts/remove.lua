@@ -7,9 +7,10 @@ local function punch(at, entry)
   count('mr', -1)
   count('m_bytes', -content_bytes(entry.body, 0, entry.pushed))
   count('holes')
-  if counters.holes == redis.call('LLEN', LIST) then
-    redis.call('DEL', LIST)
-    counters.holes = 0
+  -- Holes at the head go at once, so that nobody has to step over them.
+  if at == 0 then
+    list_head()
+    list_finish()
   end
 end
 
