@@ -548,8 +548,9 @@ impl<'de> Visitor<'de> for Place<'_> {
         Ok(u64::try_from(value).map_or(Given::Other, Given::Integer))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Given, E> {
-        Ok(Given::Other)
+    /// JSON has one kind of numbers: `2.0` is the integer 2, and some writers have no other form for it.
+    fn visit_f64<E>(self, value: f64) -> Result<Given, E> {
+        Ok(whole(value).map_or(Given::Other, Given::Integer))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Given, E> {
@@ -600,9 +601,23 @@ fn kept(raw: Box<RawValue>) -> Given {
     if raw.get() == "null" { Given::Null } else { Given::Kept(raw.into()) }
 }
 
+/// The integer that a number is, if it is one that every JSON reader keeps exactly.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn whole(value: f64) -> Option<u64> {
+    let exact = value.fract() == 0.0 && (0.0..=EXACT_INTEGER_MAX as f64).contains(&value);
+    exact.then_some(value as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_number_is_an_integer_however_it_is_written() {
+        assert_eq!([0.0, 2.0, 1e3].map(whole), [Some(0), Some(2), Some(1000)]);
+        assert_eq!([0.5, -1.0, 1e300, f64::NAN].map(whole), [None; 4]);
+        assert_eq!(whole(9_007_199_254_740_992.0), None);
+    }
 
     #[test]
     fn a_hold_has_one_writing() {
