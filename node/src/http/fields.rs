@@ -38,6 +38,8 @@ pub const PUSH_VALUES_MAX: usize = 65_536;
 const STRICT_DEPTH: u8 = 3;
 /// Of a push: headers are objects in objects in a list.
 const PUSH_DEPTH: u8 = 4;
+/// Its messages are this deep: the body itself is at 0, the list at 1.
+const ITEM_DEPTH: u8 = 2;
 
 /// The fields of a JSON object.
 #[derive(Debug)]
@@ -95,7 +97,7 @@ impl Fields {
     /// # Errors
     /// If it is not one JSON object in UTF-8.
     pub fn parse_keeping(body: &[u8], kept: &'static str) -> Result<Self, Fault> {
-        read(body, &Book { depth_max: 1, kept: Some(kept), ..Book::default() })
+        read(body, &Book { depth_max: 1, kept: Some((kept, 0)), ..Book::default() })
     }
 
     /// As [`Fields::strict`], of a body with many objects in whose fields `kept` any JSON may stand, which
@@ -105,7 +107,8 @@ impl Fields {
     /// If it is not one JSON object in UTF-8, or has other fields.
     pub fn strict_keeping(body: &[u8], known: &[&str], kept: &'static str) -> Result<Self, Fault> {
         let values_max = Some(PUSH_VALUES_MAX);
-        let book = Book { depth_max: PUSH_DEPTH, values_max, kept: Some(kept), ..Book::default() };
+        let kept = Some((kept, ITEM_DEPTH));
+        let book = Book { depth_max: PUSH_DEPTH, values_max, kept, ..Book::default() };
         Self::known_once(read(body, &book)?, &book, known)
     }
 
@@ -488,8 +491,8 @@ struct Book {
     depth_max: u8,
     values: Cell<usize>,
     values_max: Option<usize>,
-    /// What stands under this name is kept as it is written.
-    kept: Option<&'static str>,
+    /// What stands under this name, in objects this deep, is kept as it is written.
+    kept: Option<(&'static str, u8)>,
     /// The first field that was given twice.
     twice: RefCell<Option<String>>,
 }
@@ -584,7 +587,7 @@ impl<'de> Visitor<'de> for Place<'_> {
         let mut values = BTreeMap::new();
         while let Some(field) = map.next_key::<String>()? {
             let place = format!("{}{field}", self.path);
-            let given = match self.book.kept == Some(field.as_str()) {
+            let given = match self.book.kept == Some((field.as_str(), self.depth)) {
                 true => kept(map.next_value()?),
                 false => map.next_value_seed(self.within(&place))?,
             };
@@ -647,7 +650,7 @@ mod tests {
     fn a_value_that_is_kept_is_kept_as_it_is_written_and_can_be_read_by_everybody() {
         let kept = |value: &str| {
             let body = format!(r#"{{"a":{value}}}"#);
-            let fields = Fields::strict_keeping(body.as_bytes(), &["a"], "a")?;
+            let fields = Fields::parse_keeping(body.as_bytes(), "a")?;
             fields.kept_json("a").map(|text| text.map(str::to_owned))
         };
         let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
