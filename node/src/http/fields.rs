@@ -38,6 +38,8 @@ pub const PUSH_VALUES_MAX: usize = 65_536;
 const STRICT_DEPTH: u8 = 3;
 /// Of a push: headers are objects in objects in a list.
 const PUSH_DEPTH: u8 = 4;
+/// Its messages are this deep: the body itself is at 0, the list at 1.
+const ITEM_DEPTH: u8 = 2;
 
 /// The fields of a JSON object.
 #[derive(Debug)]
@@ -95,7 +97,7 @@ impl Fields {
     /// # Errors
     /// If it is not one JSON object in UTF-8.
     pub fn parse_keeping(body: &[u8], kept: &'static str) -> Result<Self, Fault> {
-        read(body, &Book { depth_max: 1, kept: Some(kept), ..Book::default() })
+        read(body, &Book { depth_max: 1, kept: Some((kept, 0)), ..Book::default() })
     }
 
     /// As [`Fields::strict`], of a body with many objects in whose fields `kept` any JSON may stand, which
@@ -105,7 +107,8 @@ impl Fields {
     /// If it is not one JSON object in UTF-8, or has other fields.
     pub fn strict_keeping(body: &[u8], known: &[&str], kept: &'static str) -> Result<Self, Fault> {
         let values_max = Some(PUSH_VALUES_MAX);
-        let book = Book { depth_max: PUSH_DEPTH, values_max, kept: Some(kept), ..Book::default() };
+        let kept = Some((kept, ITEM_DEPTH));
+        let book = Book { depth_max: PUSH_DEPTH, values_max, kept, ..Book::default() };
         Self::known_once(read(body, &book)?, &book, known)
     }
 
@@ -488,8 +491,8 @@ struct Book {
     depth_max: u8,
     values: Cell<usize>,
     values_max: Option<usize>,
-    /// What stands under this name is kept as it is written.
-    kept: Option<&'static str>,
+    /// What stands under this name, in objects this deep, is kept as it is written.
+    kept: Option<(&'static str, u8)>,
     /// The first field that was given twice.
     twice: RefCell<Option<String>>,
 }
@@ -548,8 +551,9 @@ impl<'de> Visitor<'de> for Place<'_> {
         Ok(u64::try_from(value).map_or(Given::Other, Given::Integer))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Given, E> {
-        Ok(Given::Other)
+    /// JSON has one kind of numbers: `2.0` is the integer 2, and some writers have no other form for it.
+    fn visit_f64<E>(self, value: f64) -> Result<Given, E> {
+        Ok(whole(value).map_or(Given::Other, Given::Integer))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Given, E> {
@@ -583,7 +587,7 @@ impl<'de> Visitor<'de> for Place<'_> {
         let mut values = BTreeMap::new();
         while let Some(field) = map.next_key::<String>()? {
             let place = format!("{}{field}", self.path);
-            let given = match self.book.kept == Some(field.as_str()) {
+            let given = match self.book.kept == Some((field.as_str(), self.depth)) {
                 true => kept(map.next_value()?),
                 false => map.next_value_seed(self.within(&place))?,
             };
@@ -600,9 +604,23 @@ fn kept(raw: Box<RawValue>) -> Given {
     if raw.get() == "null" { Given::Null } else { Given::Kept(raw.into()) }
 }
 
+/// The integer that a number is, if it is one that every JSON reader keeps exactly.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn whole(value: f64) -> Option<u64> {
+    let exact = value.fract() == 0.0 && (0.0..=EXACT_INTEGER_MAX as f64).contains(&value);
+    exact.then_some(value as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_number_is_an_integer_however_it_is_written() {
+        assert_eq!([0.0, 2.0, 1e3].map(whole), [Some(0), Some(2), Some(1000)]);
+        assert_eq!([0.5, -1.0, 1e300, f64::NAN].map(whole), [None; 4]);
+        assert_eq!(whole(9_007_199_254_740_992.0), None);
+    }
 
     #[test]
     fn a_hold_has_one_writing() {
@@ -632,7 +650,7 @@ mod tests {
     fn a_value_that_is_kept_is_kept_as_it_is_written_and_can_be_read_by_everybody() {
         let kept = |value: &str| {
             let body = format!(r#"{{"a":{value}}}"#);
-            let fields = Fields::strict_keeping(body.as_bytes(), &["a"], "a")?;
+            let fields = Fields::parse_keeping(body.as_bytes(), "a")?;
             fields.kept_json("a").map(|text| text.map(str::to_owned))
         };
         let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));

@@ -35,7 +35,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use dsync_core::machine::{Machine, Operation, RequestId};
 use dsync_core::queue::{
-    GiveBack, PushItem, PushOutcome, QueueOperation, Receipt, SettleItem, SettleOutcome, SubQueue,
+    GiveBack, PushItem, PushOutcome, QueueOperation, Receipt, Received, SettleItem, SettleOutcome,
+    SubQueue,
 };
 use dsync_core::types::{BootId, Index};
 
@@ -139,6 +140,12 @@ impl Queues {
     /// The state was replaced: anything may be ready. Only the driver calls it.
     pub fn all_ready(&self) {
         self.lines.all_ready();
+    }
+
+    /// Deliveries to requests that were answered before, with an unknown outcome: nobody has seen them.
+    /// Only the driver calls it.
+    pub fn received_late(&self, received: Vec<Received>) {
+        self.lines.received_late(received);
     }
 
     /// How many requests wait here for messages.

@@ -19,6 +19,9 @@ use tokio::sync::{Notify, oneshot};
 use super::{Delivered, NotDone, Shared};
 use crate::handle::{Applied, SubmitError};
 
+/// Requests that commands name at once, those with an unknown outcome among them: more than can wait here.
+const NAMED_MAX: usize = 20_000;
+
 /// Who wants messages, and of what.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -60,6 +63,8 @@ type Answer = Result<Option<Delivered>, ReceiveError>;
 pub(super) struct Lines {
     shared: Arc<Shared>,
     lines: Mutex<BTreeMap<LineKey, Line>>,
+    /// Numbers of requests that a command names, with their topics, until its outcome is known.
+    named: Mutex<BTreeMap<u64, String>>,
     next_number: AtomicU64,
     stopping: AtomicBool,
 }
@@ -93,6 +98,7 @@ impl Lines {
         Self {
             shared,
             lines: Mutex::default(),
+            named: Mutex::default(),
             next_number: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
         }
@@ -245,13 +251,43 @@ impl Lines {
             receivers: batch.iter().map(|waiting| waiting.receiver.clone()).collect(),
         };
         let operation = Operation::queue(QueueOperation::Receive(receive));
+        self.name(key, &batch);
         let answer = self.shared.driver.submit(operation, Instant::now() + step).await;
+        if !matches!(answer, Err(SubmitError::Unknown)) {
+            self.forget(&batch);
+        }
         match received(answer) {
             Ok((received, applied)) => self.hand_out(key, batch, received, &applied),
             Err(error) => {
                 for waiting in batch {
                     let _ = waiting.reply.send(Err(error.clone()));
                 }
+            }
+        }
+    }
+
+    /// Before it is sent: it may be applied before anything else is done here.
+    fn name(&self, key: &LineKey, batch: &[Waiting]) {
+        let mut named = self.named();
+        named.extend(batch.iter().map(|waiting| (waiting.receiver.id.number, key.0.clone())));
+        while named.len() > NAMED_MAX {
+            named.pop_first();
+        }
+    }
+
+    fn forget(&self, batch: &[Waiting]) {
+        let mut named = self.named();
+        for waiting in batch {
+            named.remove(&waiting.receiver.id.number);
+        }
+    }
+
+    /// See [`Queues::received_late`](super::Queues::received_late).
+    pub(super) fn received_late(&self, received: Vec<Received>) {
+        for got in received.into_iter().filter(|got| !got.receipts.is_empty()) {
+            let topic = self.named().remove(&got.receiver.number);
+            if let Some(topic) = topic {
+                self.shared.give_back(&topic, got.receipts);
             }
         }
     }
@@ -281,12 +317,15 @@ impl Lines {
         self.take_back(key, unserved);
     }
 
-    /// To the head of the line, in their order, but for those who have gone.
+    /// To the head of the line, in their order, but for those who have gone. Who does not wait is named
+    /// again too, while there may be something: a command looks only past so many messages that have
+    /// expired.
     fn take_back(&self, key: &LineKey, unserved: VecDeque<Waiting>) {
+        let there_may_be_more = self.can_deliver(key);
         let mut lines = self.lock();
         let stopping = self.stopping.load(Ordering::SeqCst);
         for waiting in unserved.into_iter().rev().filter(|it| !it.reply.is_closed()) {
-            if waiting.is_over() {
+            if waiting.is_over() && !there_may_be_more {
                 let _ = waiting.reply.send(Ok(None));
             } else if stopping {
                 let _ = waiting.reply.send(Err(NotDone::from(SubmitError::Stopping).into()));
@@ -294,6 +333,10 @@ impl Lines {
                 line.waiting.push_front(waiting);
             }
         }
+    }
+
+    fn named(&self) -> MutexGuard<'_, BTreeMap<u64, String>> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<LineKey, Line>> {

@@ -20,7 +20,13 @@
 //!
 //! What may succeed later is not remembered (no room): its client is told to send the very same again.
 //! Nor is an extension, which is repeated instead: it never shortens, and what is left is to be told as
-//! of now.
+//! of now. Nor is a settle with a stale receipt, which stays stale. At the cap a push is refused, since
+//! a repeat could not be told from it; a settle is done and not remembered: its receipt makes sure that
+//! it is done once, and a repeat hears that the delivery has ended. Refused, the work of many clients
+//! would be done again because one of them asks too much.
+//!
+//! A mark may rise over any number of items at once. They are removed a few per entry; until then the
+//! mark answers for them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,8 +42,11 @@ use crate::queue::{
 use crate::types::{ClusterTime, RequestRefusal};
 use crate::wire;
 
-/// Most items, and most marks, that one entry forgets.
+/// Most items, most marks, and most items below a mark that one entry forgets by itself.
 const FORGOTTEN_PER_ENTRY_MAX: usize = 256;
+/// Most items below its client's mark that are forgotten for each item that comes. Two, so that a client
+/// that goes on leaves fewer and fewer behind.
+const FORGOTTEN_PER_ITEM_MAX: usize = 2;
 
 /// An item's name, as wide as it is known. Numbers come in the order of the requests, so that those
 /// below a mark are neighbours.
@@ -58,6 +67,9 @@ pub(super) enum ItemOutcome {
 
 /// What comes of an item, and can be remembered.
 pub(super) trait Remembered: Clone + Into<ItemOutcome> {
+    /// Something else makes sure that it is done once, so that it need not be remembered.
+    const IS_ONCE_BY_ITSELF: bool;
+
     /// `None`: it is what came of an item of another kind.
     fn of(outcome: &ItemOutcome) -> Option<Self>;
 
@@ -105,6 +117,8 @@ pub(super) struct ItemRequests {
     /// The same by time.
     forget: RedBlackTreeSetSync<(ClusterTime, Arc<ItemKey>)>,
     forget_marks: RedBlackTreeSetSync<(ClusterTime, (String, u64))>,
+    /// Clients with items below their mark.
+    below: RedBlackTreeSetSync<(String, u64)>,
 }
 
 /// An item of an operation, if its client gave its request an id.
@@ -199,7 +213,7 @@ impl ItemRequests {
             return outcome.unwrap_or_else(|| refuse(RequestRefusal::OtherBody));
         }
         if self.known.size() as u64 >= limits.items_max.into() {
-            return refuse(RequestRefusal::Full);
+            return if O::IS_ONCE_BY_ITSELF { act() } else { refuse(RequestRefusal::Full) };
         }
         let outcome = act();
         let known = KnownItem {
@@ -225,12 +239,19 @@ impl ItemRequests {
             let due = self.forget_marks.first().filter(|(at, _)| *at <= now).cloned();
             let Some(due) = due else { break };
             self.marks.remove_mut(&due.1);
+            self.below.remove_mut(&due.1);
             self.forget_marks.remove_mut(&due);
+        }
+        if let Some(client) = self.below.first().cloned() {
+            self.forget_below(&client, FORGOTTEN_PER_ENTRY_MAX);
         }
     }
 
-    /// When the next one is forgotten.
+    /// When the next one is forgotten: long ago, if it is below a mark.
     pub(super) fn next_due(&self) -> Option<ClusterTime> {
+        if !self.below.is_empty() {
+            return Some(ClusterTime::default());
+        }
         let items = self.forget.first().map(|(at, _)| *at);
         items.into_iter().chain(self.forget_marks.first().map(|(at, _)| *at)).min()
     }
@@ -264,10 +285,15 @@ impl ItemRequests {
         Some((ItemCursor::Known(key.clone()), record))
     }
 
-    /// Puts a record back.
+    /// Puts a record back. Marks come before the items that may be below them.
     pub(super) fn restore(&mut self, record: ItemRecord) {
         match record {
-            ItemRecord::Known(key, known) => self.put(Arc::new(key), known),
+            ItemRecord::Known(key, known) => {
+                if let Some(client) = self.is_below(&key) {
+                    self.below.insert_mut(client);
+                }
+                self.put(Arc::new(key), known);
+            }
             ItemRecord::Mark { principal, client, mark } => {
                 self.forget_marks.insert_mut((mark.forget_at, (principal.clone(), client)));
                 self.marks.insert_mut((principal, client), mark);
@@ -281,7 +307,11 @@ impl ItemRequests {
             self.known.iter().map(|(key, known)| (known.forget_at, key.clone())).collect();
         let marks: BTreeSet<_> =
             self.marks.iter().map(|(client, mark)| (mark.forget_at, client.clone())).collect();
-        let same = self.forget.iter().eq(items.iter()) && self.forget_marks.iter().eq(marks.iter());
+        let below: BTreeSet<_> =
+            self.known.iter().filter_map(|(key, _)| self.is_below(key)).collect();
+        let same = self.forget.iter().eq(items.iter())
+            && self.forget_marks.iter().eq(marks.iter())
+            && self.below.iter().eq(below.iter());
         if same { Ok(()) } else { Err("the indexes of items' requests do not fit them".to_owned()) }
     }
 
@@ -294,21 +324,36 @@ impl ItemRequests {
         }
         self.forget_marks.insert_mut((forget_at, client.clone()));
         self.marks.insert_mut(client.clone(), mark);
-        if mark.low_water > known {
-            self.forget_below(client, mark.low_water);
+        if mark.low_water > known || self.below.contains(client) {
+            self.forget_below(client, FORGOTTEN_PER_ITEM_MAX);
         }
     }
 
-    fn forget_below(&mut self, (principal, client): &(String, u64), low_water: u64) {
+    /// Items below the mark of this client, the first ones.
+    fn forget_below(&mut self, client: &(String, u64), most: usize) {
+        let below: Vec<_> = self.all_below(client).take(most + 1).collect();
+        if below.len() > most {
+            self.below.insert_mut(client.clone());
+        }
+        for key in below.iter().take(most) {
+            self.remove(key);
+        }
+    }
+
+    fn all_below(&self, client: &(String, u64)) -> impl Iterator<Item = Arc<ItemKey>> {
+        let low_water = self.marks.get(client).map_or(0, |mark| mark.low_water);
         let key = |sequence| {
-            let (principal, client) = (principal.clone(), *client);
+            let (principal, client) = client.clone();
             Arc::new(ItemKey::Numbered { principal, client, sequence, position: 0 })
         };
-        let below: Vec<_> =
-            self.known.range(key(0)..key(low_water)).map(|(key, _)| key.clone()).collect();
-        for key in below {
-            self.remove(&key);
-        }
+        self.known.range(key(0)..key(low_water)).map(|(key, _)| key.clone())
+    }
+
+    /// The client of an item that is below its mark.
+    fn is_below(&self, key: &ItemKey) -> Option<(String, u64)> {
+        let ItemKey::Numbered { principal, client, sequence, .. } = key else { return None };
+        let client = (principal.clone(), *client);
+        self.marks.get(&client).is_some_and(|mark| *sequence < mark.low_water).then_some(client)
     }
 
     fn put(&mut self, key: Arc<ItemKey>, known: KnownItem) {
@@ -320,6 +365,12 @@ impl ItemRequests {
         let Some(known) = self.known.get(key) else { return };
         self.forget.remove_mut(&(known.forget_at, key.clone()));
         self.known.remove_mut(key);
+        if !self.below.is_empty()
+            && let Some(client) = self.is_below(key).filter(|client| self.below.contains(client))
+            && self.all_below(&client).next().is_none()
+        {
+            self.below.remove_mut(&client);
+        }
     }
 }
 
@@ -336,6 +387,8 @@ impl From<SettleOutcome> for ItemOutcome {
 }
 
 impl Remembered for PushOutcome {
+    const IS_ONCE_BY_ITSELF: bool = false;
+
     fn of(outcome: &ItemOutcome) -> Option<Self> {
         if let ItemOutcome::Push(outcome) = outcome { Some(outcome.clone()) } else { None }
     }
@@ -346,6 +399,8 @@ impl Remembered for PushOutcome {
 }
 
 impl Remembered for SettleOutcome {
+    const IS_ONCE_BY_ITSELF: bool = true;
+
     fn of(outcome: &ItemOutcome) -> Option<Self> {
         if let ItemOutcome::Settle(outcome) = outcome { Some(outcome.clone()) } else { None }
     }
@@ -356,8 +411,11 @@ impl Remembered for SettleOutcome {
 }
 
 impl ItemOutcome {
-    /// A repeat cannot have another.
+    /// A repeat cannot have another, and would not have it without being remembered.
     fn is_final(&self) -> bool {
+        if matches!(self, Self::Settle(SettleOutcome::Stale)) {
+            return false;
+        }
         let (Self::Push(PushOutcome::Refused(refusal))
         | Self::Settle(SettleOutcome::Refused(refusal))) = self
         else {

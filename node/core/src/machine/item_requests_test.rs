@@ -50,6 +50,15 @@ impl Node {
         Self { log, sequence: 1 }
     }
 
+    fn known_items(&self) -> u32 {
+        let (mut cursor, mut known) = (None, 0);
+        while let Some((at, record)) = self.log.machine.items.record_after(cursor.as_ref()) {
+            known += u32::from(matches!(record, item_requests::ItemRecord::Known(..)));
+            cursor = Some(at);
+        }
+        known
+    }
+
     fn send(&mut self, requests: Vec<RequestItems>, operation: QueueOperation) -> QueueOutcome {
         self.sequence += 1;
         let taken_at = self.log.machine.active_time();
@@ -166,13 +175,7 @@ fn a_number_below_its_clients_mark_is_forgotten_and_refused() {
     node.push(vec![part(numbered(2, 2), 0, 1, 0)], &["c"]);
     let late = node.push(vec![part(numbered(1, 1), 0, 1, 0)], &["a"]);
     assert_eq!(refused(&late[0]), RequestRefusal::Forgotten);
-    let mut cursor = None;
-    let mut known = 0;
-    while let Some((at, record)) = node.log.machine.items.record_after(cursor.as_ref()) {
-        known += u32::from(matches!(record, item_requests::ItemRecord::Known(..)));
-        cursor = Some(at);
-    }
-    assert_eq!(known, 1, "only what its client may still ask for is kept");
+    assert_eq!(node.known_items(), 1, "only what its client may still ask for is kept");
 }
 
 #[test]
@@ -215,6 +218,56 @@ fn an_ack_that_is_repeated_is_answered_as_the_first_and_an_extension_as_of_now()
     assert_eq!(settle(&mut node, "k", &Verdict::Ack), SettleOutcome::Acked);
     assert_eq!(settle(&mut node, "k", &Verdict::Ack), SettleOutcome::Acked);
     assert_eq!(settle(&mut node, "other", &Verdict::Ack), SettleOutcome::Stale);
+}
+
+#[test]
+fn at_the_cap_a_settle_is_done_all_the_same_and_not_remembered() {
+    let mut node =
+        Node { log: Log::founded_with(|it| it.queues.request_items_max = 1), sequence: 1 };
+    node.log.register(9, 1);
+    node.push(vec![part(key("k"), 0, 1, 0)], &["a"]);
+    let delivery = node.receive();
+    let outcome = node.settle(key("ack"), delivery.clone(), Verdict::Ack);
+    assert_eq!(outcome, SettleOutcome::Acked, "one who asks too much does not stop the others");
+    assert_eq!(node.settle(key("ack"), delivery, Verdict::Ack), SettleOutcome::Stale);
+}
+
+#[test]
+fn a_stale_receipt_takes_no_room() {
+    let mut node = Node::new();
+    node.push(Vec::new(), &["a"]);
+    let delivery = node.receive();
+    node.settle(key("ack"), delivery.clone(), Verdict::Ack);
+    let before = node.known_items();
+    for word in ["1", "2", "3"] {
+        assert_eq!(node.settle(key(word), delivery.clone(), Verdict::Ack), SettleOutcome::Stale);
+    }
+    assert_eq!(node.known_items(), before);
+}
+
+#[test]
+fn a_mark_that_rises_over_thousands_of_items_removes_a_bounded_number_per_entry() {
+    let mut node = Node::new();
+    let numbered = |sequence, low_water| RequestId::Numbered { client: 5, sequence, low_water };
+    for sequence in 1..=3 {
+        let bodies = ["a"; 1000];
+        node.push(vec![part(numbered(sequence, 1), 0, 1000, 0)], &bodies);
+    }
+    assert_eq!(node.known_items(), 3000);
+    node.push(vec![part(numbered(4, 4), 0, 1, 0)], &["b"]);
+    let after = node.known_items();
+    assert!(after > 2000, "{after}");
+    let forgotten = node.push(vec![part(numbered(3, 4), 0, 1, 0)], &["a"]);
+    assert_eq!(refused(&forgotten[0]), RequestRefusal::Forgotten, "the mark answers for them");
+    let mut entries = 0;
+    while node.log.machine.next_due() <= Some(node.log.machine.time()) {
+        let before = node.known_items();
+        node.log.append(Payload::Empty);
+        assert!(before - node.known_items() <= 300);
+        entries += 1;
+    }
+    assert_eq!(node.known_items(), 1);
+    assert!(entries > 5, "{entries}");
 }
 
 #[test]

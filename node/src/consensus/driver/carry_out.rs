@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dsync_core::audit::AuditRecord;
-use dsync_core::machine::{Machine, NodeOutcome, Outcome};
-use dsync_core::queue::SubQueue;
+use dsync_core::machine::{Machine, NodeOutcome, Origin, Outcome};
+use dsync_core::queue::{QueueOutcome, SubQueue};
 use dsync_core::raft::{Entry, Fatal, Input, Ready, Refusal};
 use dsync_core::types::Index;
 use tokio::time::Instant;
@@ -166,7 +166,10 @@ impl Driver {
         let (machine, raft) = (&self.parts.machine, &self.parts.raft);
         self.parts.snapshotter.checkpoint(entry, machine, applied.hash_due, raft);
         let (origin, applied) = applied.answer?;
-        let sequence = self.parts.proposer.applied(&origin, &applied.outcome)?;
+        let Some(sequence) = self.parts.proposer.applied(&origin, &applied.outcome) else {
+            self.applied_late(&origin, applied.outcome);
+            return None;
+        };
         match applied.outcome {
             Outcome::DiskRefused => {
                 let ours = self.parts.introduction.boot_count;
@@ -181,6 +184,20 @@ impl Driver {
             _ => {}
         }
         Some((sequence, applied))
+    }
+}
+
+impl Driver {
+    /// What an operation has delivered after its client was told that its outcome is not known has
+    /// reached nobody.
+    fn applied_late(&mut self, origin: &Origin, outcome: Outcome) {
+        let ours = origin.boot == self.parts.introduction.boot_id;
+        if ours
+            && self.waiters.was_given_up(origin.sequence)
+            && let Outcome::Queue(QueueOutcome::Received(received)) = outcome
+        {
+            self.parts.queues.received_late(received);
+        }
     }
 }
 

@@ -71,6 +71,24 @@ async fn a_message_is_delivered_as_it_was_pushed() {
 }
 
 #[tokio::test]
+async fn a_header_may_have_any_name() {
+    let node = node();
+    push(&node, "t", json!([{ "body": 1, "headers": { "body": "x", "base64": "y" } }])).await;
+    let messages = receive(&node, "t", json!({})).await;
+    assert_eq!(messages[0]["headers"], json!({ "body": "x", "base64": "y" }));
+}
+
+#[tokio::test]
+async fn an_empty_answer_has_looked_past_all_that_had_expired() {
+    let node = node();
+    let expiring: Vec<_> = (0..1000).map(|n| json!({ "body": n, "ttl": "1ms" })).collect();
+    push(&node, "t", json!(expiring)).await;
+    push(&node, "t", json!([{ "body": "last" }])).await;
+    let messages = receive(&node, "t", json!({})).await;
+    assert_eq!(messages[0]["body"], "last");
+}
+
+#[tokio::test]
 async fn falsy_values_are_messages_and_null_is_none() {
     let node = node();
     push(&node, "t", json!([{ "body": 0 }, { "body": false }, { "body": "" }])).await;
