@@ -13,6 +13,7 @@ use dsync_core::types::{BootId, ClusterTime, Index};
 use redis::Value;
 
 use crate::call::Call;
+use crate::server::Durability;
 
 /// Redis answered what no script of ours answers: somebody else writes these keys, or a bug.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +34,8 @@ pub struct Status {
     pub next_due: Option<ClusterTime>,
     /// Redis' clock then: milliseconds since 1970. All times of the topic are of this clock.
     pub now: ClusterTime,
+    /// What is done now survives.
+    pub durability: Durability,
 }
 
 /// What came of an operation.
@@ -47,7 +50,7 @@ pub struct Done {
 }
 
 /// Splits an answer in what it says of the topic and the reply.
-pub(crate) fn open(value: Value) -> Read<(Status, Value)> {
+pub(crate) fn open(value: Value, durability: Durability) -> Read<(Status, Value)> {
     let what = "a status and a reply";
     let mut parts = array(value, what)?.into_iter();
     let mut next = || parts.next().ok_or(Unreadable(what));
@@ -58,6 +61,7 @@ pub(crate) fn open(value: Value) -> Read<(Status, Value)> {
         dead_deliverable: dead,
         next_due: u64::try_from(due).ok().map(ClusterTime),
         now: ClusterTime(now),
+        durability,
     };
     Ok((status, next()?))
 }

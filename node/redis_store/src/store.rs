@@ -224,19 +224,6 @@ impl RedisStore {
         Ok(views)
     }
 
-    /// What a push that is acknowledged now survives.
-    ///
-    /// # Errors
-    /// If Redis does not answer.
-    pub async fn durability(
-        &self,
-        topic: &RedisTopic,
-        terms: Terms<'_>,
-    ) -> Result<Durability, RedisProblem> {
-        let args = self.args(topic, &read("topic"), terms);
-        self.run(Script::Read, topic, None, args, terms.deadline, true).await.map(|it| it.1)
-    }
-
     async fn call(
         &self,
         topic: &RedisTopic,
@@ -248,8 +235,9 @@ impl RedisStore {
         let harmless = matches!(call.script, Script::Read | Script::Clear);
         let again = harmless || terms.batch.is_some();
         let batch = terms.batch.as_ref();
-        let (value, _) = self.run(call.script, topic, batch, args, terms.deadline, again).await?;
-        Ok(answer::open(value)?)
+        let (value, durability) =
+            self.run(call.script, topic, batch, args, terms.deadline, again).await?;
+        Ok(answer::open(value, durability)?)
     }
 
     fn args(&self, topic: &RedisTopic, call: &Call, terms: Terms<'_>) -> Vec<Vec<u8>> {

@@ -233,10 +233,9 @@ async fn a_redis_that_became_a_replica_is_told_and_found_again() {
 #[tokio::test]
 async fn a_redis_that_was_killed_comes_back_with_all_it_has_acknowledged() {
     let mut stage = Stage::new(&["--appendonly", "yes", "--appendfsync", "always"]).await;
-    let terms = Terms { rules: &stage.rules, batch: None, deadline: soon() };
-    assert_eq!(stage.store.durability(&stage.topic, terms).await, Ok(Durability::Fsync));
     let batch = stage.batch(Stream::Push);
     let first = stage.send(&push(3, 10), Some(batch)).await.unwrap();
+    assert_eq!(first.status.durability, Durability::Fsync);
     stage.server.kill_and_restart();
     // Whoever did not hear the answer sends it again, over a new connection.
     assert_eq!(stage.send(&push(3, 10), Some(batch)).await.unwrap().outcome, first.outcome);

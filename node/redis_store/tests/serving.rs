@@ -49,7 +49,9 @@ fn item(body: &str, delay_ms: u64) -> PushItem {
 
 async fn push(topic: &ServedTopic, body: &str, delay_ms: u64) {
     let results = topic.push(vec![item(body, delay_ms)], soon()).await;
-    assert!(matches!(results[..], [Ok(PushOutcome::Pushed(_))]), "{results:?}");
+    let [Ok(pushed)] = &results[..] else { panic!("{results:?}") };
+    assert!(matches!(pushed.outcome, PushOutcome::Pushed(_)), "{pushed:?}");
+    assert_eq!(pushed.durability.word(), "memory");
 }
 
 /// A request of its own, for one message.

@@ -8,14 +8,13 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dsync_core::queue::{
-    Push, PushItem, PushOutcome, QueueOperation, QueueOutcome, QueueRefusal, Settle, SettleItem,
-    SettleOutcome,
+    Push, PushItem, QueueOperation, QueueOutcome, QueueRefusal, Settle, SettleItem, SettleOutcome,
 };
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::Shared;
-use crate::answer::Unreadable;
+use super::{Pushed, Shared};
+use crate::answer::{Done, Unreadable};
 use crate::problem::{RedisProblem, StoreError};
 use crate::topic::Stream;
 
@@ -32,7 +31,7 @@ pub(super) trait Kind: Debug + Send + Sync + 'static {
     fn bytes(item: &Self::Item) -> usize;
     fn operation(topic: String, items: Vec<Self::Item>) -> QueueOperation;
     /// `None`: it is the outcome of another operation, a bug.
-    fn outcomes(outcome: QueueOutcome) -> Option<Result<Vec<Self::Outcome>, QueueRefusal>>;
+    fn outcomes(done: Done) -> Option<Result<Vec<Self::Outcome>, QueueRefusal>>;
 }
 
 /// Pushes.
@@ -145,7 +144,7 @@ impl<K: Kind> Lane<K> {
         let all = |error: StoreError| (0..count).map(|_| Err(error.clone())).collect();
         match self.shared.apply(K::STREAM, &operation, deadline).await {
             Err(error) => all(error),
-            Ok(done) => match K::outcomes(done.outcome) {
+            Ok(done) => match K::outcomes(done) {
                 Some(Ok(outcomes)) => outcomes.into_iter().map(Ok).collect(),
                 Some(Err(refusal)) => all(refusal.into()),
                 None => all(RedisProblem::from(Unreadable("what was asked")).into()),
@@ -160,7 +159,7 @@ impl<K: Kind> Lane<K> {
 
 impl Kind for Pushes {
     type Item = PushItem;
-    type Outcome = PushOutcome;
+    type Outcome = Pushed;
     const STREAM: Stream = Stream::Push;
 
     fn bytes(item: &PushItem) -> usize {
@@ -174,9 +173,11 @@ impl Kind for Pushes {
         QueueOperation::Push(Push { principal, topic, unlimited_deliveries: false, items })
     }
 
-    fn outcomes(outcome: QueueOutcome) -> Option<Result<Vec<PushOutcome>, QueueRefusal>> {
-        match outcome {
-            QueueOutcome::Pushed(items) => Some(Ok(items)),
+    fn outcomes(done: Done) -> Option<Result<Vec<Pushed>, QueueRefusal>> {
+        let durability = done.status.durability;
+        let pushed = |outcome| Pushed { outcome, durability };
+        match done.outcome {
+            QueueOutcome::Pushed(items) => Some(Ok(items.into_iter().map(pushed).collect())),
             QueueOutcome::Refused(refusal) => Some(Err(refusal)),
             _ => None,
         }
@@ -196,8 +197,8 @@ impl Kind for Settles {
         QueueOperation::Settle(Settle { topic, items })
     }
 
-    fn outcomes(outcome: QueueOutcome) -> Option<Result<Vec<SettleOutcome>, QueueRefusal>> {
-        match outcome {
+    fn outcomes(done: Done) -> Option<Result<Vec<SettleOutcome>, QueueRefusal>> {
+        match done.outcome {
             QueueOutcome::Settled(items) => Some(Ok(items)),
             QueueOutcome::Refused(refusal) => Some(Err(refusal)),
             _ => None,

@@ -37,6 +37,7 @@ pub use delivered::Delivered;
 
 use crate::answer::{Done, Status};
 use crate::problem::StoreError;
+use crate::server::Durability;
 use crate::store::{RedisStore, Terms};
 use crate::topic::{Batch, RedisTopic, Stream};
 use lane::{Lane, Pushes, Settles};
@@ -53,6 +54,15 @@ pub struct ServedTopic {
     main: Arc<Line>,
     dead: Arc<Line>,
     shared: Arc<Shared>,
+}
+
+/// What became of one message to be pushed, and what that survives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// What became of it.
+    pub outcome: PushOutcome,
+    /// What the message survives, if it was taken.
+    pub durability: Durability,
 }
 
 /// What all parts need.
@@ -109,7 +119,7 @@ impl ServedTopic {
         &self,
         items: Vec<PushItem>,
         deadline: Instant,
-    ) -> Vec<Result<PushOutcome, StoreError>> {
+    ) -> Vec<Result<Pushed, StoreError>> {
         self.pushes.send(items, deadline).await
     }
 
