@@ -50,7 +50,7 @@ pub use answer::{Done, Status, Unreadable};
 pub use connection::{Address, BadAddress};
 pub use problem::{RedisProblem, StoreError};
 pub use script::Clock;
-pub use serve::{Delivered, Pushed, ServedTopic};
+pub use serve::{Delivered, Pushed, ServedTopic, Times};
 pub use server::Durability;
 pub use store::{RedisStore, Terms};
 pub use topic::{Batch, Marker, RedisTopic, Stream};

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use dsync_core::queue::*;
 use dsync_core::types::{BootId, ClusterId, Index, RedisId};
-use dsync_redis_store::{Address, Delivered, Marker, RedisStore, RedisTopic, ServedTopic};
+use dsync_redis_store::{
+    Address, Delivered, Marker, RedisStore, RedisTopic, ServedTopic, StoreError, Times,
+};
 use server::Server;
 use tokio::time::Instant;
 
@@ -58,7 +60,8 @@ async fn push(topic: &ServedTopic, body: &str, delay_ms: u64) {
 async fn receive(topic: Arc<ServedTopic>, number: u64) -> Delivered {
     let id = ReceiverId { boot: BootId(1), number };
     let receiver = Receiver { id, consumer: None, max: 1, max_bytes: 1_000, visibility_ms: None };
-    topic.receive(SubQueue::Main, receiver, soon()).await.unwrap().unwrap()
+    let times = Times { wait_until: soon(), deadline: soon() };
+    topic.receive(SubQueue::Main, receiver, times).await.unwrap().unwrap()
 }
 
 fn body(delivered: &Delivered) -> String {
@@ -157,8 +160,32 @@ async fn a_wait_that_is_over_has_received_nothing() {
     let topic = serve(&server, 1).await.remove(0);
     let id = ReceiverId { boot: BootId(1), number: 1 };
     let receiver = Receiver { id, consumer: None, max: 1, max_bytes: 1_000, visibility_ms: None };
-    let none = topic.receive(SubQueue::Main, receiver, Instant::now()).await.unwrap();
+    let times = Times { wait_until: Instant::now(), deadline: soon() };
+    let none = topic.receive(SubQueue::Main, receiver.clone(), times).await.unwrap();
     assert!(none.is_none());
     push(&topic, "a", 0).await;
-    receive(topic, 2).await.hand_over();
+    // Without waiting, what is there is had all the same.
+    let had = topic.receive(SubQueue::Main, receiver, times).await.unwrap();
+    assert_eq!(body(&had.unwrap()), "a");
+}
+
+#[tokio::test]
+async fn a_redis_that_is_gone_or_was_emptied_is_no_empty_queue() {
+    let server = Server::start(&[]);
+    let topic = serve(&server, 1).await.remove(0);
+    push(&topic, "a", 0).await;
+    let receive = |number| {
+        let id = ReceiverId { boot: BootId(1), number };
+        let receiver = Receiver { id, consumer: None, max: 1, max_bytes: 1, visibility_ms: None };
+        let deadline = Instant::now() + Duration::from_millis(300);
+        topic.receive(SubQueue::Main, receiver, Times { wait_until: Instant::now(), deadline })
+    };
+    let code = |result: Result<Option<Delivered>, StoreError>| match result {
+        Err(StoreError::Redis(problem)) => problem.code(),
+        other => panic!("{other:?}"),
+    };
+    server.run("FLUSHALL");
+    assert_eq!(code(receive(1).await), "redis_replaced");
+    drop(server);
+    assert_eq!(code(receive(2).await), "redis_unreachable");
 }

@@ -5,7 +5,7 @@
 //! node. Who got something leaves the line; who got nothing keeps its place.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Delivered, Shared};
 use crate::answer::{Done, Status};
-use crate::problem::StoreError;
+use crate::problem::{RedisProblem, StoreError};
 use crate::topic::Stream;
 
 /// For how many one script asks.
@@ -40,8 +40,19 @@ struct State {
 #[derive(Debug)]
 struct Waiting {
     receiver: Receiver,
-    deadline: Instant,
-    reply: oneshot::Sender<Result<Delivered, StoreError>>,
+    times: Times,
+    /// Redis was asked for it, and had nothing.
+    looked: Arc<AtomicBool>,
+    reply: oneshot::Sender<Result<Option<Delivered>, StoreError>>,
+}
+
+/// How long a request waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// For a message.
+    pub wait_until: Instant,
+    /// For Redis; not before `wait_until`. An empty answer is Redis' word, never a guess.
+    pub deadline: Instant,
 }
 
 impl Line {
@@ -56,16 +67,21 @@ impl Line {
     pub(super) async fn receive(
         self: &Arc<Self>,
         receiver: Receiver,
-        deadline: Instant,
+        times: Times,
     ) -> Result<Option<Delivered>, StoreError> {
         receiver.check(&self.shared.rules())?;
-        let (reply, answer) = oneshot::channel();
-        self.enqueue(Waiting { receiver, deadline, reply });
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(delivered)) => delivered.map(Some),
-            // The wait is over, or this node stops.
-            Ok(Err(_)) | Err(_) => Ok(None),
+        let (reply, mut answer) = oneshot::channel();
+        let looked = Arc::new(AtomicBool::new(false));
+        self.enqueue(Waiting { receiver, times, looked: looked.clone(), reply });
+        let mut told = timeout_at(times.wait_until, &mut answer).await;
+        if told.is_err() {
+            if looked.load(Ordering::Acquire) {
+                return Ok(None);
+            }
+            told = timeout_at(times.deadline, &mut answer).await;
         }
+        let silent = || RedisProblem::Unreachable("no answer in time".to_owned()).into();
+        told.ok().and_then(Result::ok).unwrap_or_else(|| Err(silent()))
     }
 
     fn enqueue(self: &Arc<Self>, waiting: Waiting) {
@@ -121,7 +137,7 @@ impl Line {
             SubQueue::Dead => Stream::ReceiveDead,
         };
         // An answer is of use as long as anybody waits for it.
-        let deadline = asking.iter().map(|it| it.deadline).max().unwrap_or_else(Instant::now);
+        let deadline = asking.iter().map(|it| it.times.deadline).max().unwrap_or_else(Instant::now);
         match self.shared.apply(stream, &operation, deadline).await {
             Ok(done) => {
                 let status = done.status;
@@ -129,6 +145,7 @@ impl Line {
                 Some(status)
             }
             Err(error) => {
+                let error = without_outcome(error);
                 for waiting in asking {
                     let _ = waiting.reply.send(Err(error.clone()));
                 }
@@ -145,13 +162,16 @@ impl Line {
             let (its, others): (Vec<DeliveryView>, _) =
                 views.into_iter().partition(|it| it.receiver == id);
             views = others;
-            if its.is_empty() {
+            if !its.is_empty() {
+                let delivered = Delivered::new(&self.shared, its, done.status.now);
+                // Who has gone drops it, which gives it back.
+                let _ = waiting.reply.send(Ok(Some(delivered)));
+            } else if waiting.times.wait_until <= Instant::now() {
+                let _ = waiting.reply.send(Ok(None));
+            } else {
+                waiting.looked.store(true, Ordering::Release);
                 left.push(waiting);
-                continue;
             }
-            let delivered = Delivered::new(&self.shared, its, done.status.now);
-            // Who has gone drops it, which gives it back.
-            let _ = waiting.reply.send(Ok(delivered));
         }
         let mut state = self.lock();
         for waiting in left.into_iter().rev() {
@@ -168,6 +188,15 @@ impl Line {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who asked for messages and got none has no outcome that could be unknown: what was delivered all the same comes
+/// back when its visibility ends.
+fn without_outcome(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Redis(RedisProblem::Unanswered(why)) => RedisProblem::Unreachable(why).into(),
+        error => error,
     }
 }
 

@@ -34,6 +34,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use delivered::Delivered;
+pub use line::Times;
 
 use crate::answer::{Done, Status};
 use crate::problem::StoreError;
@@ -132,7 +133,8 @@ impl ServedTopic {
         self.settles.send(items, deadline).await
     }
 
-    /// Waits for messages, and takes them. `None`: the wait is over. Dropped, it has received nothing.
+    /// Waits for messages, and takes them. `None`: the wait is over, and there were none. Dropped, it has
+    /// received nothing.
     ///
     /// # Errors
     /// If what is asked for is refused, or Redis cannot be asked until the deadline.
@@ -140,13 +142,13 @@ impl ServedTopic {
         &self,
         sub_queue: SubQueue,
         receiver: Receiver,
-        deadline: Instant,
+        times: Times,
     ) -> Result<Option<Delivered>, StoreError> {
         let line = match sub_queue {
             SubQueue::Main => &self.main,
             SubQueue::Dead => &self.dead,
         };
-        line.receive(receiver, deadline).await
+        line.receive(receiver, times).await
     }
 
     /// How many requests wait for messages.
