@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::locks::{LockOperation, LockOutcome};
-use crate::queue::{QueueOperation, QueueOutcome};
+use crate::queue::{QueueOperation, QueueOutcome, RegistryOperation, RegistryOutcome};
 pub use crate::types::RequestRefusal;
 use crate::types::{ActiveTime, BootCount, BootId, ClusterTime, Index, NodeId};
 
@@ -75,6 +75,8 @@ pub enum Operation {
         /// What to do.
         operation: QueueOperation,
     },
+    /// Of the registry of topics that are in Redis. Each may be done twice with one effect.
+    QueueRegistry(RegistryOperation),
 }
 
 /// Some neighbouring items of an operation that belong to one request of a client.
@@ -135,7 +137,7 @@ impl Operation {
     /// Refused before others when the leader has much under way: locks are to have room always.
     #[must_use]
     pub fn yields(&self) -> bool {
-        matches!(self, Self::Queue { .. })
+        matches!(self, Self::Queue { .. } | Self::QueueRegistry(_))
     }
 
     /// What it counts for in the window of commands without an answer: its items, each of which has an
@@ -143,7 +145,7 @@ impl Operation {
     #[must_use]
     pub fn items(&self) -> u64 {
         match self {
-            Self::Node(_) | Self::Lock { .. } => 1,
+            Self::Node(_) | Self::Lock { .. } | Self::QueueRegistry(_) => 1,
             Self::Queue { operation, .. } => operation.items().max(1),
         }
     }
@@ -152,7 +154,7 @@ impl Operation {
     #[must_use]
     pub fn request(&self) -> Option<&RequestId> {
         match self {
-            Self::Node(_) | Self::Queue { .. } => None,
+            Self::Node(_) | Self::Queue { .. } | Self::QueueRegistry(_) => None,
             Self::Lock { request, .. } => request.as_ref(),
         }
     }
@@ -162,7 +164,7 @@ impl Operation {
     #[must_use]
     pub fn with_request(self, request: Option<RequestId>) -> Self {
         match self {
-            Self::Node(_) | Self::Queue { .. } => self,
+            Self::Node(_) | Self::Queue { .. } | Self::QueueRegistry(_) => self,
             Self::Lock { operation, .. } => Self::Lock { request, operation },
         }
     }
@@ -198,6 +200,8 @@ pub enum Outcome {
     Lock(LockOutcome),
     /// Of [`Operation::Queue`].
     Queue(QueueOutcome),
+    /// Of [`Operation::QueueRegistry`].
+    QueueRegistry(RegistryOutcome),
 }
 
 /// What came of a [`NodeOperation`].

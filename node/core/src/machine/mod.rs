@@ -403,6 +403,9 @@ impl Machine {
                 let turn = &mut turns.queues;
                 Outcome::Queue(self.act_on_queues(turn, limits, requests, operation))
             }
+            Operation::QueueRegistry(operation) => {
+                Outcome::QueueRegistry(self.queues.register(&mut turns.queues, operation))
+            }
         }
     }
 

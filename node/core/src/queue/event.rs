@@ -21,6 +21,10 @@ pub enum QueueWhat {
     Removed,
     /// Dead messages were moved back.
     Redriven,
+    /// Another Redis was taken for the queues.
+    RedisAdopted,
+    /// New topics are made in another store from now on.
+    DefaultStoreChanged,
 }
 
 /// Something that was done to a topic.

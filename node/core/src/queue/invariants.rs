@@ -25,6 +25,10 @@ impl QueueTable {
                 dues.extend(Due::of(name, sub_queue, id, message, self.mistake));
             }
         }
+        for name in self.registry.topics.keys() {
+            let twice = self.topics.contains_key(name);
+            require(!twice, &format!("topic {name}: it is in two stores"))?;
+        }
         require(usage == self.usage, "the messages of all topics are miscounted")?;
         require(self.dues.iter().eq(dues.iter()), "the ends to come are not those of messages")?;
         let forget: BTreeSet<_> =

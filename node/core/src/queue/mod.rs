@@ -51,6 +51,7 @@ mod outcome;
 mod push;
 mod receive;
 mod records;
+mod registry;
 mod request;
 mod settings;
 mod settle;
@@ -74,6 +75,9 @@ pub use outcome::{
     PushOutcome, QueueOutcome, QueueRefusal, Received, RedriveOutcome, SettleOutcome,
 };
 pub use records::{KeyRecord, MessageRecord, QueueCursor, QueueRecord, TopicRecord};
+pub use registry::{
+    CreateInRedis, Making, RedisTopic, RegistryFacts, RegistryOperation, RegistryOutcome, Store,
+};
 pub use request::{
     BodyKind, Configure, Consumer, DeleteTopic, DeliveryRef, GiveBack, MessageId, ParseNameError,
     Purge, Push, PushItem, QueueOperation, Receipt, Receive, Receiver, ReceiverId, Redrive,

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::registry::Store;
 use super::request::{MessageId, Receipt, ReceiverId};
 use super::settings::TopicSettings;
 use crate::types::RequestRefusal;
@@ -164,6 +165,9 @@ pub enum QueueRefusal {
     /// The deduplication key was used for a message with other content.
     #[error("this dedupe_key was used for another message")]
     OtherContent,
+    /// The topic is in the other store, or would have to be made there: this node's state lagged.
+    #[error("the topic is not in this store")]
+    OtherStore(Store),
     /// The id of the item's request says that it must not be done. Only the machine says so.
     #[error("{0}")]
     Request(RequestRefusal),
@@ -183,6 +187,7 @@ impl QueueRefusal {
             Self::BadBatch { .. } => "bad_batch",
             Self::Full { .. } => "limit_reached",
             Self::OtherContent => "dedupe_key_reused",
+            Self::OtherStore(_) => "topic_moved",
             Self::Request(refusal) => refusal.code(),
         }
     }

@@ -1,7 +1,8 @@
 //! The table as a sequence of records, for snapshots and hashes.
 //!
 //! Only the state, in one order: topics by name, each followed by its messages (by id, those of the main
-//! part before the dead) and its groups; then deduplication keys. The indexes are made anew when the
+//! part before the dead) and its groups; then deduplication keys; then what the log says of Redis, and the
+//! topics there by name. The indexes are made anew when the
 //! records are read back, so two tables that behave alike have equal records, however they came about.
 //!
 //! A record is part of the snapshot's format: see the checklist in `machine/snapshot.rs`.
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dedupe::{Key, KeyId};
 use super::message::{Content, Death, Delivery, Failures, Message, State};
+use super::registry::{RedisTopic, RegistryFacts};
 use super::request::{MessageId, SubQueue, TopicId};
 use super::settings::TopicSettings;
 use super::table::QueueTable;
@@ -35,6 +37,15 @@ pub enum QueueRecord {
     },
     /// A deduplication key.
     Key(KeyRecord),
+    /// What the log says of Redis; not written while it says nothing.
+    Registry(RegistryFacts),
+    /// A topic that is in Redis.
+    RedisTopic {
+        /// Its name.
+        name: String,
+        /// What the log says of it.
+        topic: RedisTopic,
+    },
 }
 
 /// See [`QueueRecord::Topic`].
@@ -85,6 +96,8 @@ enum At {
     Message(Arc<str>, SubQueue, MessageId),
     Group(Arc<str>, Arc<str>),
     Key(KeyId),
+    Registry,
+    RedisTopic(Arc<str>),
 }
 
 impl QueueTable {
@@ -100,6 +113,8 @@ impl QueueTable {
             }
             Some(At::Group(topic, group)) => self.group_after(topic, Some(group)),
             Some(At::Key(key)) => self.key_after(Some(key)),
+            Some(At::Registry) => self.redis_topic_after(None),
+            Some(At::RedisTopic(name)) => self.redis_topic_after(Some(name)),
         }?;
         Some((QueueCursor(at), record))
     }
@@ -115,6 +130,14 @@ impl QueueTable {
             QueueRecord::Group { name, place } => self.restore_group(&name, place),
             QueueRecord::Key(KeyRecord { topic, name, key }) => {
                 self.remember_key((topic, Arc::from(name)), key);
+                Ok(())
+            }
+            QueueRecord::Registry(facts) => {
+                self.registry.facts = facts;
+                Ok(())
+            }
+            QueueRecord::RedisTopic { name, topic } => {
+                self.registry.topics.insert_mut(Arc::from(name), topic);
                 Ok(())
             }
         }
@@ -166,9 +189,24 @@ impl QueueTable {
 
     fn key_after(&self, after: Option<&KeyId>) -> Option<(At, QueueRecord)> {
         let from = after.map_or(Unbounded, |after| Excluded(after.clone()));
-        let (id, key) = self.keys.range((from, Unbounded)).next()?;
+        let Some((id, key)) = self.keys.range((from, Unbounded)).next() else {
+            return self.registry_facts();
+        };
         let record = KeyRecord { topic: id.0, name: id.1.to_string(), key: *key };
         Some((At::Key(id.clone()), QueueRecord::Key(record)))
+    }
+
+    /// A cluster that has never had a Redis has nothing to say of it.
+    fn registry_facts(&self) -> Option<(At, QueueRecord)> {
+        let facts = self.registry.facts;
+        (facts != RegistryFacts::default()).then_some((At::Registry, QueueRecord::Registry(facts)))
+    }
+
+    fn redis_topic_after(&self, after: Option<&Arc<str>>) -> Option<(At, QueueRecord)> {
+        let from = after.map_or(Unbounded, |after| Excluded(after.clone()));
+        let (name, topic) = self.registry.topics.range((from, Unbounded)).next()?;
+        let record = QueueRecord::RedisTopic { name: name.to_string(), topic: *topic };
+        Some((At::RedisTopic(name.clone()), record))
     }
 
     fn restore_topic(&mut self, record: TopicRecord) -> Result<(), String> {

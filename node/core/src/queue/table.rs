@@ -5,16 +5,17 @@ use std::sync::Arc;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::bug::Mistake;
+use super::checks;
 use super::deadlines::Due;
 use super::dedupe::{Key, KeyId};
 use super::event::{QueueEvent, QueueWhat};
 use super::lifecycle::{Open, Usage};
 use super::outcome::{QueueOutcome, QueueRefusal};
+use super::registry::Registry;
 use super::request::{Configure, DeleteTopic, QueueOperation};
 use super::settings::TopicSettings;
 use super::topic::Topic;
 use super::turn::Turn;
-use super::{checks, push};
 use crate::types::ClusterTime;
 
 /// Every topic and its messages. A clone costs nothing and shares all it can.
@@ -23,6 +24,8 @@ pub struct QueueTable {
     /// The state: topics with their messages, and the deduplication keys that are remembered.
     pub(super) topics: RedBlackTreeMapSync<Arc<str>, Topic>,
     pub(super) keys: RedBlackTreeMapSync<KeyId, Key>,
+    /// The topics that are in Redis.
+    pub(super) registry: Registry,
     /// The same from other sides: what ends when, what all messages take.
     pub(super) dues: RedBlackTreeSetSync<Due>,
     pub(super) forget: RedBlackTreeSetSync<(ClusterTime, KeyId)>,
@@ -100,7 +103,8 @@ impl QueueTable {
         name: &str,
         settings: TopicSettings,
     ) -> Result<(), QueueRefusal> {
-        push::room("topics_max", turn.rules.topics_max.into(), self.topics.size() as u64, 1)?;
+        self.check_store(name)?;
+        self.room_for_topic(turn)?;
         let id = turn.next_topic();
         let name: Arc<str> = Arc::from(name);
         note(turn, QueueWhat::TopicCreated, principal, &name, 0);

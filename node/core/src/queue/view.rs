@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lifecycle::Usage;
 use super::message::{Content, Death, Failures, Message, State};
+use super::registry::{RedisTopic, RegistryFacts};
 use super::request::{Consumer, MessageId, Receipt, ReceiverId, SubQueue, TopicId};
 use super::settings::TopicSettings;
 use super::table::QueueTable;
@@ -191,10 +192,31 @@ impl<'a> QueuesView<'a> {
         Some(Recount { totals: topic.totals, main, dead })
     }
 
-    /// How many topics there are.
+    /// How many topics there are, wherever their messages are.
     #[must_use]
     pub fn topics(&self) -> usize {
-        self.table.topics.size()
+        self.table.topics.size() + self.table.registry.topics.size()
+    }
+
+    /// What the log says of Redis.
+    #[must_use]
+    pub fn registry(&self) -> RegistryFacts {
+        self.table.registry.facts
+    }
+
+    /// A topic that is in Redis.
+    #[must_use]
+    pub fn redis_topic(&self, name: &str) -> Option<RedisTopic> {
+        self.table.registry.topics.get(name).copied()
+    }
+
+    /// The topics in Redis whose names begin with `prefix` and come after `after` (empty: from the first on).
+    pub fn redis_topics_with<'p>(
+        &self,
+        prefix: &'p str,
+        after: &str,
+    ) -> impl Iterator<Item = (&'a str, RedisTopic)> + use<'a, 'p> {
+        self.table.registry.after(prefix, after)
     }
 
     /// What all messages together take.
