@@ -1,6 +1,7 @@
 //! The developer's commands: `cargo xtask VERB`.
 //!
-//! Few verbs, the same ones for people and for CI, and no shell scripts behind them.
+//! Few verbs, the same ones for people and for CI. The only shell script behind them is the one that
+//! makes a Kubernetes cluster out of namespaces, which is a matter of other programs.
 
 #![allow(clippy::print_stdout, reason = "what it has to say is what these commands are for")]
 
@@ -13,6 +14,8 @@ mod checks;
 mod command;
 mod fix;
 mod generate;
+#[path = "../../xtask/src/kube/mod.rs"]
+mod kube;
 mod needs;
 mod outcome;
 mod sim;
@@ -44,6 +47,8 @@ enum Verb {
     Sim(sim::SimArgs),
     /// Measure, beside what others have.
     Bench(bench::BenchArgs),
+    #[command(flatten)]
+    Kube(kube::Verb),
 }
 
 /// Runs the verb that this process was called with.
@@ -56,6 +61,7 @@ pub fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Sim(args) => sim::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Kube(verb) => kube::run(&verb),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -46,6 +46,8 @@ pub struct Outcome {
     pub took: Duration,
     /// What it counted; `Err` says why it was not run.
     pub result: Result<Counts, String>,
+    /// What of it this machine has no means for; no failure, where the suite itself ran.
+    pub not_run: Option<String>,
 }
 
 /// The last lines of a run, and whether all is well. With `strict`, what was not run counts as a
@@ -71,6 +73,9 @@ pub fn summary(outcomes: &[Outcome], strict: bool) -> (String, bool) {
     let skips =
         outcomes.iter().filter_map(|outcome| Some((outcome.suite, outcome.result.as_ref().err()?)));
     lines.extend(skips.map(|(suite, why)| format!("skipped: {suite}: {why}")));
+    let left_out =
+        outcomes.iter().filter_map(|outcome| Some((outcome.suite, outcome.not_run.as_ref()?)));
+    lines.extend(left_out.map(|(suite, what)| format!("not run: {suite}: {what}")));
     if total.ignored > 0 {
         lines.push(format!("{} long ones are left to `cargo xtask test --full`", total.ignored));
     }
@@ -88,7 +93,7 @@ mod tests {
     use super::*;
 
     fn outcome(result: Result<Counts, String>) -> Outcome {
-        Outcome { suite: "unit", took: Duration::from_millis(1500), result }
+        Outcome { suite: "unit", took: Duration::from_millis(1500), result, not_run: None }
     }
 
     #[test]
@@ -108,6 +113,14 @@ mod tests {
         let (text, well) = summary(&[outcome(Ok(some)), outcome(Ok(some))], false);
         assert_eq!(text.lines().last(), Some("6 passed, 2 failed"));
         assert!(!well);
+    }
+
+    #[test]
+    fn what_a_machine_has_no_means_for_is_listed_and_fails_nowhere() {
+        let some = Counts { passed: 1, ..Counts::default() };
+        let outcome = Outcome { not_run: Some("kind".to_owned()), ..outcome(Ok(some)) };
+        let (text, well) = summary(&[outcome], true);
+        assert!(well && text.contains("\nnot run: unit: kind\n"), "{text}");
     }
 
     #[test]

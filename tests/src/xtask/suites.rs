@@ -20,7 +20,7 @@ pub struct Suite {
 }
 
 /// One command of a suite.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// `cargo xtask verify`, inside this process.
     Verify,
@@ -28,6 +28,8 @@ pub enum Step {
     Build(&'static str),
     /// Arguments of a cargo that runs tests.
     Tests(&'static str),
+    /// `cargo xtask e2e`, inside this process.
+    Kubernetes,
 }
 
 const FORMAT: Need = Need { program: "rustfmt", from: Source::Rustup("rustfmt") };
@@ -45,7 +47,7 @@ const PYTHON: Need = Need {
 
 /// All of them. The packages are built with as few sets of features as can be: `unit` with those that
 /// are shipped, dsync-tests (which puts bugs back) apart from them, `power-cut` with a simulated disk.
-pub const SUITES: [Suite; 7] = [
+pub const SUITES: [Suite; 8] = [
     Suite {
         name: "verify",
         about: "format, lints, docs, generated files and structure are in order",
@@ -124,6 +126,13 @@ pub const SUITES: [Suite; 7] = [
             Step::Tests("test --release --package dsync-tests --test fencing"),
         ],
     },
+    Suite {
+        name: "kubernetes",
+        about: "on a real Kubernetes, pods and machines that are lost take no lock with them",
+        needs: &[],
+        files: &["tests/tests/kubernetes.rs", "tests/kube/cluster"],
+        steps: &[Step::Kubernetes],
+    },
 ];
 
 /// Tells the process suite which program to start.
@@ -144,6 +153,8 @@ impl Step {
         match self {
             Self::Verify => Call::cargo("xtask verify"),
             Self::Build(arguments) => Call::cargo(arguments),
+            Self::Kubernetes if full => Call::cargo("xtask e2e --full"),
+            Self::Kubernetes => Call::cargo("xtask e2e"),
             Self::Tests(arguments) => {
                 // Every suite has its say: one that fails must not hide the ones behind it.
                 let call = Call::cargo(arguments).arg("--no-fail-fast");

@@ -10,7 +10,7 @@ use clap::builder::PossibleValuesParser;
 
 use super::outcome::{Counts, Outcome, summary};
 use super::suites::{PROGRAM_VARIABLE, SUITES, Step, Suite};
-use super::{needs, verify, workspace};
+use super::{kube, needs, verify, workspace};
 
 /// `cargo xtask test`.
 #[derive(Args, Debug)]
@@ -72,14 +72,16 @@ fn run_suite(suite: &'static Suite, full: bool) -> Outcome {
         Ok(_) => println!("== {} took {:.1} s", suite.name, took.as_secs_f64()),
         Err(why) => println!("== {} skipped: {why}", suite.name),
     }
-    Outcome { suite: suite.name, took, result }
+    let not_run = suite.steps.contains(&Step::Kubernetes).then(kube::not_run).flatten();
+    Outcome { suite: suite.name, took, result, not_run }
 }
 
 fn ready(suite: &Suite) -> Result<(), String> {
     if let Some(file) = suite.missing_file() {
         return Err(format!("{file} does not exist"));
     }
-    needs::meet(suite.needs)
+    needs::meet(suite.needs)?;
+    if suite.steps.contains(&Step::Kubernetes) { kube::ready() } else { Ok(()) }
 }
 
 /// A step that cannot be done counts as a failure, and ends its suite: what follows needs it.
@@ -103,6 +105,7 @@ fn run_step(step: Step, full: bool) -> anyhow::Result<Counts> {
     println!("-- {}", call.shown());
     match step {
         Step::Verify => Ok(verify::count()),
+        Step::Kubernetes => kube::count(full),
         Step::Build(_) => call.run().map(|()| Counts::default()),
         Step::Tests(_) => call.env(PROGRAM_VARIABLE, &program().to_string_lossy()).run_tests(),
     }

@@ -5,6 +5,7 @@ use anyhow::bail;
 use super::checks;
 use super::command::Call;
 use super::generate;
+use super::kube;
 use super::outcome::Counts;
 use super::workspace::{self, files};
 
@@ -12,12 +13,13 @@ use super::workspace::{self, files};
 type Check = fn() -> anyhow::Result<Vec<String>>;
 
 /// Quick ones first.
-const CHECKS: [(&str, Check); 9] = [
+const CHECKS: [(&str, Check); 10] = [
     ("top level", || checks::top_level::check(workspace::root())),
     ("layering", || checks::layering::check(workspace::root())),
     ("links", || Ok(checks::links::check(workspace::root(), &files(workspace::root(), &[".md"])?))),
     ("stray words", || Ok(checks::words::check(&files(workspace::root(), &[".rs"])?))),
     ("file length", || Ok(checks::length::check(&files(workspace::root(), &[".rs"])?))),
+    ("images", kube::check_dockerfiles),
     ("format", || cargo("fmt --all --check -- -l", "")),
     ("lints", || cargo("clippy --quiet --workspace --all-targets -- -D warnings", "")),
     ("docs", || {
