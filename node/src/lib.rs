@@ -15,6 +15,9 @@ pub mod handle;
 pub mod health;
 pub mod http;
 mod log_port;
+#[cfg(all(test, not(feature = "simulated")))]
+#[path = "../testing/loopback.rs"]
+mod loopback;
 pub mod member;
 pub mod metrics;
 pub mod peers;
@@ -22,4 +25,7 @@ pub mod peers;
 pub mod runtime;
 pub mod storage;
 pub mod telemetry;
+mod version;
 pub mod waits;
+
+pub use version::VERSION;

@@ -5,6 +5,8 @@
 //! told. Before every step, and so after every cut, a linearizable read must show what was
 //! acknowledged last. At the end the cluster must serve again.
 
+#![allow(clippy::unwrap_used)]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,6 +1,6 @@
-//! Simulator, checkers and suites.
+//! Simulator, checkers, suites and the bench.
 
+pub mod bench;
 mod checkers;
 pub mod process;
 pub mod simulator;
-pub mod xtask;

@@ -21,3 +21,6 @@ pub mod waits;
 pub mod wire;
 #[cfg(test)]
 mod wire_test;
+
+/// True if published bugs can be put back: the feature `bugs`, which no shipped build has.
+pub const HAS_BUGS: bool = cfg!(feature = "bugs");

@@ -22,7 +22,7 @@ mod status;
 
 /// Locks, queues and caches that several machines can agree on.
 #[derive(Debug, Parser)]
-#[command(name = "dsync", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "dsync", version = crate::VERSION, propagate_version = true, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

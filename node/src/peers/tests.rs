@@ -218,5 +218,5 @@ async fn dial_as(
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(30), future).await.expect("it does not come")
+    timeout(Duration::from_secs(300), future).await.expect("it does not come")
 }

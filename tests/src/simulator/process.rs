@@ -26,6 +26,7 @@ use self::serving::Serving;
 use super::ask::Answer;
 use super::disk::{Image, SnapshotFile};
 use super::node::Node;
+use super::put_back;
 use super::queue::{Parcel, ProcessEvent};
 use super::world::Shared;
 use crate::checkers::Seen;
@@ -107,9 +108,9 @@ impl Process {
         shared: &mut Shared,
     ) -> Option<Self> {
         let machine = match (&image.snapshot, image.newest_file()) {
-            (None, _) => Machine::default().with_bug(shared.plan.lock_bug),
+            (None, _) => put_back::into_locks(Machine::default(), shared.plan.lock_bug),
             (Some(_), Some(file)) => match restored(&file.bytes) {
-                Ok(machine) => machine.with_bug(shared.plan.lock_bug),
+                Ok(machine) => put_back::into_locks(machine, shared.plan.lock_bug),
                 Err(what) => {
                     shared.violation("a stored snapshot restores", 0, what);
                     return None;

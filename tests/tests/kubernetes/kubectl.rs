@@ -23,8 +23,9 @@ pub fn machine(event: &str, number: &str) {
 }
 
 fn xtask(words: &[&str], input: &str) -> Said {
-    let program = std::env::var("DSYNC_XTASK")
-        .expect("these tests need a Kubernetes cluster: `cargo xtask e2e` brings one up and runs them");
+    let program = std::env::var("DSYNC_XTASK").expect(
+        "these tests need a Kubernetes cluster: `cargo xtask e2e` brings one up and runs them",
+    );
     let mut command = Command::new(program);
     command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

@@ -38,7 +38,8 @@ fn a_policy_closes_the_port_of_clients_to_strangers() {
     let namespace = Namespace::new("network");
     let pods = ["server", "friend", "stranger"];
     pods.iter().for_each(|name| namespace.apply(&ALONE.replace("NAME", name)));
-    pods.iter().for_each(|name| namespace.await_condition(&format!("pod/{name}"), "condition=Ready"));
+    pods.iter()
+        .for_each(|name| namespace.await_condition(&format!("pod/{name}"), "condition=Ready"));
     let address = namespace.field("pod/server", ".status.podIP");
     let asks = |pod: &str, port: u16| {
         let server = format!("http://{address}:{port}");

@@ -8,10 +8,10 @@ use dsync_tests::process::cluster::{Cluster, NODES};
 use dsync_tests::process::description::{Route, routes};
 use dsync_tests::process::http::{HttpClient, Response};
 use dsync_tests::process::percentiles::measured;
-use dsync_tests::process::until::until;
+use dsync_tests::process::until::{PATIENCE, until};
 use serde_json::{Value, json};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = PATIENCE;
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// A cluster whose locks are in use, and what it looked like at first.

@@ -12,13 +12,13 @@ use dsync_tests::process::locks::{Answer, LockClient, Mode};
 use dsync_tests::process::node::Node;
 use dsync_tests::process::percentiles::measured;
 use dsync_tests::process::process_table::{open_files_max, raise_open_files};
-use dsync_tests::process::until::until;
+use dsync_tests::process::until::{PATIENCE, until};
 
 use crate::turns;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = PATIENCE;
 /// The head of a request may take 10 s; a loaded machine may be late.
-const CUT_WITHIN: Duration = Duration::from_secs(40);
+const CUT_WITHIN: Duration = PATIENCE;
 const MIB: u64 = 1 << 20;
 /// Above what a node needs for all that is done to it here together.
 const MEMORY_MAX: u64 = 400 * MIB;

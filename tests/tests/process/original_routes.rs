@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::turns;
 
 /// Generous, on a machine that does other things too; the promise is a second, and is printed.
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = PATIENCE;
 
 fn post(node: SocketAddr, path: &str, body: &Value) -> Response {
     HttpClient::new(node, TIMEOUT).post(path, body).unwrap()

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use dsync_tests::process::cluster::{Cluster, NODES};
 use dsync_tests::process::locks::{LockClient, Mode};
-use dsync_tests::process::until::until;
+use dsync_tests::process::until::{PATIENCE, until};
 
 use crate::turns;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = PATIENCE;
 
 /// All that the node sends before it closes.
 fn say(address: SocketAddr, bytes: &[u8]) -> String {
@@ -46,7 +46,7 @@ fn a_stranger_on_the_peer_port_gets_nothing() {
         id("boot_id"),
         "a-private".to_owned(),
         "the secret of".to_owned(),
-        format!("127.0.0.1:{}", cluster.nodes[1].peer.port()),
+        cluster.nodes[1].peer.to_string(),
     ];
     let nonce = "dsync-peer-nonce: ".to_owned() + &"12".repeat(32);
     let proof = "dsync-peer-proof: ".to_owned() + &"34".repeat(32);

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::turns;
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = PATIENCE;
 const WATCHERS: usize = 1_000;
 const CYCLES: usize = 400;
 const GRANTED: &[u8] = b"event: granted";

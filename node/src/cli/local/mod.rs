@@ -5,7 +5,7 @@
 //! that Ctrl-C reaches only this process, which then stops them in order; and each holds the other
 //! end of a pipe, so that none survives this process, however it ends.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -40,7 +40,12 @@ pub struct LocalArgs {
     #[arg(long, env = "DSYNC_LOCAL_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// Ports for clients on 127.0.0.1, one a node.
+    /// Loopback address that the nodes listen on. With another one, like 127.0.0.2, a second cluster has
+    /// the same ports.
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    address: IpAddr,
+
+    /// Ports for clients on that address, one a node.
     #[arg(long, value_name = "PORT,PORT,PORT", value_delimiter = ',', num_args = 1,
           default_values_t = LOCAL_CLIENT_PORTS)]
     client_ports: Vec<u16>,
@@ -71,8 +76,12 @@ pub fn run(args: LocalArgs) -> anyhow::Result<ExitCode> {
             super::usage_error("local", "--client-ports needs three ports, like 5001,5002,5003")
         }
     };
+    if !args.address.is_loopback() {
+        let address = args.address;
+        super::usage_error("local", &format!("--address {address} is not a loopback address"));
+    }
     let folder = Folder::open(args.data)?;
-    let ports = ports::choose(client_ports)?;
+    let ports = ports::choose(args.address, client_ports)?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let plans = plan::nodes(&folder, &program, &ports)?;
     super::runtime(None)?.block_on(keep(&folder, &plans, !args.no_restart))

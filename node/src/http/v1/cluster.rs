@@ -196,7 +196,7 @@ fn node(status: &NodeStatus) -> NodeAnswer {
         name: status.name.to_string(),
         id: status.node_id.to_string(),
         boot_id: status.boot_id.to_string(),
-        version: env!("CARGO_PKG_VERSION"),
+        version: crate::VERSION,
         role: raft.role,
         registered: status.registered,
         outside: status.outside.clone(),

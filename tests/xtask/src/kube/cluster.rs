@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::bail;
 
+use super::cargo_build::output;
 use super::needs::{Need, Source, in_path, meet};
 use super::{MachineEvent, must, workspace};
 
@@ -38,7 +39,7 @@ impl Cluster {
     #[must_use]
     pub fn at(home: Option<PathBuf>) -> Self {
         if engine_answers() && in_path("kind") {
-            Self::Kind { home: home.unwrap_or_else(|| workspace::root().join("target/kind")) }
+            Self::Kind { home: home.unwrap_or_else(|| output("kind")) }
         } else {
             Self::Built { home }
         }

@@ -26,8 +26,8 @@ pub fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     for image in &IMAGES {
         if let Some(ours) = &image.ours {
             let path = ours.dockerfile;
-            let text =
-                fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"))?;
+            let text = fs::read_to_string(root.join(path))
+                .with_context(|| format!("cannot read {path}"))?;
             complaints.extend(differences(path, &last_stage(&text), &packed(image, ours)));
         }
     }
@@ -79,7 +79,9 @@ fn copy(rest: &str) -> (String, String) {
 /// `["a", "b"]`. The form without brackets would be run by a shell, which is not there.
 fn words(rest: &str) -> Vec<String> {
     match rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(list) => list.split(',').map(|word| word.trim().trim_matches('"').to_owned()).collect(),
+        Some(list) => {
+            list.split(',').map(|word| word.trim().trim_matches('"').to_owned()).collect()
+        }
         None => vec![format!("sh -c {rest}")],
     }
 }

@@ -4,16 +4,18 @@
 //! taken down whatever comes of them, and reach it through this program.
 
 use std::env;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
+use super::Counts;
+use super::cargo_build::{Features, cargo};
 use super::cluster::{Cluster, HOME_VARIABLE};
 use super::command::Call;
 use super::images::{self, IMAGES, Profile};
-use super::{Counts, workspace};
 
 /// Machines of the cluster: as many as nodes, so that each node can stand on one of its own.
 pub const MACHINES: u8 = 3;
@@ -62,20 +64,30 @@ pub fn run(args: &E2eArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Builds the cluster's programs, our images and the tests. Gives the images' archives.
+///
+/// # Errors
+/// If something cannot be built.
+pub fn build(args: &E2eArgs) -> anyhow::Result<Vec<PathBuf>> {
+    let cluster = cluster();
+    cluster.build()?;
+    let profile = if args.full { Profile::Release } else { Profile::Dev };
+    let archives = images::pack(&cluster, profile)?;
+    cargo_test().arg("--no-run").run()?;
+    Ok(archives)
+}
+
 /// Runs the tests and counts them; that nothing is left behind counts as one more.
 ///
 /// # Errors
 /// If the cluster does not come up.
 pub fn count(args: &E2eArgs) -> anyhow::Result<Counts> {
-    let home = workspace::root().join("target/kubernetes");
-    let cluster = Cluster::at(Some(home.clone()));
-    cluster.build()?;
-    let profile = if args.full { Profile::Release } else { Profile::Dev };
-    let archives = images::pack(&cluster, profile)?;
+    let archives = build(args)?;
+    let cluster = cluster();
     // One that an interrupted run has left.
     cluster.down()?;
     let up = timed("cluster up", || cluster.up(MACHINES).and_then(|()| cluster.load(&archives)));
-    let tests = up.and_then(|()| tests(args, &cluster, &home.to_string_lossy()));
+    let tests = up.and_then(|()| tests(args, &cluster));
     println!("not run: {}", cluster.not_run());
     if args.keep {
         return tests;
@@ -87,18 +99,31 @@ pub fn count(args: &E2eArgs) -> anyhow::Result<Counts> {
     Ok(counts)
 }
 
-fn tests(args: &E2eArgs, cluster: &Cluster, home: &str) -> anyhow::Result<Counts> {
+fn home() -> PathBuf {
+    output("kubernetes")
+}
+
+/// Apart from the one that `cargo xtask up` starts.
+fn cluster() -> Cluster {
+    Cluster::at(Some(home()))
+}
+
+fn cargo_test() -> Call {
+    cargo("test", Features::Shipped).args("--test kubernetes")
+}
+
+fn tests(args: &E2eArgs, cluster: &Cluster) -> anyhow::Result<Counts> {
     let xtask = env::current_exe().context("cannot find this program")?;
-    let call = Call::cargo("test --package dsync-tests --test kubernetes --")
-        .arg("--test-threads=1")
-        .env(XTASK_VARIABLE, &xtask.to_string_lossy())
-        .env(HOME_VARIABLE, home);
-    let call = if args.full { call.arg("--include-ignored") } else { call };
-    let call = match cluster {
-        Cluster::Kind { .. } => call.arg("--skip").arg("machines::"),
-        Cluster::Built { .. } => call,
-    };
-    let call = args.kinds.iter().fold(call, |call, kind| call.arg(&format!("{kind}::")));
+    let mut call = cargo_test().args("-- --test-threads=1");
+    call = call.env(XTASK_VARIABLE, &xtask.to_string_lossy());
+    call = call.env(HOME_VARIABLE, &home().to_string_lossy());
+    if args.full {
+        call = call.arg("--include-ignored");
+    }
+    if let Cluster::Kind { .. } = cluster {
+        call = call.args("--skip machines::");
+    }
+    call = args.kinds.iter().fold(call, |call, kind| call.arg(&format!("{kind}::")));
     println!("-- {}", call.shown());
     call.run_tests()
 }

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 
+use super::cargo_build::{output, shipped_program, tested_program};
 use super::cluster::Cluster;
 use super::command::Call;
 use super::{must, workspace};
@@ -36,8 +37,6 @@ pub struct Image {
 /// A program of the workspace.
 #[derive(Debug)]
 pub struct Ours {
-    /// The package that it is built from.
-    pub package: &'static str,
     /// Its name, in the image below `/usr/local/bin`.
     pub program: &'static str,
     /// The file that tells users how to build the image.
@@ -62,11 +61,7 @@ pub const IMAGES: [Image; 3] = [
     Image {
         name: "node",
         constant: "NODE_IMAGE",
-        ours: Some(Ours {
-            package: "dsync-node",
-            program: "dsync",
-            dockerfile: "node/Dockerfile",
-        }),
+        ours: Some(Ours { program: "dsync", dockerfile: "node/Dockerfile" }),
         files: &[ROOTS],
         folders: &[],
         user: "65532:65532",
@@ -75,11 +70,7 @@ pub const IMAGES: [Image; 3] = [
     Image {
         name: "operator",
         constant: "OPERATOR_IMAGE",
-        ours: Some(Ours {
-            package: "dsync-operator",
-            program: "dsync-operator",
-            dockerfile: "operator/Dockerfile",
-        }),
+        ours: Some(Ours { program: "dsync-operator", dockerfile: "operator/Dockerfile" }),
         files: &[ROOTS],
         folders: &[],
         user: "65532:65532",
@@ -109,7 +100,7 @@ const BYTES_MAX: u64 = 30_000_000;
 /// # Errors
 /// If one cannot be built or packed, or is too large.
 pub fn pack(cluster: &Cluster, profile: Profile) -> anyhow::Result<Vec<PathBuf>> {
-    let folder = target().join("images");
+    let folder = output("images");
     fs::create_dir_all(&folder)?;
     build(profile)?;
     let contract = contract()?;
@@ -118,14 +109,31 @@ pub fn pack(cluster: &Cluster, profile: Profile) -> anyhow::Result<Vec<PathBuf>>
 }
 
 fn build(profile: Profile) -> anyhow::Result<()> {
-    let packages = IMAGES.iter().filter_map(|image| image.ours.as_ref()).map(|ours| ours.package);
-    let call = match profile {
-        Profile::Release => Call::cargo("build --release"),
-        Profile::Dev => Call::cargo("build"),
-    };
-    let call = packages.fold(call, |call, package| call.arg("--package").arg(package));
-    println!("-- {}", call.shown());
-    call.run()
+    profile.builds().iter().try_for_each(|call| {
+        println!("-- {}", call.shown());
+        call.run()
+    })
+}
+
+impl Profile {
+    /// As other suites build the same, so that nothing is built twice.
+    fn builds(self) -> Vec<Call> {
+        match self {
+            Self::Release => vec![
+                shipped_program().build(),
+                Call::cargo("build --release --package dsync-operator"),
+            ],
+            Self::Dev => vec![tested_program().build().args("--bin dsync-operator")],
+        }
+    }
+
+    /// Where the programs are then.
+    fn folder(self) -> PathBuf {
+        output(match self {
+            Self::Release => "release",
+            Self::Dev => "debug",
+        })
+    }
 }
 
 fn pack_one(
@@ -164,19 +172,10 @@ fn pack_one(
 }
 
 fn strip(profile: Profile, folder: &Path, program: &str) -> anyhow::Result<PathBuf> {
-    let built = match profile {
-        Profile::Release => "release",
-        Profile::Dev => "debug",
-    };
     let stripped = folder.join(program);
     let mut strip = Command::new("strip");
-    must(strip.arg("-o").arg(&stripped).arg(target().join(built).join(program)))?;
+    must(strip.arg("-o").arg(&stripped).arg(profile.folder().join(program)))?;
     Ok(stripped)
-}
-
-fn target() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
-    workspace::root().join(target)
 }
 
 fn contract() -> anyhow::Result<String> {

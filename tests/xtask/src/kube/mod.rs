@@ -20,7 +20,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::outcome::Counts;
-use super::{command, needs, workspace};
+use super::{build as cargo_build, command, needs, workspace};
 
 mod cluster;
 mod dockerfile;
@@ -160,11 +160,19 @@ pub fn ready() -> Result<(), String> {
 
 /// What the cluster of this machine has no means for.
 #[must_use]
-pub fn not_run() -> Option<String> {
-    Some(Cluster::here().not_run().to_owned())
+pub fn not_run() -> String {
+    Cluster::here().not_run().to_owned()
 }
 
-/// The tests of the suite in `cargo xtask test`.
+/// Builds all that the suite in `cargo xtask test` needs.
+///
+/// # Errors
+/// If something cannot be built.
+pub fn build(full: bool) -> anyhow::Result<()> {
+    e2e::build(&e2e::E2eArgs::suite(full)).map(|_| ())
+}
+
+/// Runs that suite.
 ///
 /// # Errors
 /// If the cluster cannot be brought up.

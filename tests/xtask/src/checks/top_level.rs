@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::xtask::workspace::{children, name_of};
+use crate::workspace::{children, name_of};
 
 /// All that may be seen there. Not all of it has to exist yet.
 const VISIBLE: [&str; 9] = [

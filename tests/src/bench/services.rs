@@ -14,8 +14,6 @@ use serde_json::{Value, json};
 
 use crate::process::http::HttpClient;
 use crate::process::ports;
-use crate::xtask::command::Call;
-use crate::xtask::needs;
 
 const NODES: usize = 3;
 /// For a cluster to find its leader, and to end.
@@ -65,9 +63,16 @@ impl Service {
         let servers = await_some("a leader", || self.cluster.servers())?;
         let servers: Vec<_> = servers.iter().map(|server| format!("http://{server}")).collect();
         let arguments = format!("bench locks --json --clients {clients} --duration {duration}");
-        let call = Call::of(&program.display().to_string(), &arguments);
-        let call = call.arg("--api").arg(&self.api).arg("--server").arg(&servers.join(","));
-        Ok(serde_json::from_slice(&call.output()?)?)
+        let output = Command::new(program)
+            .args(arguments.split(' '))
+            .args(["--api", &self.api, "--server", &servers.join(",")])
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        if !output.status.success() {
+            bail!("`{} {arguments}` failed: {}", program.display(), output.status);
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 }
 
@@ -85,8 +90,11 @@ impl Local {
     pub fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
         let nodes = [(); NODES].map(|()| ports::free());
         let ports = nodes.map(|node| node.port().to_string()).join(",");
+        let address = ports::host().to_string();
         let mut command = Command::new(program);
-        command.args(["local", "--client-ports", &ports, "--data"]).arg(folder.join("dsync"));
+        command
+            .args(["local", "--address", &address, "--client-ports", &ports, "--data"])
+            .arg(folder.join("dsync"));
         let process = Process::start(command, &folder.join("dsync.log"))?;
         let local = Self { _process: process, nodes };
         await_some("dsync to find a leader", || local.servers())?;
@@ -116,7 +124,7 @@ impl Etcd {
     /// # Errors
     /// If they cannot be started or do not find a leader.
     pub fn start(folder: &Path) -> anyhow::Result<Option<Self>> {
-        if !needs::in_path("etcd") {
+        if !is_installed() {
             return Ok(None);
         }
         let members = [(); NODES].map(|()| ports::free());
@@ -145,6 +153,11 @@ impl Cluster for Etcd {
             ))
         })
     }
+}
+
+fn is_installed() -> bool {
+    let ask = Command::new("etcd").arg("--version").stdout(Stdio::null()).status();
+    ask.is_ok_and(|status| status.success())
 }
 
 /// All settings but names and addresses are etcd's own: every write is synced.

@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 
+use super::build::{self, Features};
 use super::checks;
 use super::command::Call;
 use super::generate;
@@ -13,7 +14,7 @@ use super::workspace::{self, files};
 type Check = fn() -> anyhow::Result<Vec<String>>;
 
 /// Quick ones first.
-const CHECKS: [(&str, Check); 10] = [
+const CHECKS: [(&str, Check); 11] = [
     ("top level", || checks::top_level::check(workspace::root())),
     ("layering", || checks::layering::check(workspace::root())),
     ("links", || Ok(checks::links::check(workspace::root(), &files(workspace::root(), &[".md"])?))),
@@ -21,9 +22,11 @@ const CHECKS: [(&str, Check); 10] = [
     ("file length", || Ok(checks::length::check(&files(workspace::root(), &[".rs"])?))),
     ("images", kube::check_dockerfiles),
     ("format", || cargo("fmt --all --check -- -l", "")),
-    ("lints", || cargo("clippy --quiet --workspace --all-targets -- -D warnings", "")),
+    ("lints", || lint(Features::Shipped)),
+    ("lints of tests", || lint(Features::Test)),
     ("docs", || {
-        cargo("doc --quiet --workspace --no-deps --features dsync-client/redis", "-D warnings")
+        // Examples make it a build with the tests' dependencies, as all others are.
+        cargo("doc --quiet --workspace --no-deps --lib --bins --examples", "-D warnings")
     }),
     ("generated files", generate::stale),
 ];
@@ -56,6 +59,11 @@ pub fn count() -> Counts {
         }
     }
     counts
+}
+
+fn lint(features: Features) -> anyhow::Result<Vec<String>> {
+    let clippy = build::cargo("clippy", features).args("--quiet --all-targets -- -D warnings");
+    clippy.run().map(|()| Vec::new())
 }
 
 fn cargo(arguments: &str, rustdoc_flags: &str) -> anyhow::Result<Vec<String>> {

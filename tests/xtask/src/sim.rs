@@ -5,6 +5,7 @@
 
 use clap::Args;
 
+use super::build::{Features, cargo};
 use super::command::Call;
 
 /// One seed, to be run and told in full.
@@ -33,8 +34,8 @@ pub fn run(args: &SimArgs) -> anyhow::Result<()> {
 
 fn call(args: &SimArgs) -> Call {
     let test = |name: &str| {
-        let test = "test --release --package dsync-tests --test simulated -- --nocapture --exact";
-        Call::cargo(test).arg(name).arg("--include-ignored")
+        let test = cargo("test", Features::Shipped).args("--test simulated --");
+        test.args("--nocapture --exact --include-ignored").arg(name)
     };
     match args.seed {
         Some(seed) => test("one_seed").env(SEED_VARIABLE, &seed.to_string()),
@@ -49,7 +50,7 @@ mod tests {
     #[test]
     fn a_seed_is_replayed_and_without_one_fresh_ones_are_run() {
         let one = call(&SimArgs { seed: Some(42), seeds: 10_000 }).shown();
-        assert!(one.starts_with("DSYNC_SIM_SEED=42 cargo test --release"), "{one}");
+        assert!(one.starts_with("DSYNC_SIM_SEED=42 cargo test --workspace"), "{one}");
         let many = call(&SimArgs { seed: None, seeds: 5 }).shown();
         assert!(many.starts_with("DSYNC_SIM_SEEDS=5 cargo"), "{many}");
     }

@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+/// The folders of all packages, from the root.
+pub const PACKAGES: [&str; 6] =
+    ["node", "node/core", "node/client", "operator", "tests", "tests/xtask"];
+
 /// The folder of the workspace's Cargo.toml.
 #[must_use]
 pub fn root() -> &'static Path {
-    // This package is a direct child of the root.
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+    // This package lies two folders below it.
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
 /// A file by its path from the root, with its text.
@@ -56,6 +60,27 @@ fn collect(
     Ok(())
 }
 
+/// Names of all integration tests, each once.
+///
+/// # Errors
+/// If a folder cannot be read.
+pub fn integration_tests() -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for package in PACKAGES {
+        let folder = root().join(package).join("tests");
+        if !folder.is_dir() {
+            continue;
+        }
+        let tests = children(&folder)?.into_iter().filter(|path| {
+            path.extension().is_some_and(|ending| ending == "rs") || path.join("main.rs").exists()
+        });
+        names.extend(tests.map(|path| name_of(&path.with_extension(""))));
+    }
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
 /// What stands directly in a folder.
 ///
 /// # Errors
@@ -70,4 +95,16 @@ pub fn children(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 #[must_use]
 pub fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_member_of_the_workspace_is_known() {
+        let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+        let line = manifest.lines().find(|line| line.starts_with("members = ")).unwrap();
+        assert_eq!(line, format!("members = {PACKAGES:?}"));
+    }
 }

@@ -1,7 +1,9 @@
 //! The developer's commands: `cargo xtask VERB`.
 //!
 //! Few verbs, the same ones for people and for CI. The only shell script behind them is the one that
-//! makes a Kubernetes cluster out of namespaces, which is a matter of other programs.
+//! makes a Kubernetes cluster out of namespaces, which is a matter of other programs. This package is
+//! small, so that a command starts at once: what needs the product's code is a program of another
+//! package, built and run by cargo.
 
 #![allow(clippy::print_stdout, reason = "what it has to say is what these commands are for")]
 
@@ -10,11 +12,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod build;
 mod checks;
 mod command;
 mod fix;
 mod generate;
-#[path = "../../xtask/src/kube/mod.rs"]
 mod kube;
 mod needs;
 mod outcome;
@@ -32,6 +34,7 @@ struct Cli {
     verb: Verb,
 }
 
+/// A verb is a module with `run`, and an arm in [`Verb::run`].
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Check everything that needs no test run: format, lints, docs, generated files, structure.
@@ -46,24 +49,28 @@ enum Verb {
     /// Run simulated clusters: one seed, to see what happened, or many fresh ones.
     Sim(sim::SimArgs),
     /// Measure, beside what others have.
+    #[command(disable_help_flag = true)]
     Bench(bench::BenchArgs),
     #[command(flatten)]
     Kube(kube::Verb),
 }
 
-/// Runs the verb that this process was called with.
-#[must_use]
-pub fn main() -> ExitCode {
-    let result = match Cli::parse().verb {
-        Verb::Verify => verify::run(),
-        Verb::Fix => fix::run(),
-        Verb::Gen => generate::write(),
-        Verb::Test(args) => test::run(&args),
-        Verb::Sim(args) => sim::run(&args),
-        Verb::Bench(args) => bench::run(&args),
-        Verb::Kube(verb) => kube::run(&verb),
-    };
-    match result {
+impl Verb {
+    fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Verify => verify::run(),
+            Self::Fix => fix::run(),
+            Self::Gen => generate::write(),
+            Self::Test(args) => test::run(args),
+            Self::Sim(args) => sim::run(args),
+            Self::Bench(args) => bench::run(args),
+            Self::Kube(verb) => kube::run(verb),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().verb.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");

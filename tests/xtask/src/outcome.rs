@@ -42,12 +42,30 @@ impl AddAssign for Counts {
 pub struct Outcome {
     /// Its name.
     pub suite: &'static str,
-    /// How long it took, builds included.
-    pub took: Duration,
+    /// How long its builds took.
+    pub built: Duration,
+    /// How long its tests took.
+    pub ran: Duration,
     /// What it counted; `Err` says why it was not run.
     pub result: Result<Counts, String>,
     /// What of it this machine has no means for; no failure, where the suite itself ran.
     pub not_run: Option<String>,
+}
+
+impl Outcome {
+    /// Nothing has been run yet.
+    #[must_use]
+    pub fn new(suite: &'static str) -> Self {
+        let none = Duration::ZERO;
+        Self { suite, built: none, ran: none, result: Ok(Counts::default()), not_run: None }
+    }
+
+    /// How long it took.
+    #[must_use]
+    pub fn times(&self) -> String {
+        let seconds = [self.built, self.ran].map(|time| time.as_secs_f64());
+        format!("built in {:>6.1} s, ran {:>6.1} s", seconds[0], seconds[1])
+    }
 }
 
 /// The last lines of a run, and whether all is well. With `strict`, what was not run counts as a
@@ -68,7 +86,7 @@ pub fn summary(outcomes: &[Outcome], strict: bool) -> (String, bool) {
             }
             Err(_) => "skipped".to_owned(),
         };
-        lines.push(format!("{:<12} {:>8.1} s  {said}", outcome.suite, outcome.took.as_secs_f64()));
+        lines.push(format!("{:<12} {}  {said}", outcome.suite, outcome.times()));
     }
     let skips =
         outcomes.iter().filter_map(|outcome| Some((outcome.suite, outcome.result.as_ref().err()?)));
@@ -93,7 +111,8 @@ mod tests {
     use super::*;
 
     fn outcome(result: Result<Counts, String>) -> Outcome {
-        Outcome { suite: "unit", took: Duration::from_millis(1500), result, not_run: None }
+        let (built, ran) = (Duration::from_millis(62_500), Duration::from_millis(1500));
+        Outcome { suite: "unit", built, ran, result, not_run: None }
     }
 
     #[test]
@@ -112,6 +131,7 @@ mod tests {
         let some = Counts { passed: 3, failed: 1, ignored: 0 };
         let (text, well) = summary(&[outcome(Ok(some)), outcome(Ok(some))], false);
         assert_eq!(text.lines().last(), Some("6 passed, 2 failed"));
+        assert!(text.starts_with("unit         built in   62.5 s, ran    1.5 s  FAILED"), "{text}");
         assert!(!well);
     }
 

@@ -15,10 +15,15 @@
 //! **Caveats.** The generator and two clusters share the machine: the idle one takes a little with its
 //! heartbeats. Six processes on two cores are no deployment; on such a machine CPU decides, not the disk.
 
-use anyhow::Context;
-use clap::{Args, Subcommand};
+#![allow(clippy::print_stdout, reason = "a report is what this is for")]
 
-use super::command::Call;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser};
+
+use crate::process::program;
 
 mod probes;
 mod report;
@@ -32,15 +37,10 @@ const ROUNDS: usize = 3;
 const ROUNDS_FULL: usize = 5;
 const CLIENTS_FULL: [usize; 4] = [1, 8, 64, 256];
 
-/// `cargo xtask bench`.
-#[derive(Args, Debug)]
-pub struct BenchArgs {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
+/// Measure, beside what others have.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+enum Bench {
     /// Take and give back locks, beside an etcd where one is installed.
     Locks(LocksArgs),
 }
@@ -66,7 +66,7 @@ struct LocksArgs {
 
     /// The folder for the data of both, on the disk that is meant. Default: the build folder.
     #[arg(long, value_name = "DIR")]
-    folder: Option<std::path::PathBuf>,
+    folder: Option<PathBuf>,
 
     /// 1, 8, 64 and 256 clients, and more rounds.
     #[arg(long)]
@@ -87,28 +87,26 @@ impl LocksArgs {
     }
 }
 
-/// Runs the bench that was asked for.
-///
-/// # Errors
-/// If something cannot be built, started or measured.
-pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    let What::Locks(args) = &args.what;
-    locks(args)
+/// Runs the bench that this process was called for, with the program that `DSYNC_BIN` names.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Bench::Locks(args) = Bench::parse();
+    match locks(&args, program::path()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-fn locks(args: &LocksArgs) -> anyhow::Result<()> {
-    Call::cargo("build --release --package dsync-node").run()?;
-    let program = super::test::program();
-    let on = args.folder.clone().unwrap_or_else(|| {
-        program
-            .parent()
-            .and_then(|release| release.parent())
-            .map_or_else(Default::default, Into::into)
-    });
-    let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&on);
+fn locks(args: &LocksArgs, program: &Path) -> anyhow::Result<()> {
+    let build = program.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let on = args.folder.as_deref().unwrap_or(build);
+    let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(on);
     let folder = folder.with_context(|| format!("no folder in {}", on.display()))?;
     let mut services =
-        vec![Service::new("dsync", &args.api, Local::start(&program, folder.path())?)];
+        vec![Service::new("dsync", &args.api, Local::start(program, folder.path())?)];
     match Etcd::start(folder.path())? {
         Some(etcd) => services.extend(Service::both_of_etcd(etcd)),
         None => eprintln!("etcd is not installed (Debian: etcd-server): dsync is measured alone"),
@@ -118,7 +116,7 @@ fn locks(args: &LocksArgs) -> anyhow::Result<()> {
         for clients in args.clients() {
             for service in &services {
                 let probes = Probes::take(folder.path())?;
-                let bench = service.bench(&program, *clients, &args.duration)?;
+                let bench = service.bench(program, *clients, &args.duration)?;
                 let measurement = Measurement {
                     round,
                     clients: *clients,

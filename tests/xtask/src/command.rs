@@ -1,7 +1,7 @@
 //! Other programs, mostly cargo, run from the root of the workspace.
 
 use std::io::{BufRead, BufReader, IsTerminal, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
 
@@ -28,6 +28,13 @@ impl Call {
     pub fn of(program: &str, arguments: &str) -> Self {
         let arguments = arguments.split_whitespace().map(str::to_owned).collect();
         Self { program: program.to_owned(), arguments, environment: Vec::new() }
+    }
+
+    /// The same with more arguments, divided by spaces.
+    #[must_use]
+    pub fn args(mut self, arguments: &str) -> Self {
+        self.arguments.extend(arguments.split_whitespace().map(str::to_owned));
+        self
     }
 
     /// The same with one more argument.
@@ -62,6 +69,19 @@ impl Call {
             bail!("`{}` failed: {status}", self.shown());
         }
         Ok(())
+    }
+
+    /// Starts it behind everything else that this machine has to do, and hides what it says.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start_in_background(&self) -> anyhow::Result<Child> {
+        let mut command = Command::new("nice");
+        command.args(["-n", "19", &self.program]).args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.current_dir(workspace::root()).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().with_context(|| self.not_started())
     }
 
     /// Runs it and gives what it prints.

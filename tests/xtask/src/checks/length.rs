@@ -1,6 +1,6 @@
 //! Files stay short enough to be read in one go.
 
-use crate::xtask::workspace::SourceFile;
+use crate::workspace::SourceFile;
 
 /// A file of one noun has 60 to 300 lines; above this it holds two.
 const LINES_MAX: usize = 700;

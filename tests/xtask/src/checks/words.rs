@@ -1,6 +1,6 @@
 //! Words that were meant to go before anybody else sees them.
 
-use crate::xtask::workspace::SourceFile;
+use crate::workspace::SourceFile;
 
 /// Put together here, so that this file does not find itself.
 fn stray_words() -> [String; 4] {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::xtask::workspace::SourceFile;
+use crate::workspace::SourceFile;
 
 /// Links that lead nowhere. A link to a heading is looked up too.
 #[must_use]
