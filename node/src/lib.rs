@@ -23,6 +23,8 @@ pub mod metrics;
 pub mod peers;
 #[cfg(not(feature = "simulated"))]
 pub mod runtime;
+#[cfg(not(feature = "simulated"))]
+mod signals;
 pub mod storage;
 pub mod telemetry;
 mod version;

@@ -87,4 +87,5 @@ caught! {
     a_hold_that_was_asked_for_twice_and_never_heard_of_is_caught: AskedAgainIsHeard,
     an_old_grant_that_is_played_back_is_caught: GrantPlayedBack,
     an_old_renewal_that_is_played_back_is_caught: RenewalPlayedBack,
+    an_age_that_runs_while_nobody_asks_is_caught: AgeRunsWhileQuiet,
 }

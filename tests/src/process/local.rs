@@ -38,6 +38,7 @@ impl Local {
             .args(["--address", &ports::host().to_string(), "--client-ports", &ports, "--data"])
             .arg(folder.join("local"))
             .args(more)
+            .env("DSYNC_LEASE_MIN", "1ms")
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)

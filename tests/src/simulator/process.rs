@@ -20,7 +20,7 @@ use dsync_core::proposer::Proposer;
 use dsync_core::raft::{
     Bootstrap, Entry, Input, Message, NotYet, Raft, Ready, SnapshotMeta, Timing,
 };
-use dsync_core::types::{BootCount, BootId, Index, LocalTime, NodeId};
+use dsync_core::types::{BootCount, BootId, ClusterTime, Index, LocalTime, NodeId};
 
 use self::serving::Serving;
 use super::ask::Answer;
@@ -65,7 +65,7 @@ enum Reader {
     /// A client, one lock.
     Client(Waiting, String),
     /// A request that was granted, and has to prove it.
-    Future(desk::Reply<()>),
+    Future(desk::Reply<ClusterTime>),
 }
 
 /// One process.
@@ -288,8 +288,8 @@ impl Process {
             self.work.push_back(Work::Apply(ready.apply));
         }
         self.start_work(node, now, shared)?;
-        for (id, fresh) in ready.reads {
-            self.read_ready(now, id, fresh, shared);
+        for (id, time) in ready.reads {
+            self.read_ready(now, id, time, shared);
         }
         for (ticket, refusal) in ready.refused {
             self.proposer.refused(now, ticket, refusal);

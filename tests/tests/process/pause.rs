@@ -106,7 +106,7 @@ impl LateRequests {
     }
 
     fn send(&mut self) {
-        let request = format!("GET /v1/locks/{} HTTP/1.1\r\nhost: x\r\n\r\n", self.lock);
+        let request = format!("GET /v1/locks/{} HTTP/1.1\r\nhost: localhost\r\n\r\n", self.lock);
         for connection in &mut self.connections {
             connection.get_mut().write_all(request.as_bytes()).unwrap();
         }

@@ -29,6 +29,8 @@ use plan::NodePlan;
 use screen::Screen;
 use supervisor::{Order, Supervisor};
 
+use crate::signals;
+
 /// How many nodes: the fewest of which one may be lost.
 const NODES: usize = 3;
 
@@ -126,18 +128,34 @@ fn advance(order: &watch::Sender<Order>) -> Order {
 }
 
 /// The signals that mean "stop".
-struct Signals([Signal; 3]);
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// `None`: `nohup` wants it ignored.
+    hangup: Option<Signal>,
+}
 
 impl Signals {
     fn catch() -> anyhow::Result<Self> {
-        let caught = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let [a, b, c] = caught.map(signal);
-        Ok(Self([a?, b?, c?]))
+        let ignored = signals::is_ignored(rustix::process::Signal::HUP);
+        let hangup = (!ignored).then(|| signal(SignalKind::hangup())).transpose()?;
+        let (interrupt, terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, hangup })
     }
 
     async fn next(&mut self) {
-        let [a, b, c] = &mut self.0;
-        tokio::select! { _ = a.recv() => (), _ = b.recv() => (), _ = c.recv() => () }
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => (),
+            _ = self.terminate.recv() => (),
+            _ = hangup => (),
+        }
     }
 }
 

@@ -117,6 +117,9 @@ impl Process {
             return self.served(sequence, applied, shared);
         };
         let Applied { outcome, index, .. } = applied;
+        if outcome == Outcome::Void {
+            shared.void(self.raft.id());
+        }
         let answer = match outcome {
             Outcome::Void => Answer::Failed,
             outcome => Answer::Outcome(outcome),

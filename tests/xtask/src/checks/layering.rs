@@ -12,8 +12,8 @@ use anyhow::Context;
 use crate::workspace::{SourceFile, files};
 
 /// All that dsync-core may depend on: none of these does I/O, reads a clock or rolls dice.
-const CORE_MAY_USE: [&str; 7] =
-    ["bytes", "crc32c", "postcard", "rpds", "serde", "sha2", "thiserror"];
+const CORE_MAY_USE: [&str; 8] =
+    ["bytes", "crc32c", "murmur3", "postcard", "rpds", "serde", "sha2", "thiserror"];
 
 /// Ways to the outside world, and containers whose order changes from run to run. `std::` may be
 /// spelled out or be imported in braces, so the last parts are looked for alone where they are
@@ -36,8 +36,8 @@ const CORE_MAY_NOT_SAY: [&str; 12] = [
 /// Modules of the core, the lowest layer first: each knows those of the layers below it, and none
 /// beside it. Not all of them have to exist yet.
 const CORE_LAYERS: [&[&str]; 12] = [
-    &["types", "contract"],
-    &["quorum", "ring"],
+    &["types", "encoding", "dice"],
+    &["contract", "quorum", "ring"],
     &["raft"],
     &["wire"],
     &SERVICES,
