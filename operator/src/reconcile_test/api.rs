@@ -152,7 +152,7 @@ impl Store {
             .objects
             .iter()
             .filter(|((other, _), object)| other == plural && matches(object))
-            .map(|(_, object)| object.clone())
+            .map(|(_, object)| without_type(object))
             .collect::<Vec<_>>();
         json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items })
     }
@@ -296,6 +296,15 @@ fn merge(base: &mut Value, patch: &Value) {
             merge(&mut base[key], value);
         }
     }
+}
+
+/// The items of a list do not say what they are: the list does.
+fn without_type(object: &Value) -> Value {
+    let mut object = object.clone();
+    for field in ["apiVersion", "kind"] {
+        object.as_object_mut().unwrap().remove(field);
+    }
+    object
 }
 
 fn remove_at(object: &mut Value, path: &str) {

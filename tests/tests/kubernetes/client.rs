@@ -17,9 +17,7 @@ spec:
   terminationGracePeriodSeconds: 1
   restartPolicy: Never
   securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
-  # It must not be lost with the machine of the leader.
-  affinity: {podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [
-    {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {statefulset.kubernetes.io/pod-name: BESIDE}}}]}}
+  affinity: AFFINITY
   containers:
     - name: dsync
       image: NODE_IMAGE
@@ -33,6 +31,10 @@ spec:
   volumes: [{name: data, emptyDir: {}}]
 ";
 
+/// On the machine of that pod: it must not be lost with another one.
+const BESIDE: &str = "{podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [
+    {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {statefulset.kubernetes.io/pod-name: POD}}}]}}";
+
 /// A pod that has taken the lock.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Holder {
@@ -41,16 +43,24 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Starts it on the machine of that pod, and waits until a node says that it holds the lock.
-    pub fn start(namespace: &Namespace, beside: &str) -> Self {
-        namespace.apply(&POD.replace("BESIDE", beside));
-        until("the pod has the lock", || Self::seen(namespace, beside))
+    /// Starts it, and waits until a node says that it holds the lock.
+    pub fn start(namespace: &Namespace) -> Self {
+        Self::start_with(namespace, "{}", "dsync-0")
+    }
+
+    /// The same, on the machine of that pod.
+    pub fn start_beside(namespace: &Namespace, pod: &str) -> Self {
+        Self::start_with(namespace, &BESIDE.replace("POD", pod), pod)
+    }
+
+    fn start_with(namespace: &Namespace, affinity: &str, from: &str) -> Self {
+        namespace.apply(&POD.replace("AFFINITY", affinity));
+        until("the pod has the lock", || Self::seen(namespace, from))
     }
 
     /// What a node says of the lock's holder.
-    pub fn seen(namespace: &Namespace, from: &str) -> Option<Self> {
-        let said = namespace.dsync(from, &["locks", "get", LOCK, "-o", "json"]);
-        let lock: Value = serde_json::from_str(&said.out).ok()?;
+    fn seen(namespace: &Namespace, from: &str) -> Option<Self> {
+        let lock = namespace.dsync(from, &["locks", "get", LOCK, "-o", "json"]).json()?;
         let holder = lock["holders"].get(0)?;
         Some(Self { hold: holder["hold"].clone(), token: holder["token"].clone() })
     }

@@ -3,6 +3,7 @@
 use std::thread;
 
 use dsync_core::contract::NODE_IMAGE;
+use serde_json::Value;
 
 use crate::kubectl::{Said, kubectl};
 
@@ -11,33 +12,45 @@ pub struct Namespace {
     name: &'static str,
 }
 
+/// Enforces the restricted pod standard, and warns of what would break it.
+pub const RESTRICTED: [&str; 3] = [
+    "pod-security.kubernetes.io/enforce=restricted",
+    "pod-security.kubernetes.io/warn=restricted",
+    "pod-security.kubernetes.io/audit=restricted",
+];
+
 impl Namespace {
-    /// Enforces the restricted pod standard, and warns of what would break it.
+    /// An empty one, under the restricted standard.
     pub fn new(name: &'static str) -> Self {
-        kubectl(&["delete", "namespace", name, "--ignore-not-found"], "").well();
-        let namespace = format!(
-            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{
-               pod-security.kubernetes.io/enforce: restricted,
-               pod-security.kubernetes.io/warn: restricted}}}}}}"
-        );
-        kubectl(&["apply", "-f", "-"], &namespace).well();
-        Self { name }
+        kubectl(&["create", "namespace", name], "").well();
+        let namespace = Self { name };
+        kubectl(&[&["label", "namespace", name][..], &RESTRICTED].concat(), "").well();
+        namespace
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// kubectl in this namespace.
     pub fn kubectl(&self, words: &[&str]) -> Said {
-        kubectl(&[&["--namespace", self.name], words].concat(), "")
+        self.kubectl_with(words, "")
+    }
+
+    /// The same, with an input.
+    pub fn kubectl_with(&self, words: &[&str], input: &str) -> Said {
+        kubectl(&[&["--namespace", self.name], words].concat(), input)
     }
 
     /// Applies resources. `NODE_IMAGE` and `NAMESPACE` stand for ours.
     pub fn apply(&self, yaml: &str) {
-        self.try_apply(yaml).well();
+        let yaml = yaml.replace("NODE_IMAGE", NODE_IMAGE).replace("NAMESPACE", self.name);
+        self.kubectl_with(&["apply", "-f", "-"], &yaml).well();
     }
 
-    /// The same, where it may be refused.
-    pub fn try_apply(&self, yaml: &str) -> Said {
-        let yaml = yaml.replace("NODE_IMAGE", NODE_IMAGE).replace("NAMESPACE", self.name);
-        kubectl(&["--namespace", self.name, "apply", "-f", "-"], &yaml)
+    /// A resource as it is, if it is.
+    pub fn get(&self, resource: &str) -> Option<Value> {
+        self.kubectl(&["get", resource, "-o", "json", "--show-managed-fields"]).json()
     }
 
     /// One field of a resource, by JSON path without braces.
@@ -50,22 +63,23 @@ impl Namespace {
         self.kubectl(&[&["exec", pod, "--", "dsync"], words].concat())
     }
 
-    /// Waits until a condition of a resource holds.
-    pub fn await_condition(&self, resource: &str, condition: &str) {
-        self.kubectl(&["wait", "--for", condition, resource, "--timeout=120s"]).well();
+    fn show(&self) {
+        for words in [
+            &["get", "dsc,pods,pvc,events", "-o", "wide"][..],
+            &["get", "dsc", "-o", "yaml"],
+            &["logs", "-l", "dsync.io/cluster", "--all-containers", "--prefix", "--tail=30"],
+        ] {
+            let said = self.kubectl(words);
+            println!("{}{}", said.out, said.err);
+        }
     }
 }
 
 impl Drop for Namespace {
     fn drop(&mut self) {
         if thread::panicking() {
-            for words in [
-                &["get", "pods,pvc,events", "-o", "wide"][..],
-                &["logs", "-l", "app", "--all-containers", "--prefix", "--tail=20"],
-            ] {
-                let said = self.kubectl(words);
-                println!("{}{}", said.out, said.err);
-            }
+            self.show();
+            crate::operator::show();
         }
         self.kubectl(&["delete", "namespace", self.name, "--wait=false"]);
     }

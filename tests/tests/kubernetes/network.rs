@@ -1,58 +1,42 @@
-//! Network policies are enforced: without that, no test of ours would see one that is too strict.
+//! The operator's network policies: strangers reach the client port, and nothing else.
+//!
+//! The tests themselves are the stranger: they run in the cluster's network, outside of every pod.
 
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use dsync_core::contract::{ADMIN_PORT, CLIENT_PORT, PEER_PORT};
 use dsync_tests::process::until::until;
 
+use crate::cluster::Cluster;
 use crate::namespace::Namespace;
 
-const ALONE: &str = "
-apiVersion: v1
-kind: Pod
-metadata: {name: NAME, labels: {app: NAME}}
-spec:
-  enableServiceLinks: false
-  terminationGracePeriodSeconds: 1
-  securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
-  containers:
-    - name: dsync
-      image: NODE_IMAGE
-      imagePullPolicy: Never
-      args: [node, --name=NAME, --data=/data/node, --founders=1, --segment-bytes=1MiB, --threads=1]
-      ports: [{name: client, containerPort: 7070}]
-      readinessProbe: {httpGet: {path: /readyz, port: 7072}, periodSeconds: 1}
-      securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
-      volumeMounts: [{name: data, mountPath: /data}]
-  volumes: [{name: data, emptyDir: {}}]
-";
+const REDIS_PORT: u16 = 6379;
 
-const POLICY: &str = "
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: clients}
-spec:
-  podSelector: {matchLabels: {app: server}}
-  ingress: [{from: [{podSelector: {matchLabels: {app: friend}}}], ports: [{port: client}]}]
-";
+fn connects(address: &str, port: u16) -> bool {
+    let address = SocketAddr::new(address.parse::<IpAddr>().unwrap(), port);
+    TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+}
 
 #[test]
-fn a_policy_closes_the_port_of_clients_to_strangers() {
+fn strangers_reach_the_client_port_and_nothing_else() {
     let namespace = Namespace::new("network");
-    let pods = ["server", "friend", "stranger"];
-    pods.iter().for_each(|name| namespace.apply(&ALONE.replace("NAME", name)));
-    pods.iter()
-        .for_each(|name| namespace.await_condition(&format!("pod/{name}"), "condition=Ready"));
-    let address = namespace.field("pod/server", ".status.podIP");
-    let asks = |pod: &str, port: u16| {
-        let server = format!("http://{address}:{port}");
-        namespace.dsync(pod, &["status", "--server", &server]).code == 0
-    };
-    assert!(asks("stranger", 7070), "without a policy everybody may ask");
+    let _cluster = Cluster::start(&namespace);
+    let words = ["get", "pods", "-l", "app.kubernetes.io/component=redis", "-o"];
+    let redis =
+        namespace.kubectl(&[&words[..], &["jsonpath={.items[0].status.podIP}"]].concat()).well();
+    for pod in Cluster::pods() {
+        let address = namespace.field(&format!("pod/{pod}"), ".status.podIP");
+        for port in [PEER_PORT, ADMIN_PORT] {
+            until("the port is closed to strangers", || (!connects(&address, port)).then_some(()));
+        }
+        assert!(connects(&address, CLIENT_PORT), "the client port is open to all");
+    }
+    until("Redis is closed to strangers", || (!connects(&redis, REDIS_PORT)).then_some(()));
 
-    namespace.apply(POLICY);
-    until("the policy holds", || (!asks("stranger", 7070)).then_some(()));
-    assert!(asks("friend", 7070), "who is named in it may ask");
-    // The kubelet asks from outside of it.
-    namespace.await_condition("pod/server", "condition=Ready");
-
-    namespace.kubectl(&["delete", "networkpolicy", "clients"]).well();
-    until("the policy is gone", || asks("stranger", 7070).then_some(()));
+    // The same ports without policies: the check above is about them, and not about a lost route.
+    Cluster { namespace: &namespace }.change(r#"{"networkPolicies":{"enabled":false}}"#);
+    until("Redis is open without a policy", || connects(&redis, REDIS_PORT).then_some(()));
+    let policies = namespace.kubectl(&["get", "networkpolicy", "-o", "name"]).well();
+    assert_eq!(policies, "", "what is not wanted any more is deleted");
 }

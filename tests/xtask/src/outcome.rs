@@ -49,7 +49,7 @@ pub struct Outcome {
     /// What it counted; `Err` says why it was not run.
     pub result: Result<Counts, String>,
     /// What of it this machine has no means for; no failure, where the suite itself ran.
-    pub not_run: Option<String>,
+    pub not_run: Option<&'static str>,
 }
 
 impl Outcome {
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn what_a_machine_has_no_means_for_is_listed_and_fails_nowhere() {
         let some = Counts { passed: 1, ..Counts::default() };
-        let outcome = Outcome { not_run: Some("kind".to_owned()), ..outcome(Ok(some)) };
+        let outcome = Outcome { not_run: Some("kind"), ..outcome(Ok(some)) };
         let (text, well) = summary(&[outcome], true);
         assert!(well && text.contains("\nnot run: unit: kind\n"), "{text}");
     }

@@ -135,7 +135,7 @@ fn run_step(step: Step, full: bool, outcome: &mut Outcome) -> anyhow::Result<Cou
             timed(&mut outcome.ran, || call.run_tests())
         }
         Step::Kubernetes => {
-            outcome.not_run = Some(kube::not_run());
+            outcome.not_run = Some(kube::NOT_RUN);
             timed(&mut outcome.built, || kube::build(full))?;
             timed(&mut outcome.ran, || kube::count(full))
         }

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use anyhow::bail;
 
 use super::cargo_build::output;
+use super::command::Call;
+use super::images::ROOTS;
 use super::needs::{Need, Source, in_path, meet};
 use super::{MachineEvent, must, workspace};
 
@@ -116,17 +118,6 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
     }
 
-    /// What it has no means for.
-    #[must_use]
-    pub fn not_run(&self) -> &'static str {
-        match self {
-            Self::Kind { .. } => "machines that lose power or are cut off: not with kind",
-            Self::Built { .. } => {
-                "docker build of node/Dockerfile and operator/Dockerfile, and the same tests on kind: no container engine with kind answers"
-            }
-        }
-    }
-
     /// Gives image archives to every machine.
     ///
     /// # Errors
@@ -138,6 +129,14 @@ impl Cluster {
                 .iter()
                 .try_for_each(|archive| must(self.kind("load image-archive").arg(archive))),
         }
+    }
+
+    /// A call of `cargo test`, changed so that what it runs stands in the network of a built cluster
+    /// and finds kubectl, helm and the administrator's file.
+    #[must_use]
+    pub fn inside(&self, tests: Call) -> Call {
+        let runner = format!("[{:?}, \"exec\"]", self.script().get_program());
+        tests.arg("--config").arg(&format!("target.'cfg(unix)'.runner = {runner}"))
     }
 
     /// kubectl on it, as administrator.
@@ -204,9 +203,14 @@ impl Cluster {
     }
 }
 
+/// What the tests do not do yet.
+pub const NOT_RUN: &str = "the same tests on kind: they stand in the cluster's network, read its audit log and stop its machines";
+
 /// What packs images, and what is packed beside our own programs.
-const PACKER: [Need; 3] = [
-    Need { program: "go", from: Source::Debian("golang-go") },
+const PACKER: [Need; 5] = [
+    Need { program: "curl", from: Source::Debian("curl") },
+    Need { program: "unzip", from: Source::Debian("unzip") },
+    Need { program: ROOTS.0, from: Source::Debian("ca-certificates") },
     Need { program: "strip", from: Source::Debian("binutils") },
     Need { program: "redis-server", from: Source::Debian("redis-server") },
 ];
@@ -231,7 +235,9 @@ const BUILT: [Need; 10] = [
     Need { program: "openssl", from: Source::Debian("openssl") },
 ];
 
-fn engine_answers() -> bool {
+/// Whether there is a container engine.
+#[must_use]
+pub fn engine_answers() -> bool {
     succeeds(Command::new("docker").arg("info"))
 }
 

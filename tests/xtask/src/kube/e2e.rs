@@ -1,7 +1,7 @@
 //! `cargo xtask e2e`: the product on a real Kubernetes, and nothing left behind.
 //!
 //! The tests are `tests/tests/kubernetes.rs`. They share one cluster, which is brought up here and
-//! taken down whatever comes of them, and reach it through this program.
+//! taken down whatever comes of them, and run inside its network.
 
 use std::env;
 use std::path::PathBuf;
@@ -12,24 +12,29 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::Counts;
-use super::cargo_build::{Features, cargo};
-use super::cluster::{Cluster, HOME_VARIABLE};
+use super::cargo_build::{Features, cargo, output};
+use super::cluster::{Cluster, HOME_VARIABLE, NOT_RUN, engine_answers};
 use super::command::Call;
 use super::images::{self, IMAGES, Profile};
 
 /// Machines of the cluster: as many as nodes, so that each node can stand on one of its own.
 pub const MACHINES: u8 = 3;
 
-/// Tells the tests what to call.
+/// Tells the tests what to call for what only the cluster's maker can do.
 const XTASK_VARIABLE: &str = "DSYNC_XTASK";
+/// Tells the tests where the API server writes down who asked for what.
+const AUDIT_VARIABLE: &str = "DSYNC_AUDIT_LOG";
+/// That log, in the folder of the cluster's state.
+const AUDIT_LOG: &str = "run/audit.log";
 
 /// The kinds of tests, each a module of `tests/tests/kubernetes.rs`.
-const KINDS: [&str; 4] = ["definition", "nodes", "network", "machines"];
+const KINDS: [&str; 7] =
+    ["definition", "install", "drift", "faults", "idle", "network", "machines"];
 
 /// `cargo xtask e2e`.
 #[derive(Args, Debug)]
 pub struct E2eArgs {
-    /// Run only these kinds of tests.
+    /// Run only these kinds of tests, long forms too.
     #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(KINDS))]
     kinds: Vec<String>,
 
@@ -55,13 +60,21 @@ impl E2eArgs {
 /// # Errors
 /// If one fails or the cluster does not come up.
 pub fn run(args: &E2eArgs) -> anyhow::Result<()> {
-    super::ready().map_err(anyhow::Error::msg)?;
+    ready().map_err(anyhow::Error::msg)?;
     let counts = count(args)?;
     println!("{} passed, {} failed", counts.passed, counts.failed);
     if counts.failed > 0 {
         bail!("not all tests passed");
     }
     Ok(())
+}
+
+/// Installs what the cluster needs, where that may be done.
+///
+/// # Errors
+/// A sentence with what is missing.
+pub fn ready() -> Result<(), String> {
+    cluster().ready()
 }
 
 /// Builds the cluster's programs, our images and the tests. Gives the images' archives.
@@ -88,14 +101,14 @@ pub fn count(args: &E2eArgs) -> anyhow::Result<Counts> {
     cluster.down()?;
     let up = timed("cluster up", || cluster.up(MACHINES).and_then(|()| cluster.load(&archives)));
     let tests = up.and_then(|()| tests(args, &cluster));
-    println!("not run: {}", cluster.not_run());
+    println!("not run: {NOT_RUN}");
     if args.keep {
         return tests;
     }
     timed("cluster down", || cluster.down())?;
     let mut counts = tests?;
     counts += nothing_left(&cluster)?;
-    counts += docker_builds(&cluster);
+    counts += docker_builds();
     Ok(counts)
 }
 
@@ -103,9 +116,10 @@ fn home() -> PathBuf {
     output("kubernetes")
 }
 
-/// Apart from the one that `cargo xtask up` starts.
+/// Apart from the one that `cargo xtask up` starts, and never of kind: the tests stand in the network
+/// of the cluster, read its audit log and stop its machines.
 fn cluster() -> Cluster {
-    Cluster::at(Some(home()))
+    Cluster::Built { home: Some(home()) }
 }
 
 fn cargo_test() -> Call {
@@ -114,14 +128,12 @@ fn cargo_test() -> Call {
 
 fn tests(args: &E2eArgs, cluster: &Cluster) -> anyhow::Result<Counts> {
     let xtask = env::current_exe().context("cannot find this program")?;
-    let mut call = cargo_test().args("-- --test-threads=1");
+    let mut call = cluster.inside(cargo_test()).args("-- --test-threads=1 --nocapture");
     call = call.env(XTASK_VARIABLE, &xtask.to_string_lossy());
     call = call.env(HOME_VARIABLE, &home().to_string_lossy());
-    if args.full {
+    call = call.env(AUDIT_VARIABLE, &home().join(AUDIT_LOG).to_string_lossy());
+    if args.full || !args.kinds.is_empty() {
         call = call.arg("--include-ignored");
-    }
-    if let Cluster::Kind { .. } = cluster {
-        call = call.args("--skip machines::");
     }
     call = args.kinds.iter().fold(call, |call, kind| call.arg(&format!("{kind}::")));
     println!("-- {}", call.shown());
@@ -129,9 +141,9 @@ fn tests(args: &E2eArgs, cluster: &Cluster) -> anyhow::Result<Counts> {
 }
 
 /// The Dockerfiles, where something can build them.
-fn docker_builds(cluster: &Cluster) -> Counts {
+fn docker_builds() -> Counts {
     let mut counts = Counts::default();
-    if let Cluster::Kind { .. } = cluster {
+    if engine_answers() {
         for ours in IMAGES.iter().filter_map(|image| image.ours.as_ref()) {
             match Call::of("docker", "build --file").arg(ours.dockerfile).arg(".").run() {
                 Ok(()) => counts.passed += 1,

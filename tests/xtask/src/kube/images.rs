@@ -53,7 +53,7 @@ pub enum Profile {
 }
 
 /// The roots that TLS trusts.
-const ROOTS: (&str, &str) =
+pub const ROOTS: (&str, &str) =
     ("/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/ca-certificates.crt");
 
 /// All of them.

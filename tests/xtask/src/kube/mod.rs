@@ -121,7 +121,7 @@ pub fn run(verb: &Verb) -> anyhow::Result<()> {
 }
 
 fn up(cluster: &Cluster, machines: u8, profile: Profile) -> anyhow::Result<()> {
-    ready().map_err(anyhow::Error::msg)?;
+    cluster.ready().map_err(anyhow::Error::msg)?;
     cluster.build()?;
     let archives = images::pack(cluster, profile)?;
     cluster.up(machines)?;
@@ -150,19 +150,14 @@ fn must(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Installs what a cluster needs, where that may be done.
+/// Installs what the suite in `cargo xtask test` needs, where that may be done.
 ///
 /// # Errors
 /// A sentence with what is missing.
-pub fn ready() -> Result<(), String> {
-    Cluster::here().ready()
-}
+pub use e2e::ready;
 
-/// What the cluster of this machine has no means for.
-#[must_use]
-pub fn not_run() -> String {
-    Cluster::here().not_run().to_owned()
-}
+/// What the tests do not do yet.
+pub use cluster::NOT_RUN;
 
 /// Builds all that the suite in `cargo xtask test` needs.
 ///
