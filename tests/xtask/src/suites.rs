@@ -173,7 +173,7 @@ pub const SUITES: [Suite; 9] = [
     },
     Suite {
         name: "kubernetes",
-        about: "on a real Kubernetes, pods and machines that are lost take no lock with them",
+        about: "the operator installs and keeps clusters on a real Kubernetes, and what is lost comes back",
         needs: &[],
         steps: &[Step::Kubernetes],
     },
