@@ -28,6 +28,8 @@ mod kubectl;
 mod namespace;
 #[path = "kubernetes/operator.rs"]
 mod operator;
+#[path = "kubernetes/patience.rs"]
+mod patience;
 
 #[path = "kubernetes/definition.rs"]
 mod definition;

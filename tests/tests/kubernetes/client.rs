@@ -1,6 +1,6 @@
 //! Pods of users: one that holds a lock for as long as it runs.
 
-use dsync_tests::process::until::until;
+use crate::patience::until;
 use serde_json::Value;
 
 use crate::namespace::Namespace;

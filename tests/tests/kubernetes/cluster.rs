@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
+use crate::patience::until;
 use dsync_core::contract::CLIENT_PORT;
 use dsync_tests::process::load::{Load, LoadPlan};
-use dsync_tests::process::until::until;
 use serde_json::Value;
 use std::time::Duration;
 

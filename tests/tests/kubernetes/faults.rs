@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use dsync_tests::process::until::until;
+use crate::patience::until;
 
 use crate::audit;
 use crate::client::Holder;

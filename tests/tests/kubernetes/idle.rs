@@ -1,6 +1,6 @@
 //! At rest the operator writes nothing but its Lease: a patch that changes nothing is a write too.
 
-use dsync_tests::process::until::until;
+use crate::patience::until;
 
 use crate::audit::{self, Request};
 use crate::cluster::Cluster;

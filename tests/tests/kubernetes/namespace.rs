@@ -22,6 +22,8 @@ pub const RESTRICTED: [&str; 3] = [
 impl Namespace {
     /// An empty one, under the restricted standard.
     pub fn new(name: &'static str) -> Self {
+        // One that an interrupted run on a cluster that was kept has left.
+        kubectl(&["delete", "namespace", name, "--ignore-not-found"], "").well();
         kubectl(&["create", "namespace", name], "").well();
         let namespace = Self { name };
         kubectl(&[&["label", "namespace", name][..], &RESTRICTED].concat(), "").well();

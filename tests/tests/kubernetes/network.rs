@@ -5,8 +5,8 @@
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::patience::until;
 use dsync_core::contract::{ADMIN_PORT, CLIENT_PORT, PEER_PORT};
-use dsync_tests::process::until::until;
 
 use crate::cluster::Cluster;
 use crate::namespace::Namespace;

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use dsync_tests::process::until::until;
+use crate::patience::until;
 
 use crate::kubectl::kubectl;
 
@@ -52,7 +52,7 @@ fn scale(replicas: &str) {
 
 /// Prints what it has to say.
 pub fn show() {
-    for words in [&["get", "pods", "-o", "wide"][..], &["logs", DEPLOYMENT, "--tail=60"]] {
+    for words in [&["get", "pods", "-o", "wide"][..], &["logs", DEPLOYMENT, "--tail=20"]] {
         let said = kubectl(&[&["-n", NAMESPACE], words].concat(), "");
         println!("{}{}", said.out, said.err);
     }
