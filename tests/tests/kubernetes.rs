@@ -16,6 +16,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "kubernetes/api.rs"]
+mod api;
 #[path = "kubernetes/audit.rs"]
 mod audit;
 #[path = "kubernetes/client.rs"]
