@@ -13,6 +13,8 @@ const NAME: &str = "-operator";
 /// A request of an operator that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
+    /// Where the operator runs.
+    pub operator: String,
     pub verb: String,
     pub resource: String,
     pub name: String,
@@ -48,7 +50,8 @@ pub fn requests() -> Vec<Request> {
 fn request(line: &str) -> Option<Request> {
     let line: Value = serde_json::from_str(line).unwrap();
     let user = line["user"]["username"].as_str()?;
-    if !(user.starts_with(ACCOUNT) && user.ends_with(NAME)) || line["stage"] == "ResponseStarted" {
+    let (operator, name) = user.strip_prefix(ACCOUNT)?.split_once(':')?;
+    if !name.ends_with(NAME) || line["stage"] == "ResponseStarted" {
         return None;
     }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -58,6 +61,7 @@ fn request(line: &str) -> Option<Request> {
         None => text(&object["resource"]),
     };
     Some(Request {
+        operator: operator.to_owned(),
         verb: text(&line["verb"]),
         resource,
         name: text(&object["name"]),
@@ -66,9 +70,13 @@ fn request(line: &str) -> Option<Request> {
     })
 }
 
-/// That no operator was refused a right so far.
+/// That the operator of that namespace was refused no right so far. One that is being uninstalled is:
+/// its rights may go before it has ended.
 #[track_caller]
-pub fn nothing_was_refused() {
-    let refused = requests().into_iter().filter(Request::is_refused).collect::<Vec<_>>();
+pub fn nothing_was_refused(operator: &str) {
+    let refused = requests()
+        .into_iter()
+        .filter(|one| one.operator == operator && one.is_refused())
+        .collect::<Vec<_>>();
     assert!(refused.is_empty(), "{refused:#?}");
 }

@@ -13,6 +13,7 @@ use crate::api::Api;
 use crate::audit;
 use crate::cluster::Cluster;
 use crate::namespace::Namespace;
+use crate::operator;
 
 const MANAGER: &str = "dsync-operator";
 
@@ -65,7 +66,7 @@ fn every_field_that_the_operator_sets_is_put_back() {
             assert!(tried.put_back >= 5, "{child}: {tried:?}");
         }
     });
-    audit::nothing_was_refused();
+    audit::nothing_was_refused(operator::NAMESPACE);
 }
 
 fn try_all(api: &Api, namespace: &Namespace, child: &str) -> Tried {
@@ -197,5 +198,5 @@ fn every_child_that_is_deleted_is_made_again_as_it_was() {
         assert_eq!(after["data"], before["data"], "{child}");
         assert_eq!(after["metadata"]["labels"], before["metadata"]["labels"], "{child}");
     }
-    audit::nothing_was_refused();
+    audit::nothing_was_refused(operator::NAMESPACE);
 }

@@ -9,6 +9,7 @@ use crate::audit;
 use crate::client::Holder;
 use crate::cluster::Cluster;
 use crate::namespace::Namespace;
+use crate::operator;
 
 /// Locks that clients were given, enough to say that the cluster serves.
 const GRANTS: usize = 20;
@@ -49,7 +50,7 @@ fn pods_that_are_deleted_come_back_and_take_no_lock_with_them() {
     cluster.await_ready();
     holder.check(&namespace, "dsync-1");
     println!("{:?}", load.finish());
-    audit::nothing_was_refused();
+    audit::nothing_was_refused(operator::NAMESPACE);
 }
 
 /// Ends pods at once, as a crash does, and waits until they are gone.
@@ -97,7 +98,7 @@ fn a_change_is_rolled_out_and_a_bad_one_is_taken_back_without_help() {
     holder.check(&namespace, "dsync-2");
     load.await_grants(GRANTS);
     println!("{:?}", load.finish());
-    audit::nothing_was_refused();
+    audit::nothing_was_refused(operator::NAMESPACE);
 }
 
 #[test]
@@ -126,5 +127,5 @@ fn a_resource_that_is_deleted_and_applied_again_is_the_same_cluster() {
     cluster.await_ready();
     assert_eq!(cluster.field(".status.clusterId"), id);
     holder.check(&namespace, "dsync-0");
-    audit::nothing_was_refused();
+    audit::nothing_was_refused(operator::NAMESPACE);
 }

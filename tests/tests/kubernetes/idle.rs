@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::namespace::Namespace;
 
 /// Renewals of the Lease: it is renewed every ten seconds.
-const RENEWALS: usize = 6;
+const RENEWALS: usize = 3;
 
 #[test]
 fn a_cluster_at_rest_causes_no_write() {

@@ -62,7 +62,7 @@ fn with_kubectl_as_the_page_says() {
     for kind in ["dsc", "pvc"] {
         kubectl(&["delete", kind, "--all"], "").well();
     }
-    audit::nothing_was_refused();
+    audit::nothing_was_refused(operator::NAMESPACE);
 }
 
 #[test]
@@ -79,8 +79,8 @@ fn with_helm_as_the_page_says() {
     let holder = Holder::start(&namespace);
     holder.check(&namespace, "dsync-1");
     namespace.kubectl(&["delete", "dsc", "dsync", "--timeout=120s"]).well();
+    audit::nothing_was_refused(namespace.name());
     run("helm", &["uninstall", "dsync", "--namespace", namespace.name()], "").well();
     let claims = namespace.kubectl(&["get", "pvc", "-o", "name"]).well();
     assert_eq!(claims.lines().count(), 4, "disks outlive the cluster: {claims}");
-    audit::nothing_was_refused();
 }
