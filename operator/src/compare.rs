@@ -77,10 +77,10 @@ pub fn surplus(live: &Value, wanted: &Value) -> Vec<Value> {
 fn collect(live: &Value, wanted: &Value, key: &str, path: &str, found: &mut Vec<Value>) {
     match (live, wanted) {
         // One kind of strategy has settings that another must not have, and the server fills them in.
-        (Value::Object(_), Value::Object(_)) if matches!(key, "strategy" | "updateStrategy") => {
-            if live != wanted {
-                found.push(replacement(path, wanted));
-            }
+        (Value::Object(_), Value::Object(_))
+            if matches!(key, "strategy" | "updateStrategy") && live != wanted =>
+        {
+            found.push(replacement(path, wanted));
         }
         (Value::Object(live), Value::Object(wanted)) => {
             if matches!(key, "data" | "selector" | "matchLabels") {

@@ -14,7 +14,7 @@
 //! | `network` | the ports of nodes and Redis are closed to strangers |
 //! | `machines` | a machine that loses power, or is cut off, takes no lock with it |
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "kubernetes/api.rs"]
 mod api;

@@ -16,6 +16,7 @@ pub struct Request {
     /// Where the operator runs.
     pub operator: String,
     pub verb: String,
+    pub namespace: String,
     pub resource: String,
     pub name: String,
     pub code: u64,
@@ -63,6 +64,7 @@ fn request(line: &str) -> Option<Request> {
     Some(Request {
         operator: operator.to_owned(),
         verb: text(&line["verb"]),
+        namespace: text(&object["namespace"]),
         resource,
         name: text(&object["name"]),
         code: line["responseStatus"]["code"].as_u64().unwrap_or_default(),

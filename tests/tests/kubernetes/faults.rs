@@ -24,7 +24,7 @@ fn pods_that_are_deleted_come_back_and_take_no_lock_with_them() {
     load.await_grants(GRANTS);
 
     let leader = cluster.leader();
-    lose(&cluster, &[leader.clone()]);
+    lose(&cluster, std::slice::from_ref(&leader));
     let other = Cluster::another(&leader);
     until("another node leads", || {
         let seen = namespace.dsync(&other, &["status", "-o", "json"]).json()?;
