@@ -41,9 +41,13 @@ pub enum RedisProblem {
     /// The topic is not where the cluster has put it: this Redis was emptied, set back or exchanged.
     #[error("this Redis is not the one that the cluster's queues were put in")]
     Replaced,
-    /// The topic was closed, or deleted and made again: this node's log lags.
+    /// The topic was deleted and made again: this node's log lags.
     #[error("the topic has moved")]
     TopicMoved,
+    /// The topic was found empty and closed, and whoever did that has not told the log: that is all that is left to
+    /// be done.
+    #[error("the topic was closed")]
+    TopicClosed,
     /// A later batch of the same stream was done: nobody waits for this one any more.
     #[error("a later batch was done")]
     OldBatch,
@@ -83,6 +87,7 @@ impl RedisProblem {
             Self::Version(_) => "redis_version",
             Self::Replaced => "redis_replaced",
             Self::TopicMoved => "topic_moved",
+            Self::TopicClosed => "topic_closed",
             Self::OldBatch => "old_batch",
             Self::Unreadable(_) => "redis_unreadable",
             Self::Other(_) => "redis_error",
@@ -120,6 +125,7 @@ impl RedisProblem {
             "NOAUTH" | "WRONGPASS" | "NOPERM" => Self::Denied(text()),
             "REDISREPLACED" => Self::Replaced,
             "TOPICMOVED" => Self::TopicMoved,
+            "TOPICCLOSED" => Self::TopicClosed,
             "OLDBATCH" => Self::OldBatch,
             _ => Self::Other(text()),
         }

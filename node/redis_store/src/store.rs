@@ -8,6 +8,7 @@ use dsync_core::queue::{
     DeliveryView, MessageId, MessageView, Page, QueueOperation, Receipt, ReceiverId, Rules,
     StateKind, SubQueue, TopicId, TopicSettings, TopicView,
 };
+use dsync_core::types::ClusterTime;
 use redis::Value;
 use tokio::time::Instant;
 
@@ -143,7 +144,7 @@ impl RedisStore {
         Ok((answer::topic_view(name, id, reply)?, status))
     }
 
-    /// One message.
+    /// One message, and Redis' clock then, as with all that is read.
     ///
     /// # Errors
     /// If Redis does not answer.
@@ -152,11 +153,11 @@ impl RedisStore {
         topic: &RedisTopic,
         id: MessageId,
         terms: Terms<'_>,
-    ) -> Result<Option<MessageView>, RedisProblem> {
+    ) -> Result<(Option<MessageView>, ClusterTime), RedisProblem> {
         let call = read("message").with(call::id_bytes(id));
-        let (_, reply) = self.call(topic, &call, terms).await?;
+        let (status, reply) = self.call(topic, &call, terms).await?;
         let found = answer::array(reply, "a message")?.into_iter().next();
-        Ok(found.map(answer::message_view).transpose()?)
+        Ok((found.map(answer::message_view).transpose()?, status.now))
     }
 
     /// What a receive would deliver next, in that order; of each group its first message.
@@ -169,10 +170,10 @@ impl RedisStore {
         sub_queue: SubQueue,
         max: u64,
         terms: Terms<'_>,
-    ) -> Result<Vec<MessageView>, RedisProblem> {
+    ) -> Result<(Vec<MessageView>, ClusterTime), RedisProblem> {
         let call = read("peek").with(call::part(sub_queue)).number(max);
-        let (_, reply) = self.call(topic, &call, terms).await?;
-        Ok(answer::message_views(reply)?)
+        let (status, reply) = self.call(topic, &call, terms).await?;
+        Ok((answer::message_views(reply)?, status.now))
     }
 
     /// Messages of a part in the order of their pushes, those in one state if it is named: at most `max`
@@ -187,7 +188,7 @@ impl RedisStore {
         after: Option<MessageId>,
         max: u64,
         terms: Terms<'_>,
-    ) -> Result<Page, RedisProblem> {
+    ) -> Result<(Page, ClusterTime), RedisProblem> {
         let state = match state {
             None => "",
             Some(StateKind::Ready) => "r",
@@ -196,8 +197,8 @@ impl RedisStore {
         };
         let after = after.map_or_else(Vec::new, call::id_bytes);
         let call = read("list").with(call::part(sub_queue)).with(state).with(after).number(max);
-        let (_, reply) = self.call(topic, &call, terms).await?;
-        Ok(answer::page(reply)?)
+        let (status, reply) = self.call(topic, &call, terms).await?;
+        Ok((answer::page(reply)?, status.now))
     }
 
     /// Those of these deliveries that still live, with their bodies. `receivers`: whose each is.

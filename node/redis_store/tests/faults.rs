@@ -142,7 +142,7 @@ async fn a_node_whose_log_lags_changes_nothing_in_the_next_topic_of_the_name() {
     let deliveries = stage.done(&receive(1)).await.deliveries;
     stage.done(&ack(&deliveries)).await;
     assert_eq!(stage.done(&delete()).await.outcome, QueueOutcome::Deleted);
-    assert_eq!(stage.problem(&push(1, 10)).await, RedisProblem::TopicMoved, "it is closed");
+    assert_eq!(stage.problem(&push(1, 10)).await, RedisProblem::TopicClosed, "it is closed");
     assert_eq!(stage.create(&MARKER, None).await, Err(RedisProblem::TopicMoved));
     // Its keys are still there, and the name is used again.
     let next = Marker { topic: TopicId { index: Index(4), position: 0 }, ..MARKER };

@@ -65,6 +65,7 @@ end
 local function marker_fault(marker)
   if not marker then return 'REDISREPLACED the topic is not in this Redis' end
   if marker == MARKER then return nil end
+  if marker == MARKER .. ' closed' then return 'TOPICCLOSED the topic was found empty and closed' end
   local theirs, ours = marker:match('^(%S+ %S+) '), MARKER:match('^(%S+ %S+) ')
   if theirs == ours then return 'TOPICMOVED the topic was closed or made anew' end
   return 'REDISREPLACED the topic belongs to another cluster or Redis'

@@ -21,12 +21,14 @@
 mod delivered;
 mod lane;
 mod line;
+mod reads;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dsync_core::queue::{
-    GiveBack, PushItem, PushOutcome, QueueOperation, Receipt, Receiver, Rules, SettleItem,
+    GiveBack, PushItem, PushOutcome, QueueOperation, QueueOutcome, Receipt, Receiver, Rules,
+    SettleItem,
     SettleOutcome, SubQueue,
 };
 use dsync_core::types::BootId;
@@ -37,7 +39,7 @@ pub use delivered::Delivered;
 pub use line::Times;
 
 use crate::answer::{Done, Status};
-use crate::problem::StoreError;
+use crate::problem::{RedisProblem, StoreError};
 use crate::server::Durability;
 use crate::store::{RedisStore, Terms};
 use crate::topic::{Batch, RedisTopic, Stream};
@@ -151,6 +153,23 @@ impl ServedTopic {
         line.receive(receiver, times).await
     }
 
+    /// Does what is neither a push nor a receive nor a settle, once. If its answer is lost it may have been done:
+    /// asked again, it does what is left of it.
+    ///
+    /// # Errors
+    /// If it is refused before anybody looks at the topic, or Redis does not do it.
+    pub async fn apply(
+        &self,
+        operation: &QueueOperation,
+        deadline: Instant,
+    ) -> Result<QueueOutcome, StoreError> {
+        let rules = self.shared.rules();
+        let terms = Terms { rules: &rules, batch: None, deadline };
+        let done = self.shared.store.apply(&self.shared.topic, operation, 0, terms).await?;
+        self.shared.note(&done.status);
+        Ok(done.outcome)
+    }
+
     /// How many requests wait for messages.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -170,7 +189,7 @@ impl Shared {
         let rules = self.rules();
         let batch = Some(Batch { boot: self.boot, stream, number });
         let terms = Terms { rules: &rules, batch, deadline };
-        let done = self.store.apply(&self.topic, operation, random(), terms).await?;
+        let done = self.store.apply(&self.topic, operation, random()?, terms).await?;
         // What a receive says is for the line that asked, which hears it in its order.
         if !matches!(stream, Stream::Receive | Stream::ReceiveDead) {
             self.note(&done.status);
@@ -225,7 +244,7 @@ impl Shared {
 }
 
 /// The random part of a batch's receipts.
-fn random() -> u64 {
-    // A machine without randomness has no processes with boot ids either.
-    getrandom::u64().unwrap_or_default()
+fn random() -> Result<u64, RedisProblem> {
+    let none = |error: getrandom::Error| RedisProblem::Other(format!("no random bits: {error}"));
+    getrandom::u64().map_err(none)
 }

@@ -216,14 +216,14 @@ impl<'a> Stage<'a> {
     fn compare_part(&self, name: &str, topic: &RedisTopic, part: SubQueue) -> Played<()> {
         let (view, terms) = (self.table.view(), self.call_terms(None));
         let order: Vec<MessageView> = view.peek(name, part).take(100).collect();
-        same("order", &self.run(self.store.peek(topic, part, 100, terms))?, &order)?;
+        same("order", &self.run(self.store.peek(topic, part, 100, terms))?.0, &order)?;
         for state in
             [None, Some(StateKind::Ready), Some(StateKind::Delayed), Some(StateKind::InFlight)]
         {
             let all = view.list(name, part, state, None, 1_000).messages;
             same("messages", &self.list(topic, (part, state))?, &all)?;
             for message in all.iter().filter(|_| state.is_none()).take(5) {
-                let found = self.run(self.store.message(topic, message.id, terms))?;
+                let found = self.run(self.store.message(topic, message.id, terms))?.0;
                 same("message", &found.as_ref(), &Some(message))?;
             }
         }
