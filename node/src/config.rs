@@ -123,6 +123,20 @@ pub struct NodeArgs {
           value_parser = parse_duration)]
     pub audit_age_max: Option<Duration>,
 
+    /// Redis for the queues' messages: `redis://host:port`, or `rediss://host:port` for TLS. Topics are made
+    /// there from then on; those that are in the log stay there. Without it all are in the log.
+    #[arg(long, env = "DSYNC_REDIS_URL", value_name = "URL")]
+    pub redis: Option<String>,
+
+    /// File with that Redis' password.
+    #[arg(long, env = "DSYNC_REDIS_PASSWORD_FILE", value_name = "PATH", requires = "redis")]
+    pub redis_password_file: Option<PathBuf>,
+
+    /// File with the certificates of those who may sign that Redis' certificate, as PEM. By default those
+    /// that the system trusts.
+    #[arg(long, env = "DSYNC_REDIS_CA_FILE", value_name = "PATH", requires = "redis")]
+    pub redis_ca_file: Option<PathBuf>,
+
     /// Threads for requests and for consensus; by default as many as there are processors. (Those that
     /// wait for the disk come on top.) Fewer are better where several nodes share a machine.
     #[arg(long, env = "DSYNC_THREADS", value_name = "N",
@@ -199,12 +213,25 @@ pub struct NodeConfig {
     pub audit_bytes_max: u64,
     /// Age at which audit records are deleted.
     pub audit_age_max: Option<Duration>,
+    /// The queues' Redis.
+    pub redis: Option<RedisConfig>,
     /// Threads of the runtime; `None`: as many as there are processors.
     pub threads: Option<u16>,
     /// How to log.
     pub log: LogConfig,
     /// End when standard input ends.
     pub exit_with_parent: bool,
+}
+
+/// Where the queues' Redis is, and how to be let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// Its address.
+    pub url: String,
+    /// File with its password.
+    pub password_file: Option<PathBuf>,
+    /// File with the certificates of those who may sign its certificate.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// How to log.
@@ -265,7 +292,13 @@ impl NodeArgs {
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log_filter) {
             return refuse("--log", format!("cannot be read: {error}"));
         }
+        let redis = self.redis.map(|url| RedisConfig {
+            url,
+            password_file: self.redis_password_file,
+            ca_file: self.redis_ca_file,
+        });
         Ok(NodeConfig {
+            redis,
             name,
             data: self.data,
             peers,

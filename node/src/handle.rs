@@ -14,6 +14,7 @@ use dsync_core::machine::{Machine, Operation, RequestId};
 use dsync_core::raft::{Membership, RaftStatus};
 use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, NodeId, NodeName};
 pub use dsync_core::waits::{ReadState, SubmitError};
+use dsync_redis_store::RedisStore;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::events::Events;
@@ -88,18 +89,20 @@ pub struct NodeHandle {
 pub(crate) struct WeakDriver(mpsc::WeakSender<DriverRequest>);
 
 impl NodeHandle {
-    /// Joins the three ends. The driver keeps the other ones. Within a tokio runtime.
+    /// Joins the three ends. The driver keeps the other ones. `redis`: where topics may be that are not in
+    /// the log. Within a tokio runtime.
     #[must_use]
     pub fn new(
         requests: mpsc::Sender<DriverRequest>,
         machine: Arc<ArcSwap<Machine>>,
         status: Arc<ArcSwap<NodeStatus>>,
+        redis: Option<Arc<RedisStore>>,
     ) -> Self {
         let listeners = Arc::new(Listeners::new(status.load().boot_id));
         let events = Events::new(machine.load().audit().count);
         let driver = WeakDriver(requests.downgrade());
         let boot = status.load().boot_id;
-        let queues = Arc::new(Queues::new(boot, machine.clone(), driver.clone()));
+        let queues = Arc::new(Queues::new(boot, machine.clone(), driver.clone(), redis));
         let upkeep = UpkeepTask::start(listeners.clone(), machine.clone(), driver);
         let (clock, _upkeep) = (HandleClock::start(), Arc::new(upkeep));
         Self { requests, machine, status, listeners, queues, events, clock, _upkeep }

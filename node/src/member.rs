@@ -12,6 +12,7 @@ use dsync_core::machine::{Machine, Settings};
 use dsync_core::proposer::Proposer;
 use dsync_core::raft::{Fatal, HeldBoot, Introduction, Raft, RaftOptions, Timing};
 use dsync_core::types::{BootCount, BootId, ClusterId, NodeId, NodeName};
+use dsync_redis_store::RedisStore;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -68,6 +69,8 @@ pub struct MemberConfig {
     pub snapshot_every_bytes: u64,
     /// Bounds of the audit trail.
     pub audit: TrailOptions,
+    /// Where topics may be that are not in the log.
+    pub redis: Option<Arc<RedisStore>>,
 }
 
 /// A running member.
@@ -115,7 +118,8 @@ impl Member {
         refuse_other_name(&disk.raft, &config.name)?;
         let published = Published::new(&identity, &disk);
         let (requests, request_inbox) = mpsc::channel(QUEUE);
-        let handle = NodeHandle::new(requests, published.machine.clone(), published.status.clone());
+        let (machine, status) = (published.machine.clone(), published.status.clone());
+        let handle = NodeHandle::new(requests, machine, status, config.redis.clone());
         let introduction = introduction(&identity, &disk);
         let proposer = proposer(&config, &identity);
         let founder = founder(&config, &identity)?;

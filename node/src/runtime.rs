@@ -5,6 +5,7 @@
 //! node that must not go on (a failed disk, a refused identity) ends with an error that says so.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use anyhow::{Context, Result, bail};
 use axum::Router;
 use dsync_core::machine::Settings;
 use dsync_core::raft::Timing;
+use dsync_redis_store::{Address, RedisStore};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::audit::TrailOptions;
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, RedisConfig};
 use crate::consensus::Stopped;
 use crate::descriptors;
 use crate::health::Health;
@@ -111,6 +113,26 @@ async fn shut_down(member: Member, servers: Vec<Server>) -> Result<()> {
     }
 }
 
+/// Nothing is sent yet: a Redis that is away, or not what it should be, is found by those who need it.
+fn redis_store(config: &RedisConfig) -> Result<Arc<RedisStore>> {
+    let password = match &config.password_file {
+        Some(path) => Some(read("--redis-password-file", path)?),
+        None => None,
+    };
+    let password = password.map(|bytes| String::from_utf8(bytes)).transpose();
+    let password = password.context("--redis-password-file: it is not UTF-8")?;
+    let address = Address {
+        url: config.url.clone(),
+        password: password.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()),
+        ca_pem: config.ca_file.as_ref().map(|path| read("--redis-ca-file", path)).transpose()?,
+    };
+    Ok(Arc::new(RedisStore::new(&address).context("--redis")?))
+}
+
+fn read(flag: &str, path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("{flag}: cannot read {}", path.display()))
+}
+
 fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
     let secrets = match &config.secret_file {
         Some(path) => SecretSource::file(path).context("--secret-file")?,
@@ -147,6 +169,7 @@ fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
             spare_bytes: SPARE_SEGMENTS * config.segment_bytes,
             ..TrailOptions::new(config.audit_bytes_max, config.audit_age_max.map(millis))
         },
+        redis: config.redis.as_ref().map(redis_store).transpose()?,
     })
 }
 

@@ -85,8 +85,8 @@ async fn try_push(site: &Site, request: Request) -> Result<Response, Fault> {
     let message =
         message.ok_or_else(|| fields.wrong("message", "is missing: any JSON but null"))?;
     let item = item(site, message)?;
-    let mut results = site.node.queues().push(topic.clone(), true, vec![item], asker(site)).await;
-    let result = results.pop().ok_or_else(Fault::internal)?;
+    let reply = site.node.queues().push(topic.clone(), true, vec![item], asker(site)).await;
+    let result = reply.results.into_iter().next().ok_or_else(Fault::internal)?;
     match result.map_err(Fault::queues)?.1 {
         PushOutcome::Pushed(id) | PushOutcome::Duplicate(id) => {
             let mut body = answer(true, format!("Message pushed to topic {topic}"));

@@ -22,6 +22,7 @@ use dsync_core::locks::LockRefusal;
 use dsync_core::machine::RequestRefusal;
 use dsync_core::queue::QueueRefusal;
 use dsync_core::raft::COMMAND_BYTES_MAX;
+use dsync_redis_store::RedisProblem;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -31,7 +32,7 @@ use super::envelope::RequestContext;
 use super::fields::{hold_id, shown};
 use super::v1::queues::codes;
 use crate::handle::SubmitError;
-use crate::queues::NotDone;
+use crate::queues::{NotDone, QueueError};
 
 /// Media type of the Problem form.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -99,6 +100,32 @@ impl Fault {
                 Self { retryable: true, retry_after_s: Some(1), ..fault }
             }
             NotDone::Submit(error) => error.into(),
+            NotDone::NoRedis => {
+                let detail = "the topic is in Redis, and this node was started without --redis; \
+                              nothing was applied; ask another";
+                Self::later(codes::REDIS_MISSING, detail)
+            }
+            NotDone::Redis(problem) => Self::redis(&problem),
+        }
+    }
+
+    fn redis(problem: &RedisProblem) -> Self {
+        let detail = problem.to_string();
+        match problem {
+            RedisProblem::Unanswered(_) => SubmitError::Unknown.into(),
+            RedisProblem::TopicClosed => Self::none(codes::NO_SUCH_TOPIC, detail),
+            RedisProblem::TopicMoved | RedisProblem::OldBatch => {
+                Self::later(codes::TOPIC_MOVED, detail)
+            }
+            RedisProblem::OutOfMemory => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                let fault = Self::new(status, codes::REDIS_OUT_OF_MEMORY, detail);
+                Self { retryable: true, retry_after_s: Some(1), ..fault }
+            }
+            RedisProblem::Unreadable(_) | RedisProblem::Other(_) => {
+                Self::later("redis_error", detail)
+            }
+            other => Self::later(other.code(), detail),
         }
     }
 
@@ -408,7 +435,18 @@ impl From<QueueRefusal> for Fault {
                 fault.with("setting", setting).with("limit", limit)
             }
             QueueRefusal::OtherContent => Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail),
+            QueueRefusal::OtherStore(_) => Self::later(codes::TOPIC_MOVED, detail),
+            QueueRefusal::OtherRedis => Self::conflict(code, detail),
             QueueRefusal::Request(refusal) => refusal.into(),
+        }
+    }
+}
+
+impl From<QueueError> for Fault {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::NotDone(not_done) => Self::queues(not_done),
+            QueueError::Refused(refusal) => refusal.into(),
         }
     }
 }

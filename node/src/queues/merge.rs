@@ -204,7 +204,7 @@ fn outcomes<L: Lane>(
     answer: Result<Applied, SubmitError>,
     count: usize,
 ) -> Box<dyn Iterator<Item = ItemResult<L::Outcome>> + Send> {
-    let all = |error: NotDone| Box::new((0..count).map(move |_| Err(error)));
+    let all = |error: NotDone| Box::new((0..count).map(move |_| Err(error.clone())));
     let Applied { outcome, index, .. } = match answer {
         Ok(applied) => applied,
         Err(error) => return all(error.into()),

@@ -16,7 +16,7 @@ use dsync_core::queue::{
 };
 use tokio::sync::{Notify, oneshot};
 
-use super::{Delivered, NotDone, Shared};
+use super::{Delivered, NotDone, QueueError, Shared};
 use crate::handle::{Applied, SubmitError};
 
 /// Requests that commands name at once, those with an unknown outcome among them: more than can wait here.
@@ -43,20 +43,9 @@ pub struct Wanted {
     pub step: Duration,
 }
 
-/// Why a request gets no messages.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReceiveError {
-    /// The cluster does not answer.
-    #[error(transparent)]
-    NotDone(#[from] NotDone),
-    /// What is asked for is not given.
-    #[error(transparent)]
-    Refused(#[from] QueueRefusal),
-}
-
 type LineKey = (String, SubQueue);
 /// `None`: there is nothing, and it does not wait (any more).
-type Answer = Result<Option<Delivered>, ReceiveError>;
+type Answer = Result<Option<Delivered>, QueueError>;
 
 /// All lines.
 #[derive(Debug)]
@@ -102,6 +91,11 @@ impl Lines {
             next_number: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// Numbers a request. No two of this process have one number.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
     /// See [`Queues::receive`](super::Queues::receive).
@@ -166,9 +160,9 @@ impl Lines {
         self: &Arc<Self>,
         key: LineKey,
         wanted: Wanted,
-    ) -> Result<(Place<'_>, oneshot::Receiver<Answer>), ReceiveError> {
+    ) -> Result<(Place<'_>, oneshot::Receiver<Answer>), QueueError> {
         let (reply, delivered) = oneshot::channel();
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let number = self.next_number();
         let receiver = Receiver {
             id: ReceiverId { boot: self.shared.boot, number },
             consumer: wanted.consumer,
@@ -369,9 +363,7 @@ impl Drop for Place<'_> {
 }
 
 /// What a receive's command has delivered to whom.
-fn received(
-    answer: Result<Applied, SubmitError>,
-) -> Result<(Vec<Received>, Applied), ReceiveError> {
+fn received(answer: Result<Applied, SubmitError>) -> Result<(Vec<Received>, Applied), QueueError> {
     let applied = answer.map_err(NotDone::from)?;
     match &applied.outcome {
         Outcome::Queue(QueueOutcome::Received(received)) => Ok((received.clone(), applied)),

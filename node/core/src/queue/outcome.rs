@@ -168,6 +168,9 @@ pub enum QueueRefusal {
     /// The topic is in the other store, or would have to be made there: this node's state lagged.
     #[error("the topic is not in this store")]
     OtherStore(Store),
+    /// The cluster's Redis is not the one that was named.
+    #[error("the cluster's Redis is not the one that was named")]
+    OtherRedis,
     /// The id of the item's request says that it must not be done. Only the machine says so.
     #[error("{0}")]
     Request(RequestRefusal),
@@ -188,6 +191,7 @@ impl QueueRefusal {
             Self::Full { .. } => "limit_reached",
             Self::OtherContent => "dedupe_key_reused",
             Self::OtherStore(_) => "topic_moved",
+            Self::OtherRedis => "redis_id_differs",
             Self::Request(refusal) => refusal.code(),
         }
     }

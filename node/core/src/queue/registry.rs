@@ -118,6 +118,8 @@ pub enum RegistryOperation {
     Adopt {
         /// Who asks.
         principal: String,
+        /// The one that is replaced: who names another one does not know how things stand.
+        before: RedisId,
         /// Random, drawn by whoever asks.
         redis: RedisId,
     },
@@ -178,7 +180,9 @@ impl QueueTable {
             RegistryOperation::Closed { principal, topic, id } => {
                 self.closed(turn, principal, topic, *id)
             }
-            RegistryOperation::Adopt { principal, redis } => self.adopt(turn, principal, *redis),
+            RegistryOperation::Adopt { principal, before, redis } => {
+                self.adopt(turn, principal, *before, *redis)
+            }
             RegistryOperation::SetDefaultStore { principal, store } => {
                 checks::check_name("principal", principal, &turn.rules)?;
                 if self.registry.facts.default_store != Some(*store) {
@@ -252,11 +256,15 @@ impl QueueTable {
         &mut self,
         turn: &mut Turn,
         principal: &str,
+        before: RedisId,
         redis: RedisId,
     ) -> Result<RegistryOutcome, QueueRefusal> {
         checks::check_name("principal", principal, &turn.rules)?;
         if self.registry.facts.redis == Some(redis) {
             return Ok(RegistryOutcome::Facts(self.registry.facts));
+        }
+        if self.registry.facts.redis != Some(before) {
+            return Err(QueueRefusal::OtherRedis);
         }
         self.registry.facts.redis = Some(redis);
         let names: Vec<Arc<str>> = self.registry.topics.keys().cloned().collect();

@@ -57,7 +57,10 @@ impl Log {
     }
 
     fn adopt(&mut self, redis: RedisId) {
-        self.act(RegistryOperation::Adopt { principal: "op".to_owned(), redis });
+        let before = self.table.view().registry().redis.unwrap();
+        let principal = "op".to_owned();
+        let adopted = self.act(RegistryOperation::Adopt { principal, before, redis });
+        assert!(matches!(adopted, RegistryOutcome::Facts(_)), "{adopted:?}");
     }
 
     fn push(&mut self, topic: &str) -> PushOutcome {
@@ -155,6 +158,16 @@ fn an_adopted_redis_may_hold_the_messages_of_the_one_before() {
     assert_eq!(making(&log, "unmade"), Making::Begun { before: None });
     log.adopt(RedisId(3));
     assert_eq!(making(&log, "orders"), Making::Begun { before: Some(FIRST) });
+}
+
+#[test]
+fn who_adopts_names_the_redis_that_is_replaced() {
+    let mut log = Log::new();
+    log.create("orders", FIRST);
+    let (principal, before, redis) = ("op".to_owned(), SECOND, RedisId(3));
+    let refused = log.act(RegistryOperation::Adopt { principal, before, redis });
+    assert_eq!(refused, RegistryOutcome::Refused(QueueRefusal::OtherRedis));
+    assert_eq!(log.table.view().registry().redis, Some(FIRST));
 }
 
 #[test]

@@ -28,8 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dsync_core::queue::{
     GiveBack, PushItem, PushOutcome, QueueOperation, QueueOutcome, Receipt, Receiver, Rules,
-    SettleItem,
-    SettleOutcome, SubQueue,
+    SettleItem, SettleOutcome, SubQueue,
 };
 use dsync_core::types::BootId;
 use tokio::sync::Notify;

@@ -1,6 +1,8 @@
 //! What can be read of a topic in Redis. Reading changes nothing but what has ended, and is never old.
 
-use dsync_core::queue::{MessageId, MessageView, Page, Rules, StateKind, SubQueue, TopicId, TopicView};
+use dsync_core::queue::{
+    MessageId, MessageView, Page, Rules, StateKind, SubQueue, TopicId, TopicView,
+};
 use dsync_core::types::ClusterTime;
 use tokio::time::Instant;
 

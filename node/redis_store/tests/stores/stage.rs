@@ -242,7 +242,7 @@ impl<'a> Stage<'a> {
         let (mut messages, mut after) = (Vec::new(), None);
         loop {
             let page = self.store.list(topic, which, after, 7, self.call_terms(None));
-            let page = self.run(page)?;
+            let (page, _) = self.run(page)?;
             messages.extend(page.messages);
             match page.next {
                 None => return Ok(messages),

@@ -52,6 +52,10 @@ pub struct LocalArgs {
           default_values_t = LOCAL_CLIENT_PORTS)]
     client_ports: Vec<u16>,
 
+    /// Redis for the queues' messages, like redis://127.0.0.1:6379. Without it they are in the nodes' log.
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+
     /// Leave a node that dies down instead of starting it again.
     #[arg(long)]
     no_restart: bool,
@@ -85,7 +89,7 @@ pub fn run(args: LocalArgs) -> anyhow::Result<ExitCode> {
     let folder = Folder::open(args.data)?;
     let ports = ports::choose(args.address, client_ports)?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let plans = plan::nodes(&folder, &program, &ports)?;
+    let plans = plan::nodes(&folder, &program, &ports, args.redis.as_deref())?;
     super::runtime(None)?.block_on(keep(&folder, &plans, !args.no_restart))
 }
 

@@ -31,25 +31,29 @@ pub fn nodes(
     folder: &Folder,
     program: &Path,
     ports: &[NodePorts; NODES],
+    redis: Option<&str>,
 ) -> anyhow::Result<Vec<NodePlan>> {
     let secret = text(&folder.secret()?)?;
     let peers = peers(ports);
     let mut plans = Vec::new();
     for (number, ports) in (1..).zip(ports) {
         let home = folder.node(number)?;
+        let data = text(&home.join("data"))?;
+        let mut arguments = arguments(number, ports, &data, &peers, &secret);
+        arguments.extend(redis.into_iter().flat_map(|url| ["--redis".to_owned(), url.to_owned()]));
         plans.push(NodePlan {
             number,
             ports: *ports,
             log: home.join("node.log"),
             program: program.to_owned(),
-            arguments: arguments(number, ports, &text(&home.join("data"))?, &peers, &secret),
+            arguments,
         });
     }
     Ok(plans)
 }
 
-/// Everything that the environment could set otherwise is said, but for the log filter, the timing and
-/// the allowed hosts: those are the user's to change.
+/// Everything that the environment could set otherwise is said, but for the log filter, the timing, the
+/// allowed hosts and the Redis: those are the user's to change.
 fn arguments(
     number: usize,
     ports: &NodePorts,
@@ -113,7 +117,8 @@ mod tests {
         let at = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
         let ports =
             [1, 2, 3].map(|n| NodePorts { client: at(n), peer: at(10 + n), admin: at(20 + n) });
-        let plans = nodes(&folder, Path::new("/bin/dsync"), &ports).unwrap();
+        let plans = nodes(&folder, Path::new("/bin/dsync"), &ports, Some("redis://127.0.0.1:6379"))
+            .unwrap();
         assert_eq!(plans.len(), 3);
         for plan in plans {
             let words = ["dsync".to_owned()].into_iter().chain(plan.arguments);

@@ -52,7 +52,7 @@ impl FakeNode {
         let barrier = Arc::new(Mutex::new(Ok(ClusterTime(0))));
         let operations = Arc::new(Mutex::new(Vec::new()));
         let ids = Arc::new(Mutex::new(Vec::new()));
-        let handle = NodeHandle::new(requests, Arc::clone(&machine), Arc::clone(&status));
+        let handle = NodeHandle::new(requests, Arc::clone(&machine), Arc::clone(&status), None);
         let health = Health::new();
         health.set_started();
         let limits =

@@ -67,7 +67,7 @@ impl World {
         let (requests, inbox) = mpsc::channel(16);
         let published = Arc::new(ArcSwap::from_pointee(Machine::default()));
         let status = Arc::new(ArcSwap::from_pointee(status()));
-        let node = NodeHandle::new(requests, published.clone(), status);
+        let node = NodeHandle::new(requests, published.clone(), status, None);
         let mut state = State {
             machine: Machine::default(),
             published,

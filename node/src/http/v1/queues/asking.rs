@@ -5,21 +5,20 @@ use std::time::Instant;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request};
-use dsync_core::machine::{Operation, Outcome, RequestId};
-use dsync_core::queue::{MessageId, QueueOperation, QueueOutcome, QueuesView, Rules, SubQueue};
+use dsync_core::machine::RequestId;
+use dsync_core::queue::{MessageId, QueueOperation, QueueOutcome, Rules, SubQueue};
 use dsync_core::types::Index;
 use http::HeaderMap;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::codes;
-use crate::handle::ReadState;
 use crate::http::fields::{Fields, check_name};
 use crate::http::original::ANONYMOUS;
 use crate::http::params::Params;
 use crate::http::problem::Fault;
 use crate::http::request_id::{self, DSYNC_REQUEST, IDEMPOTENCY_KEY};
 use crate::http::{Site, body, v1};
-use crate::queues::{Asker, NotDone};
+use crate::queues::Asker;
 
 /// The words for the parts of a topic.
 pub(super) const SUB_QUEUES: [(&str, SubQueue); 2] =
@@ -156,29 +155,17 @@ pub(super) fn refuse_ids(headers: &HeaderMap) -> Result<(), Fault> {
 /// Applies an operation that is not merged with others, and says in which entry.
 pub(super) async fn submit(
     site: &Site,
+    topic: &str,
     operation: QueueOperation,
 ) -> Result<(Index, QueueOutcome), Fault> {
     let deadline = Instant::now() + site.limits.deadline;
-    let applied = site.node.submit(Operation::queue(operation), deadline).await;
-    let applied = applied.map_err(|error| Fault::queues(NotDone::Submit(error)))?;
-    match applied.outcome {
-        Outcome::Queue(QueueOutcome::Refused(refusal)) => Err(refusal.into()),
-        Outcome::Queue(outcome) => Ok((applied.index, outcome)),
-        Outcome::Void => Err(Fault::void()),
-        other => Err(unexpected(&other)),
-    }
+    Ok(site.node.queues().apply(topic, operation, deadline).await?)
 }
 
 /// An answer to another operation than the one that was asked for: a bug.
 pub(super) fn unexpected(outcome: &impl std::fmt::Debug) -> Fault {
     tracing::error!(?outcome, "an operation of queues was answered by something else");
     Fault::internal()
-}
-
-/// The queues of a state in which the topic is.
-pub(super) fn with_topic<'a>(state: &'a ReadState, topic: &str) -> Result<QueuesView<'a>, Fault> {
-    let queues = state.machine.queues();
-    if queues.topic(topic).is_some() { Ok(queues) } else { Err(no_topic(topic)) }
 }
 
 /// Nobody has made the topic.

@@ -1,7 +1,7 @@
 //! `GET /v1/queues/{topic}/conservation`: no message was lost, or made of nothing.
 //!
 //! The messages themselves are counted, one by one, from a frozen state, in a thread of its own: not what
-//! the topic says of them.
+//! the topic says of them. In Redis a topic's messages are counted by the scripts that move them.
 
 use axum::Extension;
 use axum::extract::State;
@@ -11,15 +11,15 @@ use http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::asking::{TopicPath, no_topic, topic_of};
+use super::asking::{TopicPath, topic_of};
 use super::problems::QueueReadProblems;
+use super::reader::{Position, Reader};
 use super::schemas;
+use crate::http::Site;
 use crate::http::envelope::RequestContext;
 use crate::http::params::Params;
 use crate::http::problem::{Fault, typed_answer};
-use crate::http::v1::read::Snapshot;
 use crate::http::v1::schemas::ConsistencyParam;
-use crate::http::{Site, locks_view};
 
 /// Every message that was ever pushed, by what has become of it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -68,14 +68,11 @@ pub async fn conservation(
 async fn try_conservation(site: &Site, path: TopicPath, uri: &Uri) -> Result<Response, Fault> {
     let topic = topic_of(site, path)?;
     let params = Params::read(uri, &["consistency"])?;
-    let snapshot = Snapshot::take(site, &params).await?;
-    let (index, now) = locks_view::position(&snapshot.state);
-    let (machine, name) = (snapshot.state.machine.clone(), topic.clone());
-    let counting = tokio::task::spawn_blocking(move || machine.queues().recount(&name)).await;
-    let counted = counting.map_err(|_| Fault::internal())?.ok_or_else(|| no_topic(&topic))?;
+    let reader = Reader::open(site, &params, &topic).await?;
+    let (counted, Position { index, now }) = reader.recount().await?;
     let holds = counted.holds();
     let Recount { totals, main, dead } = counted;
-    Ok(snapshot.mark(typed_answer(&ConservationAnswer {
+    Ok(reader.mark(typed_answer(&ConservationAnswer {
         topic,
         holds,
         pushed: totals.pushed,

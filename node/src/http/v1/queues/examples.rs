@@ -55,6 +55,11 @@ pub(in crate::http::v1) fn of(operation_id: &str) -> Option<(Option<Value>, Valu
             })),
             json!({ "topic": "mails", "created": false, "settings": settings(), "index": 821 }),
         ),
+        "get_queue_store" => (None, store(818)),
+        "change_queue_store" => (Some(json!({ "default_store": "redis" })), store(821)),
+        "adopt_redis" => {
+            (Some(json!({ "redis_id": "5b0c3f8d9a1e47260f4ab7d1c2e38596" })), store(824))
+        }
         "get_topic" => (None, with_moment(topic())),
         "delete_topic" => (None, json!({ "topic": "mails", "deleted": true, "index": 821 })),
         "list_topics" => (
@@ -146,6 +151,7 @@ fn topic() -> Value {
     let counts = |ready: u64| json!({ "ready": ready, "delayed": 1, "in_flight": 0 });
     json!({
         "topic": "mails",
+        "store": "raft",
         "settings": settings(),
         "main": counts(2),
         "dead": counts(0),
@@ -162,4 +168,13 @@ fn with_moment(mut topic: Value) -> Value {
     topic["index"] = json!(818);
     topic["time_ms"] = json!(90_500);
     topic
+}
+
+fn store(index: u64) -> Value {
+    json!({
+        "default_store": "redis",
+        "redis_id": "8d6c3f8c9206ec354f21b07a6e5d9c13",
+        "has_redis": true,
+        "index": index,
+    })
 }

@@ -13,15 +13,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answers::MessageAnswer;
-use super::asking::{MESSAGE_ID_FORM, SUB_QUEUES, TopicPath, parse_message, topic_of, with_topic};
+use super::asking::{MESSAGE_ID_FORM, SUB_QUEUES, TopicPath, parse_message, topic_of};
 use super::problems::QueueReadProblems;
+use super::reader::{Position, Reader};
 use super::schemas;
+use crate::http::Site;
 use crate::http::envelope::RequestContext;
 use crate::http::params::Params;
 use crate::http::problem::{Fault, typed_answer};
-use crate::http::v1::read::Snapshot;
 use crate::http::v1::schemas::ConsistencyParam;
-use crate::http::{Site, locks_view};
 
 const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 1_000;
@@ -114,16 +114,15 @@ async fn try_list(site: &Site, path: TopicPath, uri: &Uri) -> Result<Response, F
     let state = params.choice("state", &STATES)?;
     let limit = params.limit(PAGE_DEFAULT, PAGE_MAX)?;
     let after = after(&params)?;
-    let snapshot = Snapshot::take(site, &params).await?;
-    let (index, now) = locks_view::position(&snapshot.state);
-    let page = with_topic(&snapshot.state, &topic)?.list(&topic, sub_queue, state, after, limit);
+    let reader = Reader::open(site, &params, &topic).await?;
+    let (page, Position { index, now }) = reader.list(sub_queue, state, after, limit).await?;
     let fitting = fitting(page.messages.iter());
     let next = match page.messages.get(fitting.saturating_sub(1)) {
         Some(last) if fitting < page.messages.len() => Some(last.id),
         _ => page.next,
     };
     let shown = page.messages.iter().take(fitting);
-    Ok(snapshot.mark(typed_answer(&MessagesAnswer {
+    Ok(reader.mark(typed_answer(&MessagesAnswer {
         messages: shown.map(|view| MessageAnswer::new(view, now)).collect(),
         next: next.map(|id| id.to_string()),
         index: index.0,
@@ -136,12 +135,10 @@ async fn try_peek(site: &Site, path: TopicPath, uri: &Uri) -> Result<Response, F
     let params = Params::read(uri, &["sub_queue", "limit", "consistency"])?;
     let sub_queue = params.choice("sub_queue", &SUB_QUEUES)?.unwrap_or(SubQueue::Main);
     let limit = params.limit(PAGE_DEFAULT, PAGE_MAX)?;
-    let snapshot = Snapshot::take(site, &params).await?;
-    let (index, now) = locks_view::position(&snapshot.state);
-    let next: Vec<MessageView> =
-        with_topic(&snapshot.state, &topic)?.peek(&topic, sub_queue).take(limit).collect();
+    let reader = Reader::open(site, &params, &topic).await?;
+    let (next, Position { index, now }) = reader.peek(sub_queue, limit).await?;
     let shown = next.iter().take(fitting(next.iter()));
-    Ok(snapshot.mark(typed_answer(&PeekAnswer {
+    Ok(reader.mark(typed_answer(&PeekAnswer {
         messages: shown.map(|view| MessageAnswer::new(view, now)).collect(),
         index: index.0,
         time_ms: now.0,

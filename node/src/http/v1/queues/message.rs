@@ -9,16 +9,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answers::MessageAnswer;
-use super::asking::{self, MessagePath, message_of, no_message, with_topic};
+use super::asking::{self, MessagePath, message_of, no_message};
 use super::problems::{QueueReadProblems, QueueWriteProblems};
+use super::reader::{Position, Reader};
 use super::schemas;
+use crate::http::Site;
 use crate::http::envelope::RequestContext;
 use crate::http::original::ANONYMOUS;
 use crate::http::params::Params;
 use crate::http::problem::{Fault, typed_answer};
-use crate::http::v1::read::Snapshot;
 use crate::http::v1::schemas::ConsistencyParam;
-use crate::http::{Site, locks_view};
 
 /// A message, and the moment of the answer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -82,12 +82,11 @@ pub async fn remove(
 async fn try_get(site: &Site, path: MessagePath, uri: &Uri) -> Result<Response, Fault> {
     let (topic, id) = message_of(site, path)?;
     let params = Params::read(uri, &["consistency"])?;
-    let snapshot = Snapshot::take(site, &params).await?;
-    let view = with_topic(&snapshot.state, &topic)?.message(&topic, id);
+    let reader = Reader::open(site, &params, &topic).await?;
+    let (view, Position { index, now }) = reader.message(id).await?;
     let view = view.ok_or_else(|| no_message(&topic, id))?;
-    let (index, now) = locks_view::position(&snapshot.state);
     let message = MessageAnswer::new(&view, now);
-    Ok(snapshot.mark(typed_answer(&MessageNowAnswer { message, index: index.0, time_ms: now.0 })))
+    Ok(reader.mark(typed_answer(&MessageNowAnswer { message, index: index.0, time_ms: now.0 })))
 }
 
 async fn try_remove(
@@ -101,7 +100,7 @@ async fn try_remove(
     asking::refuse_ids(headers)?;
     let (principal, id) = (ANONYMOUS.to_owned(), message.to_string());
     let remove = Remove { principal, topic: topic.clone(), message };
-    let done = asking::submit(site, QueueOperation::Remove(remove)).await;
+    let done = asking::submit(site, &topic, QueueOperation::Remove(remove)).await;
     match done.map_err(|fault| named(fault, &topic, message))? {
         (index, QueueOutcome::Removed) => {
             Ok(typed_answer(&RemoveAnswer { id, removed: true, index: index.0 }))

@@ -11,8 +11,9 @@
 //! | `GET`, `DELETE /v1/queues/{topic}`, `GET /v1/queues` | [`topic`], [`topics`] |
 //! | `POST .../purge`, `.../redrive` | [`purge`], [`redrive`] |
 //! | `GET .../conservation` | [`conservation`] |
+//! | `GET`, `PATCH /v1/queue-store`, `POST /v1/queue-store/adopt` | [`store`] |
 //!
-//! What they share: `asking` (changing requests), `results` (answers by item), `answers` (messages as they
+//! What they share: `asking` (changing requests), `reader` (one topic, wherever it is), `results` (answers by item), `answers` (messages as they
 //! are shown), `codes` and `problems` (what is no success).
 
 mod answers;
@@ -25,12 +26,14 @@ pub mod message;
 mod problems;
 pub mod purge;
 pub mod push;
+mod reader;
 pub mod receive;
 pub mod redrive;
 mod results;
 mod schemas;
 pub mod settings;
 pub mod settle;
+pub mod store;
 pub mod topic;
 pub mod topics;
 
@@ -55,4 +58,6 @@ pub(super) fn described() -> OpenApiRouter<Site> {
         .routes(routes!(purge::purge))
         .routes(routes!(redrive::redrive))
         .routes(routes!(conservation::conservation))
+        .routes(routes!(store::get, store::change))
+        .routes(routes!(store::adopt))
 }

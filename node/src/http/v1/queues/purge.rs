@@ -65,7 +65,7 @@ async fn try_purge(site: &Site, path: TopicPath, request: Request) -> Result<Res
     loop {
         let (principal, topic) = (ANONYMOUS.to_owned(), asked.topic.clone());
         let step = Purge { principal, topic, sub_queue, before };
-        match asking::submit(site, QueueOperation::Purge(step)).await? {
+        match asking::submit(site, &asked.topic, QueueOperation::Purge(step)).await? {
             (index, QueueOutcome::Purged { messages, next }) => {
                 total += messages;
                 if next.is_none() || Instant::now() >= until {

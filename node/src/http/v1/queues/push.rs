@@ -75,9 +75,10 @@ pub struct PushAnswer {
     /// In the order of the messages.
     #[schema(value_type = Vec<PushResult>)]
     results: Vec<Value>,
-    /// What an acknowledged message survives: `quorum`, the loss of any minority of the nodes.
+    /// What an acknowledged message survives: `quorum`, the loss of any minority of the nodes; of a topic in
+    /// Redis `fsync`, the loss of its power, or `memory`, the end of the node that took the request.
     durability: &'static str,
-    /// The newest log entry that holds one of them.
+    /// The newest log entry that holds one of them; of a topic in Redis, the newest that the node had applied.
     index: u64,
 }
 
@@ -120,9 +121,10 @@ async fn try_push(site: &Site, path: TopicPath, request: Request) -> Result<Resp
     let items = messages.iter().enumerate().map(|(at, fields)| item(&asked, at, fields, now));
     let items = items.collect::<Result<Vec<_>, _>>()?;
     let (topic, asker) = (asked.topic.clone(), asked.asker(site));
-    let results = site.node.queues().push(topic, false, items, asker).await;
-    let Results { items: results, index } = Results::draw(results, |_| json!({}), drawn)?;
-    Ok(typed_answer(&PushAnswer { results, durability: "quorum", index: index.0 }))
+    let reply = site.node.queues().push(topic, false, items, asker).await;
+    let durability = reply.durability.word();
+    let Results { items: results, index } = Results::draw(reply.results, |_| json!({}), drawn)?;
+    Ok(typed_answer(&PushAnswer { results, durability, index: index.0 }))
 }
 
 fn item(asked: &Asked, at: usize, fields: &Fields, now: ClusterTime) -> Result<PushItem, Fault> {

@@ -20,7 +20,7 @@ use crate::http::Site;
 use crate::http::envelope::RequestContext;
 use crate::http::problem::{Fault, typed_answer};
 use crate::http::v1::schemas::Duration as DurationSchema;
-use crate::queues::{Delivered, ReceiveError, Wanted};
+use crate::queues::{Delivered, Wanted};
 
 const FORM: Form = Form::of(&["max", "max_bytes", "wait", "visibility", "sub_queue"]);
 /// Longest wait of one request; who wants to wait longer asks again.
@@ -110,16 +110,21 @@ async fn try_receive(site: &Site, path: TopicPath, request: Request) -> Result<R
 /// If the cluster does not answer.
 pub(in crate::http) async fn take(site: &Site, wanted: Wanted) -> Result<Option<Delivered>, Fault> {
     let queues = site.node.queues();
-    let shown = site.node.machine().queues().deliverable(&wanted.topic, wanted.sub_queue) > 0;
+    let machine = site.node.machine();
+    if machine.queues().redis_topic(&wanted.topic).is_some() {
+        // Redis' word is never old.
+        return Ok(queues.receive(wanted).await?);
+    }
+    let shown = machine.queues().deliverable(&wanted.topic, wanted.sub_queue) > 0;
     if shown {
         let now = Wanted { wait: Duration::ZERO, ..wanted.clone() };
-        if let Some(delivered) = queues.receive(now).await.map_err(fault)? {
+        if let Some(delivered) = queues.receive(now).await? {
             return Ok(Some(delivered));
         }
     }
     // This node's state may be behind that of the node at which a push was answered.
     site.read().await?;
-    queues.receive(wanted).await.map_err(fault)
+    Ok(queues.receive(wanted).await?)
 }
 
 /// One message for a consumer of the original routes.
@@ -146,16 +151,10 @@ pub(in crate::http) async fn take_one(
 
 fn empty(site: &Site, topic: &str) -> Result<Response, Fault> {
     let machine = site.node.machine();
-    if machine.queues().topic(topic).is_none() {
+    let queues = machine.queues();
+    if queues.topic(topic).is_none() && queues.redis_topic(topic).is_none() {
         return Err(no_topic(topic));
     }
     let index = machine.applied().0;
     Ok(typed_answer(&ReceiveAnswer { messages: Vec::new(), index }))
-}
-
-fn fault(error: ReceiveError) -> Fault {
-    match error {
-        ReceiveError::NotDone(not_done) => Fault::queues(not_done),
-        ReceiveError::Refused(refusal) => refusal.into(),
-    }
 }

@@ -146,5 +146,5 @@ async fn submit(
     which: Redriven,
 ) -> Result<(dsync_core::types::Index, QueueOutcome), Fault> {
     let redrive = Redrive { principal: ANONYMOUS.to_owned(), topic: topic.to_owned(), which };
-    asking::submit(site, QueueOperation::Redrive(redrive)).await
+    asking::submit(site, topic, QueueOperation::Redrive(redrive)).await
 }

@@ -79,7 +79,7 @@ pub struct ReceiptText;
 
 impl PartialSchema for ReceiptText {
     fn schema() -> RefOr<Schema> {
-        let pair = r"(0|[1-9][0-9]{0,18})\.(0|[1-9][0-9]{0,8})";
+        let pair = r"(0|[1-9][0-9]{0,19})\.(0|[1-9][0-9]{0,8})";
         let text = ObjectBuilder::new()
             .schema_type(SchemaType::new(Type::String))
             .pattern(Some(format!("^{pair}-{pair}-[0-9a-f]{{16}}$")))

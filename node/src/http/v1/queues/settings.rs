@@ -11,17 +11,17 @@ use http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::asking::{self, Asked, Form, TopicPath, no_topic, topic_of};
+use super::asking::{self, Asked, Form, TopicPath, topic_of};
 use super::problems::{QueueReadProblems, QueueWriteProblems};
+use super::reader::{Position, Reader};
 use super::schemas;
+use crate::http::Site;
 use crate::http::envelope::RequestContext;
 use crate::http::fields::{EXACT_INTEGER_MAX, Fields};
 use crate::http::original::ANONYMOUS;
 use crate::http::params::Params;
 use crate::http::problem::{Fault, typed_answer};
-use crate::http::v1::read::Snapshot;
 use crate::http::v1::schemas::{ConsistencyParam, Duration};
-use crate::http::{Site, locks_view};
 
 const FORM: Form = Form::of(&[
     "visibility",
@@ -206,12 +206,11 @@ pub async fn change(
 async fn try_get(site: &Site, path: TopicPath, uri: &Uri) -> Result<Response, Fault> {
     let topic = topic_of(site, path)?;
     let params = Params::read(uri, &["consistency"])?;
-    let snapshot = Snapshot::take(site, &params).await?;
-    let (index, now) = locks_view::position(&snapshot.state);
-    let view = snapshot.state.machine.queues().topic(&topic).ok_or_else(|| no_topic(&topic))?;
+    let reader = Reader::open(site, &params, &topic).await?;
+    let (view, Position { index, now }) = reader.view().await?;
     let settings = SettingsView::new(&view.settings);
     let answer = SettingsAnswer { topic, settings, index: index.0, time_ms: now.0 };
-    Ok(snapshot.mark(typed_answer(&answer)))
+    Ok(reader.mark(typed_answer(&answer)))
 }
 
 async fn try_change(site: &Site, path: TopicPath, request: Request) -> Result<Response, Fault> {
@@ -219,7 +218,7 @@ async fn try_change(site: &Site, path: TopicPath, request: Request) -> Result<Re
     let change = change_of(&asked.fields, &asked.rules)?;
     let (principal, topic) = (ANONYMOUS.to_owned(), asked.topic.clone());
     let configure = Configure { principal, topic: topic.clone(), change };
-    match asking::submit(site, QueueOperation::Configure(configure)).await? {
+    match asking::submit(site, &topic, QueueOperation::Configure(configure)).await? {
         (index, QueueOutcome::Configured { created, settings }) => {
             let (settings, index) = (SettingsView::new(&settings), index.0);
             Ok(typed_answer(&SettingsChangedAnswer { topic, created, settings, index }))

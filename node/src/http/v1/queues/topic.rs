@@ -3,29 +3,34 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use dsync_core::queue::{Counts, DeleteTopic, QueueOperation, QueueOutcome, TopicView, Totals};
+use dsync_core::queue::{
+    Counts, DeleteTopic, QueueOperation, QueueOutcome, Store, TopicView, Totals,
+};
 use dsync_core::types::ClusterTime;
 use http::{HeaderMap, Uri};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::asking::{self, TopicPath, no_topic, topic_of};
+use super::asking::{self, TopicPath, topic_of};
 use super::problems::{QueueReadProblems, QueueWriteProblems};
+use super::reader::{Position, Reader};
 use super::schemas;
 use super::settings::SettingsView;
+use crate::http::Site;
 use crate::http::envelope::RequestContext;
 use crate::http::original::ANONYMOUS;
 use crate::http::params::Params;
 use crate::http::problem::{Fault, typed_answer};
-use crate::http::v1::read::Snapshot;
 use crate::http::v1::schemas::ConsistencyParam;
-use crate::http::{Site, locks_view};
 
 /// A topic. All counts are exact.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TopicAnswer {
     /// Its name.
     topic: String,
+    /// Where its messages are.
+    #[schema(value_type = StoreWord)]
+    store: Store,
     /// Its settings.
     settings: SettingsView,
     /// What the messages of its main part do.
@@ -38,6 +43,17 @@ pub struct TopicAnswer {
     bytes: u64,
     /// How long ago the oldest message of the main part was pushed; null: there is none.
     oldest_age_ms: Option<u64>,
+}
+
+/// Where a topic's messages are.
+#[derive(ToSchema)]
+#[schema(as = Store, rename_all = "lowercase")]
+#[allow(dead_code, reason = "only its schema is used")]
+pub enum StoreWord {
+    /// In the Raft log, and in the memory of every node.
+    Raft,
+    /// In Redis.
+    Redis,
 }
 
 /// How many messages do what.
@@ -141,11 +157,10 @@ pub async fn delete(
 async fn try_get(site: &Site, path: TopicPath, uri: &Uri) -> Result<Response, Fault> {
     let topic = topic_of(site, path)?;
     let params = Params::read(uri, &["consistency"])?;
-    let snapshot = Snapshot::take(site, &params).await?;
-    let (index, now) = locks_view::position(&snapshot.state);
-    let view = snapshot.state.machine.queues().topic(&topic).ok_or_else(|| no_topic(&topic))?;
-    let topic = TopicAnswer::new(&view, now);
-    Ok(snapshot.mark(typed_answer(&TopicNowAnswer { topic, index: index.0, time_ms: now.0 })))
+    let reader = Reader::open(site, &params, &topic).await?;
+    let (view, Position { index, now }) = reader.view().await?;
+    let topic = TopicAnswer::new(&view, now, reader.store());
+    Ok(reader.mark(typed_answer(&TopicNowAnswer { topic, index: index.0, time_ms: now.0 })))
 }
 
 async fn try_delete(
@@ -158,7 +173,7 @@ async fn try_delete(
     Params::refuse_all(uri)?;
     asking::refuse_ids(headers)?;
     let delete = DeleteTopic { principal: ANONYMOUS.to_owned(), topic: topic.clone() };
-    match asking::submit(site, QueueOperation::DeleteTopic(delete)).await? {
+    match asking::submit(site, &topic, QueueOperation::DeleteTopic(delete)).await? {
         (index, QueueOutcome::Deleted) => {
             Ok(typed_answer(&TopicDeletedAnswer { topic, deleted: true, index: index.0 }))
         }
@@ -168,9 +183,10 @@ async fn try_delete(
 
 impl TopicAnswer {
     /// Draws a topic as of a moment.
-    pub(super) fn new(view: &TopicView, now: ClusterTime) -> Self {
+    pub(super) fn new(view: &TopicView, now: ClusterTime, store: Store) -> Self {
         Self {
             topic: view.name.clone(),
+            store,
             settings: SettingsView::new(&view.settings),
             main: counts(view.main),
             dead: counts(view.dead),

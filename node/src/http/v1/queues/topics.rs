@@ -1,8 +1,12 @@
 //! `GET /v1/queues`: the topics, page by page, in the order of their names.
 
+use std::time::Instant;
+
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use dsync_core::queue::{Store, TopicView};
+use dsync_redis_store::RedisProblem;
 use http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,6 +22,7 @@ use crate::http::v1::problems::ReadProblems;
 use crate::http::v1::read::Snapshot;
 use crate::http::v1::schemas::ConsistencyParam;
 use crate::http::{Site, locks_view};
+use crate::queues::{NotDone, QueueError};
 
 const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 1_000;
@@ -68,20 +73,74 @@ async fn try_topics(site: &Site, uri: &Uri) -> Result<Response, Fault> {
         Some(token) => read_token(token, prefix)?,
     };
     let snapshot = Snapshot::take(site, &params).await?;
-    let page = page(&snapshot.state, prefix, &after, limit);
+    let page = page(site, &snapshot.state, prefix, &after, limit).await?;
     Ok(snapshot.mark(typed_answer(&page)))
 }
 
-fn page(state: &ReadState, prefix: &str, after: &str, limit: usize) -> TopicsAnswer {
+/// The topics of both stores, in the order of their names. Those in Redis are asked for one after the other: what
+/// they hold only Redis knows.
+async fn page(
+    site: &Site,
+    state: &ReadState,
+    prefix: &str,
+    after: &str,
+    limit: usize,
+) -> Result<TopicsAnswer, Fault> {
     let (index, now) = locks_view::position(state);
-    let (mut topics, mut last, mut next) = (Vec::new(), String::new(), None);
-    for view in state.machine.queues().topics_with(prefix, after) {
-        if topics.len() == limit {
-            next = Some(token(prefix, &last));
-            break;
+    let (mut topics, mut last) = (Vec::new(), String::new());
+    let mut listed = listed(state, prefix, after, limit + 1);
+    let next = if listed.len() > limit { listed.pop() } else { None };
+    for listed in listed {
+        match listed {
+            Listed::InLog(view) => {
+                topics.push(TopicAnswer::new(&view, now, Store::Raft));
+                last = view.name;
+            }
+            Listed::InRedis(name) => {
+                topics.extend(topic_in_redis(site, &name).await?);
+                last = name;
+            }
         }
-        topics.push(TopicAnswer::new(&view, now));
-        last = view.name;
     }
-    TopicsAnswer { topics, next, index: index.0, time_ms: now.0 }
+    let next = next.map(|_| token(prefix, &last));
+    Ok(TopicsAnswer { topics, next, index: index.0, time_ms: now.0 })
+}
+
+/// What the log knows of a topic.
+enum Listed {
+    InLog(TopicView),
+    InRedis(String),
+}
+
+impl Listed {
+    fn name(&self) -> &str {
+        match self {
+            Self::InLog(view) => &view.name,
+            Self::InRedis(name) => name,
+        }
+    }
+}
+
+/// The first of both stores, by name.
+fn listed(state: &ReadState, prefix: &str, after: &str, max: usize) -> Vec<Listed> {
+    let queues = state.machine.queues();
+    let in_log = queues.topics_with(prefix, after).map(Listed::InLog).take(max);
+    let in_redis = queues.redis_topics_with(prefix, after);
+    let in_redis = in_redis.map(|(name, _)| Listed::InRedis(name.to_owned())).take(max);
+    let mut all: Vec<Listed> = in_log.chain(in_redis).collect();
+    all.sort_by(|a, b| a.name().cmp(b.name()));
+    all.truncate(max);
+    all
+}
+
+/// `None`: it was deleted meanwhile.
+async fn topic_in_redis(site: &Site, name: &str) -> Result<Option<TopicAnswer>, Fault> {
+    let deadline = Instant::now() + site.limits.deadline;
+    let topic = site.node.queues().topic_in_redis(name, deadline).await?;
+    let Some(topic) = topic else { return Ok(None) };
+    match topic.view(deadline).await {
+        Ok((view, now)) => Ok(Some(TopicAnswer::new(&view, now, Store::Redis))),
+        Err(QueueError::NotDone(NotDone::Redis(RedisProblem::TopicClosed))) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
