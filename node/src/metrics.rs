@@ -9,6 +9,7 @@
 //! a series that lives as long as the process.
 
 mod lock_metrics;
+mod queue_metrics;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::audit::AuditMetrics;
 use crate::handle::NodeStatus;
 pub use lock_metrics::LockMetrics;
+pub use queue_metrics::QueueMetrics;
 
 /// Every metric of a node. Clones share their values.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Metrics {
     pub log: LogMetrics,
     /// Locks, as this node applies them; filled by the driver.
     pub locks: LockMetrics,
+    /// Queues; filled when they are asked for.
+    pub queues: QueueMetrics,
     /// The HTTP ports; filled by the server.
     pub http: HttpMetrics,
     /// What the audit trail does.
@@ -209,10 +213,12 @@ impl Metrics {
         raft.register(&mut registry);
         log.register(&mut registry);
         locks.register(&mut registry);
+        let queues = QueueMetrics::default();
+        queues.register(&mut registry);
         http.register(&mut registry);
         let audit = AuditMetrics::default();
         audit.register(&mut registry);
-        Self { raft, log, locks, http, audit, registry: Arc::new(registry) }
+        Self { raft, log, locks, queues, http, audit, registry: Arc::new(registry) }
     }
 
     /// All of them in the OpenMetrics text format, up to and with `# EOF`.

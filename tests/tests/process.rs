@@ -23,6 +23,8 @@ mod bad_bench;
 mod bad_input;
 #[path = "process/bad_values.rs"]
 mod bad_values;
+#[path = "process/crew.rs"]
+mod crew;
 #[path = "process/deadlock.rs"]
 mod deadlock;
 #[path = "process/disk.rs"]
@@ -45,6 +47,10 @@ mod pause;
 mod queue_command;
 #[path = "process/queues.rs"]
 mod queues;
+#[path = "process/queues_in_redis.rs"]
+mod queues_in_redis;
+#[path = "../../node/redis_store/testing/server.rs"]
+mod redis_server;
 #[path = "process/service_faults.rs"]
 mod service_faults;
 #[path = "process/strangers.rs"]

@@ -36,6 +36,9 @@ pub async fn for_scrapers(State(site): State<Site>, headers: HeaderMap) -> Respo
 
 fn draw(site: &Site, form: Form) -> Response {
     site.metrics.raft.record(&site.node.status());
+    let (machine, queues) = (site.node.machine(), site.node.queues());
+    let problems = queues.redis_problems();
+    site.metrics.queues.record(&machine.queues(), queues.waiting(), &problems);
     let text = site.metrics.open_metrics();
     let (media_type, body) = match form {
         Form::OpenMetrics => (OPEN_METRICS, text),

@@ -26,7 +26,14 @@ impl Cluster {
     /// Three nodes that have founded a cluster and serve.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same, each with more flags.
+    #[must_use]
+    pub fn start_with(flags: &[&str]) -> Self {
         let mut cluster = Self::prepare();
+        cluster.nodes.iter_mut().for_each(|node| node.add_flags(flags));
         for node in &mut cluster.nodes {
             node.start();
         }

@@ -88,6 +88,11 @@ impl Node {
         self.arguments.extend(words);
     }
 
+    /// Starts it with more flags from now on.
+    pub fn add_flags(&mut self, flags: &[&str]) {
+        self.arguments.extend(flags.iter().map(|&flag| flag.to_owned()));
+    }
+
     /// Starts the process. What it says goes to the end of its log.
     ///
     /// # Panics

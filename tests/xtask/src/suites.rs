@@ -144,7 +144,7 @@ pub const SUITES: [Suite; 10] = [
     Suite {
         name: "process",
         about: "real processes survive kills, pauses and hostile clients",
-        needs: &[],
+        needs: &[REDIS],
         steps: &[Step::Tests(Tests {
             targets: Targets::Named(&["process"]),
             program: Under::Program,

@@ -281,7 +281,7 @@ fn settings() -> Value {
 }
 
 fn topic(name: &str) -> Value {
-    json!({ "topic": name, "settings": settings(), "main": { "ready": 1, "delayed": 2, "in_flight": 3 },
+    json!({ "topic": name, "store": "raft", "settings": settings(), "main": { "ready": 1, "delayed": 2, "in_flight": 3 },
             "dead": { "ready": 0, "delayed": 0, "in_flight": 0 },
             "totals": { "pushed": 6, "duplicates": 0, "delivered": 3, "given_back": 0, "acked": 0, "nacked": 0,
                         "timed_out": 0, "died": 0, "redriven": 0, "expired": 0, "purged": 0 },

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Queue, TopicSettings, Totals};
+use super::{Queue, Store, TopicSettings, Totals};
 use crate::client::Client;
 use crate::error::Error;
 use crate::nodes::Call;
@@ -15,6 +15,8 @@ const PAGE: u32 = 1_000;
 pub struct Topic {
     /// Its name.
     pub topic: String,
+    /// Where its messages are.
+    pub store: Store,
     /// How it treats its messages.
     pub settings: TopicSettings,
     /// What is to be worked on.

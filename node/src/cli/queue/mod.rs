@@ -17,6 +17,7 @@ mod push;
 mod receive;
 mod settings;
 mod settle;
+mod store;
 mod tables;
 mod tail;
 mod work;
@@ -68,6 +69,10 @@ enum QueueCommand {
     Purge(bulk::PurgeArgs),
     /// Take out one message, or delete a topic that is empty.
     Delete(bulk::DeleteArgs),
+    /// Show where topics are made, or say it.
+    Store(store::StoreArgs),
+    /// Take another Redis for the queues, after the one before was lost or replaced.
+    Adopt(store::AdoptArgs),
 }
 
 /// What all of them know.
@@ -122,6 +127,8 @@ pub(super) fn run(args: QueueArgs) -> anyhow::Result<ExitCode> {
             QueueCommand::Redrive(args) => bulk::redrive(&args).await,
             QueueCommand::Purge(args) => done(bulk::purge(&args).await),
             QueueCommand::Delete(args) => done(bulk::delete(&args).await),
+            QueueCommand::Store(args) => done(store::store(&args).await),
+            QueueCommand::Adopt(args) => done(store::adopt(&args).await),
             // Taken out above: it needs a runtime of its own.
             QueueCommand::Work(args) => work::run(args),
         }

@@ -2,7 +2,7 @@
 
 use dsync_client::queues::{
     Backoff, Body, Counts, DeathCause, Delivery, Failures, Growth, Pushed, Settled, Settlement,
-    StateKind, StoredMessage, SubQueue, Topic, TopicSettings,
+    StateKind, Store, StoredMessage, SubQueue, Topic, TopicSettings,
 };
 use serde::Serialize;
 
@@ -156,6 +156,11 @@ pub(super) fn topic(it: &Topic) -> String {
     ];
     let mut rows: Vec<_> = counts.map(|(name, count)| [name.to_owned(), count.to_string()]).into();
     rows.push(["oldest".to_owned(), it.oldest_age_ms.map_or_else(none, length)]);
+    let store = match it.store {
+        Store::Raft => "raft",
+        Store::Redis => "redis",
+    };
+    rows.push(["store".to_owned(), store.to_owned()]);
     rows.push(["paused".to_owned(), if it.settings.paused { "yes" } else { "no" }.to_owned()]);
     let parts: String = table(["PART", "READY", "DELAYED", "IN FLIGHT"], parts);
     format!("{parts}\n{}", table(["TOTAL", ""], rows))

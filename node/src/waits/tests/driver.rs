@@ -145,6 +145,7 @@ impl World {
                 Operation::Node(operation) => format!("{operation:?}"),
                 Operation::Lock { operation, .. } => format!("{operation:?}"),
                 Operation::Queue { operation, .. } => format!("{operation:?}"),
+                Operation::QueueRegistry(operation) => format!("{operation:?}"),
             };
             operation.split(['(', ' ']).next().unwrap_or_default().to_owned()
         };
