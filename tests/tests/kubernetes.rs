@@ -10,6 +10,7 @@
 //! | `install` | the lines of the page on installing, as they are written, with kubectl and with Helm |
 //! | `drift` | every field that the operator sets, and every child, is put back |
 //! | `faults` | pods, Redis, images and the resource itself are lost and come back, and no lock with them |
+//! | `queues` | the Redis pod and the nodes are lost under workers, and no message with them |
 //! | `idle` | at rest the operator writes nothing |
 //! | `network` | the ports of nodes and Redis are closed to strangers |
 //! | `machines` | a machine that loses power, or is cut off, takes no lock with it |
@@ -24,6 +25,8 @@ mod audit;
 mod client;
 #[path = "kubernetes/cluster.rs"]
 mod cluster;
+#[path = "process/crew.rs"]
+mod crew;
 #[path = "kubernetes/kubectl.rs"]
 mod kubectl;
 #[path = "kubernetes/namespace.rs"]
@@ -47,3 +50,5 @@ mod install;
 mod machines;
 #[path = "kubernetes/network.rs"]
 mod network;
+#[path = "kubernetes/queues.rs"]
+mod queues;

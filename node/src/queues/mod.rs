@@ -238,6 +238,18 @@ impl Queues {
     /// # Errors
     /// If nobody answers, or what is asked for is refused.
     pub async fn receive(&self, wanted: Wanted) -> Result<Option<Delivered>, QueueError> {
+        let until = Instant::now() + wanted.wait;
+        match self.receive_once(wanted.clone()).await {
+            // It waited in the log for a topic that was made in Redis meanwhile.
+            Err(QueueError::Refused(QueueRefusal::OtherStore(Store::Redis))) => {
+                let wait = until.saturating_duration_since(Instant::now());
+                self.receive_once(Wanted { wait, ..wanted }).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn receive_once(&self, wanted: Wanted) -> Result<Option<Delivered>, QueueError> {
         match self.topic_in_redis(&wanted.topic, Instant::now() + wanted.step).await? {
             None => self.lines.receive(wanted).await,
             Some(place) => {

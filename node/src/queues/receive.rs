@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use dsync_core::machine::{Operation, Outcome};
 use dsync_core::queue::{
     Consumer, QueueOperation, QueueOutcome, QueueRefusal, Receive, Received, Receiver, ReceiverId,
-    SubQueue,
+    Store, SubQueue,
 };
 use tokio::sync::{Notify, oneshot};
 
@@ -199,16 +199,22 @@ impl Lines {
         }
     }
 
-    /// There is nothing: who does not wait is told so.
+    /// There is nothing: who does not wait is told so; and everybody, if the topic is in Redis by now.
     fn dismiss(&self, key: &LineKey) {
+        let moved = self.shared.machine.load().queues().redis_topic(&key.0).is_some();
         let mut lines = self.lock();
         let Some(line) = lines.get_mut(key) else { return };
         let waiting = std::mem::take(&mut line.waiting);
         let (over, waits): (VecDeque<_>, VecDeque<_>) =
             waiting.into_iter().partition(Waiting::is_over);
+        let (moving, waits) =
+            if moved { (waits, VecDeque::new()) } else { (VecDeque::new(), waits) };
         line.waiting = waits;
         for waiting in over {
             let _ = waiting.reply.send(Ok(None));
+        }
+        for waiting in moving {
+            let _ = waiting.reply.send(Err(QueueRefusal::OtherStore(Store::Redis).into()));
         }
         if line.waiting.is_empty() {
             line.news.notify_one();

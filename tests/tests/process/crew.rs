@@ -1,4 +1,4 @@
-//! Workers at the queues of three real processes, and what must hold of all that they were answered.
+//! Workers at the queues of a real cluster, and what must hold of all that they were answered.
 //!
 //! Producers push, workers receive, work and acknowledge, all of them at any node. Every answer is noted.
 //! In the end, when the topic is drained: each message whose push was answered was delivered at least
@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use dsync_tests::process::cluster::Cluster;
 use dsync_tests::process::http::{Failure, HttpClient, Response};
 use dsync_tests::process::until::{PATIENCE, until};
 use serde_json::{Value, json};
@@ -43,6 +43,9 @@ pub enum Store {
     Redis,
 }
 
+/// For clusters of which a node may hang: longer than anybody has to wait for an answer, if it does not.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
+
 pub struct Crew {
     book: Arc<Mutex<Book>>,
     producing: Arc<AtomicBool>,
@@ -57,8 +60,8 @@ pub struct Roamer {
 }
 
 impl Roamer {
-    fn new(nodes: &[SocketAddr], at: usize) -> Self {
-        let nodes = nodes.iter().map(|node| HttpClient::new(*node, PATIENCE)).collect();
+    fn new(nodes: &[SocketAddr], at: usize, timeout: Duration) -> Self {
+        let nodes = nodes.iter().map(|node| HttpClient::new(*node, timeout)).collect();
         Self { nodes, at }
     }
 
@@ -73,7 +76,8 @@ impl Roamer {
 }
 
 impl Crew {
-    pub fn start(nodes: &[SocketAddr], store: Store) -> Self {
+    /// Sets them to work. Who gets no answer within `timeout` goes to the next node, and does not know.
+    pub fn start(nodes: &[SocketAddr], store: Store, timeout: Duration) -> Self {
         let mut crew = Self {
             book: Arc::default(),
             producing: Arc::new(AtomicBool::new(true)),
@@ -83,7 +87,7 @@ impl Crew {
         let numbers = Arc::new(AtomicU64::new(0));
         for at in 0..PRODUCERS {
             let (book, on, numbers) = (crew.book.clone(), crew.producing.clone(), numbers.clone());
-            let mut client = Roamer::new(nodes, at);
+            let mut client = Roamer::new(nodes, at, timeout);
             crew.threads.push(thread::spawn(move || {
                 while on.load(Ordering::SeqCst) {
                     let number = numbers.fetch_add(1, Ordering::SeqCst);
@@ -93,7 +97,7 @@ impl Crew {
         }
         for at in 0..WORKERS {
             let (book, on) = (crew.book.clone(), crew.working.clone());
-            let mut client = Roamer::new(nodes, at);
+            let mut client = Roamer::new(nodes, at, timeout);
             crew.threads.push(thread::spawn(move || {
                 while on.load(Ordering::SeqCst) {
                     work(&mut client, &book, store);
@@ -114,10 +118,10 @@ impl Crew {
     }
 
     /// Until everything that was pushed is worked on, and nobody is at it any more.
-    pub fn drain(self, cluster: &Cluster) -> Book {
+    pub fn drain(self, nodes: &[SocketAddr]) -> Book {
         self.producing.store(false, Ordering::SeqCst);
         until("the topic is drained", || {
-            let topic = get(cluster.nodes[0].client, TOPIC)?;
+            let topic = get(nodes[0], TOPIC)?;
             let left = ["ready", "delayed", "in_flight"].map(|it| topic["main"][it].as_u64());
             (left == [Some(0); 3]).then_some(())
         });
@@ -184,7 +188,7 @@ pub fn get(node: SocketAddr, path: &str) -> Option<Value> {
 }
 
 /// What must hold in the end.
-pub fn check(cluster: &Cluster, book: &Book) -> Value {
+pub fn check(nodes: &[SocketAddr], book: &Book) -> Value {
     for (number, entries) in &book.delivered {
         assert!(book.tried.contains(number), "{number} was delivered and never pushed");
         let acked = book.acked.get(number).copied().unwrap_or(u64::MAX);
@@ -193,9 +197,9 @@ pub fn check(cluster: &Cluster, book: &Book) -> Value {
     }
     let lost: Vec<_> = book.pushed.iter().filter(|it| !book.delivered.contains_key(it)).collect();
     assert!(lost.is_empty(), "pushed, and never delivered: {lost:?}");
-    for node in &cluster.nodes {
-        let sum = get(node.client, &format!("{TOPIC}/conservation")).expect("every node answers");
+    for node in nodes {
+        let sum = get(*node, &format!("{TOPIC}/conservation")).expect("every node answers");
         assert_eq!(sum["holds"], true, "{sum}");
     }
-    get(cluster.nodes[0].client, TOPIC).unwrap()["totals"].clone()
+    get(nodes[0], TOPIC).unwrap()["totals"].clone()
 }

@@ -16,10 +16,10 @@ use crate::turns;
 fn without_a_fault_each_message_is_delivered_once() {
     let _turn = turns::alone();
     let cluster = Cluster::start();
-    let crew = Crew::start(&cluster.clients(), Store::Log);
+    let crew = Crew::start(&cluster.clients(), Store::Log, PATIENCE);
     crew.go_on(300);
-    let book = crew.drain(&cluster);
-    let totals = check(&cluster, &book);
+    let book = crew.drain(&cluster.clients());
+    let totals = check(&cluster.clients(), &book);
     let acked: BTreeSet<u64> = book.acked.keys().copied().collect();
     assert_eq!(book.pushed, acked, "each push and each acknowledgement was answered");
     assert!(book.delivered.values().all(|entries| entries.len() == 1));
@@ -31,7 +31,7 @@ fn without_a_fault_each_message_is_delivered_once() {
 fn each_node_is_killed_in_turn_and_no_message_is_lost() {
     let _turn = turns::alone();
     let mut cluster = Cluster::start();
-    let crew = Crew::start(&cluster.clients(), Store::Log);
+    let crew = Crew::start(&cluster.clients(), Store::Log, PATIENCE);
     for _ in 0..2 {
         for at in 0..NODES {
             crew.go_on(40);
@@ -41,8 +41,8 @@ fn each_node_is_killed_in_turn_and_no_message_is_lost() {
             cluster.await_ready();
         }
     }
-    let book = crew.drain(&cluster);
-    let totals = check(&cluster, &book);
+    let book = crew.drain(&cluster.clients());
+    let totals = check(&cluster.clients(), &book);
     let again = book.delivered.values().filter(|entries| entries.len() > 1).count();
     measured(&format!(
         "workers while each node is killed twice: {} messages, {again} delivered again, {totals}",

@@ -2,6 +2,7 @@
 //! that is not taken for an empty queue.
 
 use std::collections::BTreeSet;
+use std::thread;
 
 use dsync_tests::process::cluster::{Cluster, NODES};
 use dsync_tests::process::http::{HttpClient, Response};
@@ -10,7 +11,7 @@ use dsync_tests::process::until::{PATIENCE, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::crew::{Crew, Store, check, get};
+use crate::crew::{Crew, Store, TIMEOUT, check, get};
 use crate::redis_server::Server;
 use crate::turns;
 
@@ -45,10 +46,10 @@ fn code(response: &Response) -> String {
 fn without_a_fault_each_message_in_redis_is_delivered_once() {
     let _turn = turns::alone();
     let (_redis, cluster) = start();
-    let crew = Crew::start(&cluster.clients(), Store::Redis);
+    let crew = Crew::start(&cluster.clients(), Store::Redis, PATIENCE);
     crew.go_on(300);
-    let book = crew.drain(&cluster);
-    let totals = check(&cluster, &book);
+    let book = crew.drain(&cluster.clients());
+    let totals = check(&cluster.clients(), &book);
     let acked: BTreeSet<u64> = book.acked.keys().copied().collect();
     assert_eq!(book.pushed, acked, "each push and each acknowledgement was answered");
     assert!(book.delivered.values().all(|times| times.len() == 1));
@@ -62,7 +63,7 @@ fn without_a_fault_each_message_in_redis_is_delivered_once() {
 fn nodes_and_redis_are_killed_and_paused_and_no_message_in_redis_is_lost() {
     let _turn = turns::alone();
     let (mut redis, mut cluster) = start();
-    let crew = Crew::start(&cluster.clients(), Store::Redis);
+    let crew = Crew::start(&cluster.clients(), Store::Redis, TIMEOUT);
     for at in 0..NODES {
         crew.go_on(40);
         cluster.nodes[at].kill();
@@ -77,8 +78,8 @@ fn nodes_and_redis_are_killed_and_paused_and_no_message_in_redis_is_lost() {
         crew.go_on(20);
         cluster.nodes[(at + 1) % NODES].signal(Signal::CONT);
     }
-    let book = crew.drain(&cluster);
-    let totals = check(&cluster, &book);
+    let book = crew.drain(&cluster.clients());
+    let totals = check(&cluster.clients(), &book);
     let again = book.delivered.values().filter(|times| times.len() > 1).count();
     measured(&format!(
         "workers while nodes and Redis are killed: {} messages, {again} delivered again, {totals}",
@@ -108,6 +109,24 @@ fn a_redis_that_was_emptied_is_an_error_on_every_node_until_it_is_adopted() {
         (0..NODES).all(|at| push(&cluster, at, "jobs").status == 200).then_some(())
     });
     assert!(!receive(&cluster, 2, "jobs").json()["messages"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn who_waits_for_a_topic_that_is_still_to_be_made_gets_its_first_message() {
+    let _turn = turns::together();
+    let (_redis, cluster) = start();
+    let node = cluster.nodes[1].client;
+    let waiting = thread::spawn(move || {
+        let body = json!({ "wait": "60s" });
+        HttpClient::new(node, PATIENCE).post("/v1/queues/jobs/receive", &body).unwrap()
+    });
+    until("the worker waits", || {
+        let metrics = client(&cluster, 1).get("/metrics").unwrap();
+        metrics.text().contains("dsync_queue_receives_waiting 1\n").then_some(())
+    });
+    assert_eq!(push(&cluster, 0, "jobs").status, 200);
+    let received = waiting.join().unwrap();
+    assert_eq!(received.json()["messages"][0]["body"], 0, "{}", received.json());
 }
 
 #[test]

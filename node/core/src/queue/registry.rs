@@ -33,7 +33,7 @@ use super::checks;
 use super::event::QueueWhat;
 use super::outcome::QueueRefusal;
 use super::push::room;
-use super::request::TopicId;
+use super::request::{SubQueue, TopicId};
 use super::settings::{TopicChange, TopicSettings};
 use super::table::{QueueTable, note};
 use super::turn::Turn;
@@ -218,7 +218,11 @@ impl QueueTable {
         let settings = turn.rules.new_topic.with(&asked.change);
         let (id, making) = (turn.next_topic(), Making::Begun { before: None });
         let topic = RedisTopic { id, redis, making, settings };
-        self.registry.topics.insert_mut(Arc::from(asked.topic.as_str()), topic);
+        let name: Arc<str> = Arc::from(asked.topic.as_str());
+        self.registry.topics.insert_mut(name.clone(), topic);
+        // Whoever waits in the log for a topic of this name waits at the wrong place.
+        turn.wake(&name, SubQueue::Main);
+        turn.wake(&name, SubQueue::Dead);
         note(turn, QueueWhat::TopicCreated, &asked.principal, &asked.topic, 0);
         Ok(RegistryOutcome::InRedis { topic, created: true })
     }

@@ -28,8 +28,8 @@ const AUDIT_VARIABLE: &str = "DSYNC_AUDIT_LOG";
 const AUDIT_LOG: &str = "run/audit.log";
 
 /// The kinds of tests, each a module of `tests/tests/kubernetes.rs`.
-const KINDS: [&str; 7] =
-    ["definition", "install", "drift", "faults", "idle", "network", "machines"];
+const KINDS: [&str; 8] =
+    ["definition", "install", "drift", "faults", "queues", "idle", "network", "machines"];
 
 /// `cargo xtask e2e`.
 #[derive(Args, Debug)]
