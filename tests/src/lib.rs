@@ -1,5 +1,6 @@
 //! Simulator, checkers and suites.
 
+pub mod cache_model;
 mod checkers;
 pub mod process;
 pub mod simulator;

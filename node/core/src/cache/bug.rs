@@ -1,0 +1,75 @@
+//! Rules of the protocol left out, one at a time, to show that the model and the simulator notice. None
+//! of it exists in a shipped build.
+
+/// A rule that is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bug {
+    /// A fill is kept though an invalidation came before it (R5).
+    FillIgnoresPoison,
+    /// A write does not wait for acknowledgements (R7).
+    WriteWaitsForNobody,
+    /// A sharer that was not waited for keeps its session (R9).
+    SilentSharerKeepsSession,
+    /// A fill asked for in an earlier session is kept in this one (R5).
+    FillOutlivesSession,
+    /// A silent sharer's lease is taken to be over too early (R7).
+    LeaseWaitTooShort,
+    /// A sharer counts its lease from the answer, not from its sending (R2).
+    LeaseCountedFromAnswer,
+    /// A value can be read at its home before all have acknowledged (R7).
+    ValueShownEarly,
+    /// What is read while a write is under way may be kept (R8).
+    KeptDuringWrite,
+    /// A home serves though its own lease is over (R1).
+    HomeWithoutLease,
+    /// A session is as long as ever, however little is left of the home's lease (R2).
+    SessionNotNested,
+    /// A new epoch drops no copies (R11).
+    CopiesOutliveEpoch,
+    /// Who joins a flight takes a value that may not be kept (R5).
+    JoinerTakesOldValue,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::FillIgnoresPoison,
+        Self::WriteWaitsForNobody,
+        Self::SilentSharerKeepsSession,
+        Self::FillOutlivesSession,
+        Self::LeaseWaitTooShort,
+        Self::LeaseCountedFromAnswer,
+        Self::ValueShownEarly,
+        Self::KeptDuringWrite,
+        Self::HomeWithoutLease,
+        Self::SessionNotNested,
+        Self::CopiesOutliveEpoch,
+        Self::JoinerTakesOldValue,
+    ];
+}
+
+/// Which rule is left out: none in a shipped build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Bugs {
+    #[cfg(feature = "bugs")]
+    bug: Option<Bug>,
+}
+
+impl Bugs {
+    /// True if `bug` has been put back.
+    #[cfg(feature = "bugs")]
+    pub(super) fn has(self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    #[cfg(not(feature = "bugs"))]
+    #[allow(clippy::unused_self)]
+    pub(super) const fn has(self, _bug: Bug) -> bool {
+        false
+    }
+
+    #[cfg(feature = "bugs")]
+    pub(super) fn put_back(&mut self, bug: Option<Bug>) {
+        self.bug = bug;
+    }
+}
