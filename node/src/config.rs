@@ -14,11 +14,12 @@ use clap::{Args, ValueEnum};
 use dsync_core::contract::{ADMIN_PORT, CLIENT_PORT, PEER_PORT};
 use dsync_core::types::NodeName;
 
+use crate::http::hosts::AllowedHost;
 use crate::peers::PeerList;
 
 mod units;
 
-pub use units::{format_duration, parse_bytes, parse_duration};
+pub use units::{duration_ms, format_duration, parse_bytes, parse_duration};
 
 /// Sizes of a cluster: odd, since an even one survives no more losses than the odd one below it.
 pub const FOUNDERS_ALLOWED: [usize; 4] = [1, 3, 5, 7];
@@ -33,6 +34,8 @@ const SEGMENT_BYTES_MAX: u64 = 4 << 30;
 const AUDIT_BYTES_MIN: u64 = 1 << 20;
 /// Below this a trail forgets faster than anybody can look.
 const AUDIT_AGE_MIN: Duration = Duration::from_secs(60);
+/// The default lease has to be allowed.
+const LEASE_MIN_MAX: Duration = Duration::from_secs(60);
 /// Longest DNS name.
 const NAME_BYTES_MAX: usize = 253;
 
@@ -57,9 +60,21 @@ pub struct NodeArgs {
     #[arg(long, env = "DSYNC_FOUNDERS", value_name = "N")]
     pub founders: Option<usize>,
 
+    /// Who proposes the founding: `auto`, the nodes themselves once as many empty disks have met as
+    /// there are founders; `admin`, never this node: it waits to be told or to be taken in. Use
+    /// `admin` once the cluster exists, so that disks that are all lost never become a new cluster.
+    #[arg(long, env = "DSYNC_FOUNDING", value_name = "WHO", default_value = "auto")]
+    pub founding: FoundingBy,
+
     /// Address for clients.
     #[arg(long, env = "DSYNC_LISTEN_CLIENT", value_name = "ADDR", default_value_t = any(CLIENT_PORT))]
     pub listen_client: SocketAddr,
+
+    /// Host names under which clients and web pages may ask, besides localhost and addresses: `name` or
+    /// `name:port`. A listener on loopback serves no others; a web page that did not come from this
+    /// node is served nowhere without this.
+    #[arg(long, env = "DSYNC_ALLOWED_HOSTS", value_name = "HOST,...", value_delimiter = ',')]
+    pub allowed_hosts: Vec<AllowedHost>,
 
     /// Address for the other nodes.
     #[arg(long, env = "DSYNC_LISTEN_PEER", value_name = "ADDR", default_value_t = any(PEER_PORT))]
@@ -84,6 +99,12 @@ pub struct NodeArgs {
     #[arg(long, env = "DSYNC_ELECTION", value_name = "DURATION", default_value = "400ms",
           value_parser = parse_duration)]
     pub election: Duration,
+
+    /// Shortest lease that may be asked for. Used once, when the cluster is founded, as --founders is;
+    /// for tests: a lease below a second is over before its holder notices.
+    #[arg(long, env = "DSYNC_LEASE_MIN", value_name = "DURATION", default_value = "1s",
+          value_parser = parse_duration)]
+    pub lease_min: Duration,
 
     /// Size of one file of the log; two are kept ready. Accepts KiB, MiB and GiB.
     #[arg(long, env = "DSYNC_SEGMENT_BYTES", value_name = "BYTES", default_value = "64MiB",
@@ -133,6 +154,16 @@ pub enum LogFormat {
     Json,
 }
 
+/// Who proposes the founding of a cluster of empty disks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FoundingBy {
+    /// The nodes, when they have met.
+    #[default]
+    Auto,
+    /// Whoever administers the cluster; a node never does.
+    Admin,
+}
+
 /// The settings of one node; every rule between them holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeConfig {
@@ -144,8 +175,12 @@ pub struct NodeConfig {
     pub peers: PeerList,
     /// How many nodes found the cluster: 1, 3, 5 or 7.
     pub founders: usize,
+    /// Who proposes the founding.
+    pub founding: FoundingBy,
     /// Address for clients.
     pub listen_client: SocketAddr,
+    /// Host names that are served besides localhost and addresses.
+    pub allowed_hosts: Vec<AllowedHost>,
     /// Address for the other nodes.
     pub listen_peer: SocketAddr,
     /// Address for health and metrics.
@@ -156,6 +191,8 @@ pub struct NodeConfig {
     pub heartbeat: Duration,
     /// Shortest election timeout; the longest is twice this.
     pub election: Duration,
+    /// Shortest lease of a cluster that this node founds.
+    pub lease_min: Duration,
     /// Size of one file of the log.
     pub segment_bytes: u64,
     /// Size of the audit trail.
@@ -216,6 +253,9 @@ impl NodeArgs {
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
             return refuse("--segment-bytes", "must be between 1MiB and 4GiB");
         }
+        if !(Duration::from_millis(1)..=LEASE_MIN_MAX).contains(&self.lease_min) {
+            return refuse("--lease-min", "must be between 1ms and 60s");
+        }
         if self.audit_bytes_max < AUDIT_BYTES_MIN {
             return refuse("--audit-bytes-max", "must be at least 1MiB");
         }
@@ -230,12 +270,15 @@ impl NodeArgs {
             data: self.data,
             peers,
             founders,
+            founding: self.founding,
             listen_client: self.listen_client,
+            allowed_hosts: self.allowed_hosts,
             listen_peer: self.listen_peer,
             listen_admin: self.listen_admin,
             secret_file: self.secret_file,
             heartbeat: self.heartbeat,
             election: self.election,
+            lease_min: self.lease_min,
             segment_bytes: self.segment_bytes,
             audit_bytes_max: self.audit_bytes_max,
             audit_age_max: self.audit_age_max,

@@ -44,7 +44,7 @@ fn refused_for(flag: &str, result: Result<NodeConfig, ConfigError>) {
 #[test]
 fn defaults_are_those_of_the_design() {
     let config = listed(&[]).unwrap();
-    assert_eq!(config.founders, 3);
+    assert_eq!((config.founders, config.founding), (3, FoundingBy::Auto));
     assert_eq!(config.heartbeat, Duration::from_millis(80));
     assert_eq!(config.election, Duration::from_millis(400));
     assert_eq!(config.segment_bytes, 64 << 20);
@@ -116,6 +116,36 @@ fn founders_that_contradict_the_list_are_refused() {
 }
 
 #[test]
+fn a_node_reads_what_the_operator_sets() {
+    use clap::CommandFactory;
+    use dsync_core::contract::environment as names;
+    let command = Command::command();
+    let known = command.get_arguments().filter_map(|argument| argument.get_env()?.to_str());
+    let known = known.collect::<Vec<_>>();
+    for name in [
+        names::NAME,
+        names::DATA,
+        names::PEERS,
+        names::FOUNDERS,
+        names::FOUNDING,
+        names::SECRET_FILE,
+        names::LOG_FORMAT,
+        names::LOG,
+    ] {
+        assert!(known.contains(&name), "{name}");
+    }
+    for value in [names::FOUNDING_AUTO, names::FOUNDING_ADMIN] {
+        assert!(FoundingBy::from_str(value, false).is_ok(), "{value}");
+    }
+}
+
+#[test]
+fn a_node_can_be_kept_from_founding() {
+    let config = listed(&["--founding", "admin"]).unwrap();
+    assert_eq!((config.founders, config.founding), (3, FoundingBy::Admin));
+}
+
+#[test]
 fn founders_are_never_guessed_from_dns() {
     let dns = |more: &[&str]| {
         let base = ["dsync", "--name", "a", "--data", "/d", "--secret-file", "/s", "--peers"];
@@ -150,7 +180,8 @@ fn an_election_waits_for_three_heartbeats_at_least() {
 
 #[test]
 fn a_duration_without_a_unit_is_refused_by_its_flag() {
-    for bad in ["400", "", "ms", "0.4s", "-1s", "1d", "99999999999999999999s", "9999999999999999h"]
+    for bad in
+        ["400", "", "ms", "0.0004s", "-1s", "1w", "99999999999999999999s", "9999999999999999h"]
     {
         let flag = format!("--election={bad}");
         let message = unreadable(&[&flag]);

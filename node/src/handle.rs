@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use dsync_core::locks::{Acquire, Upgrade};
+use dsync_core::locks::{Acquire, LockOperation, Upgrade};
 pub use dsync_core::machine::Applied;
 use dsync_core::machine::{Machine, Operation, RequestId};
 use dsync_core::raft::{Membership, RaftStatus};
-use dsync_core::types::{BootCount, BootId, ClusterId, NodeId, NodeName};
-pub use dsync_core::waits::SubmitError;
+use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, NodeId, NodeName};
+pub use dsync_core::waits::{ReadState, SubmitError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::events::Events;
@@ -47,8 +47,6 @@ pub struct NodeStatus {
 pub enum DriverRequest {
     /// Apply an operation exactly once and say what came of it.
     Submit {
-        /// Which of its client's requests it is, if the client gave it an id.
-        request: Option<RequestId>,
         /// What to do.
         operation: Operation,
         /// When to give up.
@@ -56,12 +54,13 @@ pub enum DriverRequest {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Applied, SubmitError>>,
     },
-    /// Answer once the published machine contains everything answered anywhere before now.
+    /// Answer once the published machine contains everything answered anywhere before now, with the
+    /// cluster time at the leader.
     Barrier {
         /// When to give up.
         deadline: Instant,
         /// Where the answer goes.
-        reply: oneshot::Sender<Result<(), SubmitError>>,
+        reply: oneshot::Sender<Result<ClusterTime, SubmitError>>,
     },
     /// Hand the lead over (if this node has it), refuse new work, then stop.
     Drain {
@@ -94,7 +93,7 @@ impl NodeHandle {
         machine: Arc<ArcSwap<Machine>>,
         status: Arc<ArcSwap<NodeStatus>>,
     ) -> Self {
-        let listeners = Arc::new(Listeners::new(status.load().boot_id, &machine.load()));
+        let listeners = Arc::new(Listeners::new(status.load().boot_id));
         let events = Events::new(machine.load().audit().count);
         let driver = WeakDriver(requests.downgrade());
         let upkeep = UpkeepTask::start(listeners.clone(), machine.clone(), driver);
@@ -111,20 +110,7 @@ impl NodeHandle {
         operation: Operation,
         deadline: Instant,
     ) -> Result<Applied, SubmitError> {
-        self.submit_as(None, operation, deadline).await
-    }
-
-    /// As [`NodeHandle::submit`], for a request to which its client gave an id.
-    ///
-    /// # Errors
-    /// See [`NodeHandle::submit`].
-    pub async fn submit_as(
-        &self,
-        request: Option<RequestId>,
-        operation: Operation,
-        deadline: Instant,
-    ) -> Result<Applied, SubmitError> {
-        submit(&self.requests, request, operation, deadline).await
+        submit(&self.requests, operation, deadline).await
     }
 
     /// Asks for locks, and waits for them as long as the client does. `ask.attachment` and
@@ -142,9 +128,10 @@ impl NodeHandle {
     ) -> Result<Answer, SubmitError> {
         let queue = !patience.wait.is_zero();
         let operation = |attachment| {
-            Operation::AcquireLock(Acquire { queue, attachment: Some(attachment), ..ask })
+            let ask = Acquire { queue, attachment: Some(attachment), ..ask };
+            Operation::Lock { request, operation: LockOperation::Acquire(ask) }
         };
-        waits::ask(self, &self.listeners, patience.asks(request, operation)).await
+        waits::ask(self, &self.listeners, patience.asks(operation)).await
     }
 
     /// Asks for a shared lock of a hold to become exclusive, and waits for it. Otherwise as
@@ -160,9 +147,10 @@ impl NodeHandle {
     ) -> Result<Answer, SubmitError> {
         let queue = !patience.wait.is_zero();
         let operation = |attachment| {
-            Operation::UpgradeHold(Upgrade { queue, attachment: Some(attachment), ..ask })
+            let ask = Upgrade { queue, attachment: Some(attachment), ..ask };
+            Operation::Lock { request, operation: LockOperation::Upgrade(ask) }
         };
-        waits::ask(self, &self.listeners, patience.asks(request, operation)).await
+        waits::ask(self, &self.listeners, patience.asks(operation)).await
     }
 
     /// What happens to locks, as this node applies it.
@@ -177,15 +165,21 @@ impl NodeHandle {
         &self.listeners
     }
 
-    /// A machine that contains everything answered anywhere before this call (linearizable read).
+    /// A state that contains everything answered anywhere before this call (linearizable read).
     ///
     /// # Errors
     /// If no leader confirms it before the deadline.
-    pub async fn read(&self, deadline: Instant) -> Result<Arc<Machine>, SubmitError> {
+    pub async fn read(&self, deadline: Instant) -> Result<ReadState, SubmitError> {
         let (reply, answer) = oneshot::channel();
         self.ask(DriverRequest::Barrier { deadline, reply }).await?;
-        answer.await.unwrap_or(Err(SubmitError::Stopping))?;
-        Ok(self.machine())
+        let time = answer.await.unwrap_or(Err(SubmitError::Stopping))?;
+        Ok(ReadState::new(self.machine(), time))
+    }
+
+    /// This node's applied state, maybe behind the leader's, at the time that the leader said last.
+    #[must_use]
+    pub fn stale_state(&self) -> ReadState {
+        ReadState::new(self.machine(), self.status().raft.time)
     }
 
     /// This node's applied state: maybe behind the leader's.
@@ -232,18 +226,17 @@ impl WeakDriver {
         deadline: Instant,
     ) -> Result<Applied, SubmitError> {
         let requests = self.0.upgrade().ok_or(SubmitError::Stopping)?;
-        submit(&requests, None, operation, deadline).await
+        submit(&requests, operation, deadline).await
     }
 }
 
 async fn submit(
     requests: &mpsc::Sender<DriverRequest>,
-    request: Option<RequestId>,
     operation: Operation,
     deadline: Instant,
 ) -> Result<Applied, SubmitError> {
     let (reply, answer) = oneshot::channel();
-    let request = DriverRequest::Submit { request, operation, deadline, reply };
+    let request = DriverRequest::Submit { operation, deadline, reply };
     requests.send(request).await.map_err(|_| SubmitError::Stopping)?;
     // A driver that ends without a word may have handed the operation to a leader.
     answer.await.unwrap_or(Err(SubmitError::Unknown))

@@ -15,11 +15,19 @@ pub mod handle;
 pub mod health;
 pub mod http;
 mod log_port;
+#[cfg(all(test, not(feature = "simulated")))]
+#[path = "../testing/loopback.rs"]
+mod loopback;
 pub mod member;
 pub mod metrics;
 pub mod peers;
 #[cfg(not(feature = "simulated"))]
 pub mod runtime;
+#[cfg(not(feature = "simulated"))]
+mod signals;
 pub mod storage;
 pub mod telemetry;
+mod version;
 pub mod waits;
+
+pub use version::VERSION;

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::{AuditPort, AuditReader, TrailOptions, filler};
 use crate::clock;
+use crate::config::FoundingBy;
 use crate::consensus::{
     Driver, DriverParts, Founder, Inbox, SnapshotEvent, Snapshotter, Stopped, load_snapshot,
 };
@@ -36,8 +37,6 @@ const TICK: Duration = Duration::from_millis(10);
 const QUEUE: usize = 4_096;
 /// Messages from peers that may queue: each may be as large as a frame, so this bounds memory.
 const PEER_QUEUE: usize = 256;
-/// 2025-01-01T00:00:00Z in seconds since 1970.
-const SECONDS_AT_2025: u64 = 1_735_689_600;
 
 /// What a member needs to know.
 #[derive(Debug)]
@@ -48,8 +47,12 @@ pub struct MemberConfig {
     pub data: PathBuf,
     /// Where the other nodes are found.
     pub peers: PeerList,
-    /// How many nodes found the cluster; 0: never propose a founding.
+    /// How many nodes found the cluster.
     pub founders: usize,
+    /// What the cluster shall begin with, if this node founds it.
+    pub settings: Settings,
+    /// Who proposes the founding.
+    pub founding: FoundingBy,
     /// What proves that a node is of the cluster.
     pub secrets: SecretSource,
     /// What turns names into addresses.
@@ -283,10 +286,12 @@ fn founder(config: &MemberConfig, identity: &Identity) -> Result<Founder> {
         boot_id: identity.boot_id,
         holds: None,
     };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let seconds = now.as_secs().saturating_sub(SECONDS_AT_2025);
     let cluster_id = ClusterId(u128::from_le_bytes(random()?));
-    Ok(Founder::new(own, config.founders, cluster_id, Settings::default(), seconds))
+    let founders = match config.founding {
+        FoundingBy::Auto => config.founders,
+        FoundingBy::Admin => 0,
+    };
+    Ok(Founder::new(own, founders, cluster_id, config.settings.clone()))
 }
 
 fn start_peers(

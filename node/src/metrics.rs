@@ -338,7 +338,7 @@ impl HttpMetrics {
 }
 
 fn build_info() -> Info<Vec<(&'static str, &'static str)>> {
-    Info::new(vec![("version", env!("CARGO_PKG_VERSION"))])
+    Info::new(vec![("version", crate::VERSION)])
 }
 
 fn set(gauge: &Gauge, value: u64) {

@@ -9,18 +9,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use axum::Router;
+use dsync_core::machine::Settings;
 use dsync_core::raft::Timing;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::audit::TrailOptions;
 use crate::config::NodeConfig;
 use crate::consensus::Stopped;
 use crate::descriptors;
 use crate::health::Health;
+use crate::http::hosts::{AllowedHost, HostRules};
 use crate::http::{RequestLimits, Server, ServerSettings, Site, admin_router, client_router};
 use crate::member::{Member, MemberConfig, random};
 use crate::metrics::Metrics;
 use crate::peers::{PeerLimits, SecretSource, Secrets, SystemResolver};
+use crate::signals::is_ignored;
 use crate::storage::LogOptions;
 use crate::telemetry;
 
@@ -34,7 +39,7 @@ const SPARE_SEGMENTS: u64 = 2;
 /// A snapshot is taken after so many bytes of log at least; a restart applies them again.
 const SNAPSHOT_EVERY_BYTES: u64 = 8 << 20;
 
-/// Runs a node until it is told to stop (SIGTERM, Ctrl-C) or must not go on.
+/// Runs a node until it is told to stop (SIGTERM, SIGHUP, Ctrl-C) or must not go on.
 ///
 /// # Errors
 /// If it cannot start, or had to stop by itself.
@@ -45,13 +50,17 @@ pub async fn run(config: NodeConfig) -> Result<()> {
     let (metrics, health) = (Metrics::new(), Health::new());
     let member = Member::start(member_config(&config)?, peer, &metrics, &health)?;
     telemetry::identify(member.handle.status().node_id);
-    let site = Site::new(member.handle.clone(), metrics, health.clone(), RequestLimits::default())
+    let connections = Connections::allowed(descriptors::raise_limit());
+    let limits = RequestLimits { waits_max: connections.waits, ..RequestLimits::default() };
+    let site = Site::new(member.handle.clone(), metrics, health.clone(), limits)
         .with_audit(member.audit.clone());
-    let servers = start_servers(client, admin, &site, descriptors::raise_limit())?;
+    let servers = start_servers(client, admin, &site, &config.allowed_hosts, connections)?;
+    // Before anybody is told that the node is there: whoever hears it may stop it at once.
+    let shutdown = ShutdownSignal::catch()?;
     health.set_started();
     tracing::info!(client = %config.listen_client, peer = %config.listen_peer,
         admin = %config.listen_admin, "ports are open");
-    run_until(member, servers, &health, shutdown_signal()).await
+    run_until(member, servers, &health, shutdown.caught()).await
 }
 
 /// Opens a listening socket.
@@ -112,11 +121,15 @@ fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
         }
     };
     let election_min_ms = millis(config.election);
+    let mut settings = Settings::default();
+    settings.locks.lease_ms_min = millis(config.lease_min);
     Ok(MemberConfig {
         name: config.name.clone(),
         data: config.data.clone(),
         peers: config.peers.clone(),
         founders: config.founders,
+        settings,
+        founding: config.founding,
         secrets,
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),
@@ -137,50 +150,84 @@ fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
     })
 }
 
+/// How many connections each port may hold, and how many of the clients' may wait for long.
+#[derive(Clone, Copy, Debug)]
+struct Connections {
+    client: u32,
+    admin: u32,
+    waits: usize,
+}
+
+impl Connections {
+    fn allowed(descriptors: u64) -> Self {
+        let wanted = ServerSettings::default().connections_max;
+        let client = descriptors::client_connections(wanted, descriptors);
+        // The rest are for who renews and gives back.
+        let waits = client as usize * 3 / 4;
+        Self { client, admin: descriptors::admin_connections(descriptors), waits }
+    }
+}
+
 fn start_servers(
     client: TcpListener,
     admin: TcpListener,
     site: &Site,
-    descriptors: u64,
+    allowed_hosts: &[AllowedHost],
+    connections: Connections,
 ) -> Result<Vec<Server>> {
-    let client_max =
-        descriptors::client_connections(ServerSettings::default().connections_max, descriptors);
-    let admin_max = descriptors::admin_connections(descriptors);
-    let serve = |listener, router, port, connections_max| {
-        let settings = ServerSettings { port, connections_max, ..ServerSettings::default() };
+    let serve = |listener: TcpListener, router: fn(Site) -> Router, port, connections_max| {
+        let rules = HostRules::new(listener.local_addr()?, allowed_hosts.to_vec());
+        let request_id_prefix = site.node.status().boot_id.to_string();
+        let settings = ServerSettings {
+            port,
+            connections_max,
+            request_id_prefix,
+            ..ServerSettings::default()
+        };
+        let router = router(site.clone().with_hosts(rules));
         Server::start(listener, router, settings, site.metrics.http.clone())
     };
     // The client port first: it closes first.
     Ok(vec![
-        serve(client, client_router(site.clone()), "client", client_max)?,
-        serve(admin, admin_router(site.clone()), "admin", admin_max)?,
+        serve(client, client_router, "client", connections.client)?,
+        serve(admin, admin_router, "admin", connections.admin)?,
     ])
 }
 
-/// Waits for the word to stop, and says which it was. (A parent that has ended makes itself known by
-/// SIGTERM too: see `cli/node.rs`.)
-async fn shutdown_signal() -> &'static str {
-    tokio::select! {
-        () = terminated() => "SIGTERM",
-        _ = tokio::signal::ctrl_c() => "interrupt",
-    }
+/// The word to stop. (A parent that has ended makes itself known by SIGTERM too: see `cli/node.rs`.)
+struct ShutdownSignal {
+    terminate: Signal,
+    interrupt: Signal,
+    /// A terminal that is closed, or somebody who means "load the settings again": there is nothing to
+    /// load, and to end without a drain would be worse. `None`: `nohup` wants it ignored.
+    hangup: Option<Signal>,
 }
 
-#[cfg(unix)]
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => drop(terminate.recv().await),
-        Err(error) => {
-            tracing::warn!(%error, "cannot listen for SIGTERM");
-            std::future::pending::<()>().await;
+impl ShutdownSignal {
+    fn catch() -> Result<Self> {
+        let catch = |kind| signal(kind).context("cannot catch signals");
+        let ignored = is_ignored(rustix::process::Signal::HUP);
+        Ok(Self {
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+            hangup: (!ignored).then(|| catch(SignalKind::hangup())).transpose()?,
+        })
+    }
+
+    /// Says which it was.
+    async fn caught(mut self) -> &'static str {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = hangup => "SIGHUP",
+            _ = self.interrupt.recv() => "interrupt",
         }
     }
-}
-
-#[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending().await
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use dsync_core::audit::{AuditHead, AuditRecord, encode};
+use dsync_core::audit::{AuditHead, AuditRecord, Event, encode};
 use dsync_core::locks::{LockEvent, Owner, What};
 use dsync_core::types::{ClusterTime, Index};
 use dsync_node::audit::query::{Question, search};
@@ -254,6 +254,7 @@ impl History {
                 elapsed_ms: number,
                 detail,
             };
+            let event = Event::Lock(event);
             self.records.push(head.append(Index(number), ClusterTime(number), event));
             self.heads.push(head);
         }

@@ -49,6 +49,20 @@ fn grant(request: &Request) -> Value {
     })
 }
 
+/// A node that says nothing to the first request, and says `then` to what follows.
+fn unheard_then(mut then: impl FnMut(&Request) -> Say + Send + 'static) -> FakeNode {
+    let mut first = true;
+    FakeNode::new(move |request| match std::mem::take(&mut first) {
+        true => Say::Nothing,
+        false => then(request),
+    })
+}
+
+/// Whoever asks again after it has given up is told that it has left the queue.
+fn left(_: &Request) -> Say {
+    problem(409, "wait_timeout", false)
+}
+
 /// `dsync lock ARGS`.
 fn dsync(node: &FakeNode, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dsync"));
@@ -75,10 +89,10 @@ struct Running {
 impl Running {
     fn new(node: &FakeNode, args: &[&str], script: &str) -> Self {
         let args = [args, &["--", "sh", "-c", script]].concat();
-        Self::start(dsync(node, &args))
+        Self::start(&mut dsync(node, &args))
     }
 
-    fn start(mut command: Command) -> Self {
+    fn start(command: &mut Command) -> Self {
         let mut process = command.stderr(Stdio::inherit()).spawn().unwrap();
         let out = Output::of(process.stdout.take().unwrap());
         Self { process, out }
@@ -137,13 +151,18 @@ fn a_name_that_would_be_another_one_in_an_address_is_refused() {
 
 #[test]
 fn a_wait_that_takes_long_says_what_it_waits_for() {
-    let node = FakeNode::new(|request| match request.line.starts_with("GET ") {
+    let mut first = true;
+    let mut unheard = move |request: &Request| match std::mem::take(&mut first) {
+        true => Say::Nothing,
+        false => left(request),
+    };
+    let node = FakeNode::new(move |request| match request.line.starts_with("GET ") {
         true => ok(&json!({
             "name": "x", "waiters": [],
             "holders": [{ "owner": "bob", "mode": "exclusive", "hold": "1-0", "token": 7,
                           "remaining_ms": null }],
         })),
-        false => Say::Nothing,
+        false => unheard(request),
     });
     let mut process = dsync(&node, &["x", "--", "true"]).spawn().unwrap();
     let said = Output::of(process.stderr.take().unwrap());
@@ -226,12 +245,108 @@ fn signals_are_passed_on_to_the_command() {
 
 #[test]
 fn a_signal_while_waiting_leaves_the_queue() {
-    let node = FakeNode::scripted([Say::Nothing]);
+    let node = unheard_then(left);
     let mut running = Running::new(&node, &["x"], "echo ran");
     node.await_requests("/acquire", 1);
     running.signal(Signal::INT);
     assert_eq!((running.code(), running.out.rest().as_str()), (128 + 2, ""));
     node.await_hang_ups(1);
+    assert_eq!(node.await_requests("/release", 0).len(), 0, "there was nothing to give back");
+}
+
+#[test]
+fn a_grant_that_was_under_way_when_a_signal_came_is_given_back_before_the_end() {
+    for signal in [Signal::TERM, Signal::HUP] {
+        let node = unheard_then(friendly);
+        let mut running = Running::new(&node, &["x", "--ttl", "0s"], "echo ran");
+        node.await_requests("/acquire", 1);
+        running.signal(signal);
+        let ended = (running.code(), running.out.rest());
+        assert_eq!(ended, (128 + signal.as_raw(), String::new()));
+        let requests = node.requests();
+        let last = requests.last().unwrap();
+        assert_eq!((verb(last), &last.body), ("release", &json!({ "hold": "12-0" })));
+    }
+}
+
+#[test]
+fn a_grant_that_was_under_way_when_dsync_was_killed_is_given_back_by_its_keeper() {
+    let node = unheard_then(friendly);
+    let running = Running::new(&node, &["x", "--ttl", "0s"], "echo ran");
+    node.await_requests("/acquire", 1);
+    running.signal(Signal::KILL);
+    node.await_requests("/release", 1);
+}
+
+#[test]
+fn if_no_node_says_whether_the_lock_was_granted_that_is_said() {
+    for (ttl, outlook) in [("30s", "its lease ends it"), ("0s", "`dsync locks get x`")] {
+        let node = FakeNode::scripted([Say::Nothing]);
+        let mut process = dsync(&node, &["x", "--ttl", ttl, "--", "true"]).spawn().unwrap();
+        let said = Output::of(process.stderr.take().unwrap());
+        node.await_requests("/acquire", 1);
+        kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
+        // It asks again; another signal ends that.
+        node.await_requests("/acquire", 2);
+        kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
+        assert_eq!(await_end(&mut process).code(), Some(128 + 15));
+        let said = said.rest();
+        assert!(said.contains("not known") && said.contains(outlook), "{said}");
+    }
+}
+
+#[test]
+fn what_nohup_ignores_stays_ignored_for_dsync_and_for_the_command() {
+    let node = FakeNode::new(friendly);
+    let script = "kill -HUP $$; kill -HUP $PPID; echo alive";
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" lock x -- sh -c \"$1\""]);
+    command.args([env!("CARGO_BIN_EXE_dsync"), script]).env("DSYNC_SERVERS", &node.address);
+    let mut running = Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()));
+    assert_eq!((running.out.rest().as_str(), running.code()), ("alive\n", 0));
+}
+
+#[test]
+fn a_lock_that_is_held_for_some_time_at_least_is_left_to_its_lease_when_the_command_ends_early() {
+    let node = FakeNode::new(friendly);
+    let options = ["nightly", "--try", "--hold-at-least", "60s"];
+    let (code, _, said) = run(&node, &[&options[..], &["--", "sh", "-c", "exit 3"]].concat());
+    assert_eq!((code, said.as_str()), (3, ""));
+    let requests = node.requests();
+    assert_eq!(requests.len(), 1, "it is not given back");
+    assert_eq!(requests[0].body["ttl"], 60_000, "and lasts though nobody renews it");
+    let endless = ["x", "--ttl", "0s", "--hold-at-least", "60s", "--", "true"];
+    assert_eq!(run(&node, &endless).0, 64, "no lease would end it");
+}
+
+/// Otherwise the lock would stay held for most of another lease.
+#[test]
+fn a_lock_whose_lease_would_last_longer_than_it_is_to_be_held_is_given_back_on_time() {
+    let node = FakeNode::new(|request| match verb(request) {
+        "renew" => ok(&json!({ "hold": "12-0", "remaining_ms": 6_000_000, "index": 13 })),
+        _ => friendly(request),
+    });
+    let start = |at_least: &str| {
+        let (folder, pipe) = named_pipe();
+        let options = ["x", "--ttl", "1s", "--hold-at-least", at_least, "--", "sh", "-c"];
+        let script = ["read line < \"$0\"; exit 5", pipe.to_str().unwrap()];
+        let mut process = dsync(&node, &[&options[..], &script].concat()).spawn().unwrap();
+        let said = Output::of(process.stderr.take().unwrap());
+        // The second one is sent when the first one's answer is known.
+        let renewals = node.await_requests("/renew", 0).len();
+        node.await_requests("/renew", renewals + 2);
+        std::thread::spawn(move || (std::fs::write(&pipe, "go\n"), folder));
+        (process, said)
+    };
+    let (mut process, _) = start("4s");
+    node.await_requests("/release", 1);
+    assert_eq!(await_end(&mut process).code(), Some(5));
+    // A signal ends the waiting; then the lease ends the hold.
+    let (mut process, said) = start("10m");
+    assert!(said.line().contains("the lock is held for"));
+    kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
+    assert_eq!(await_end(&mut process).code(), Some(5));
+    assert_eq!(node.await_requests("/release", 1).len(), 1);
 }
 
 #[test]
@@ -284,7 +399,7 @@ fn a_stopped_dsync_keeps_the_lock_and_goes_on_as_if_nothing_had_happened() {
     let script = "echo ready; read line < \"$0\"; exit 5";
     let (_folder, pipe) = named_pipe();
     let args = ["x", "--ttl", TTL, "--", "sh", "-c", script, pipe.to_str().unwrap()];
-    let mut running = Running::start(dsync(&node, &args));
+    let mut running = Running::start(&mut dsync(&node, &args));
     assert_eq!(running.out.line(), "ready");
     running.signal(Signal::STOP);
     // More than one lease.
@@ -306,7 +421,7 @@ fn the_keeper_ends_the_command_of_a_stopped_dsync_in_time() {
     let (_folder, pipe) = named_pipe();
     let script = format!("exec >\"$0\"; {STUBBORN}");
     let args = ["x", "--ttl", TTL, "--", "sh", "-c", &script, pipe.to_str().unwrap()];
-    let mut running = Running::start(dsync(&node, &args));
+    let mut running = Running::start(&mut dsync(&node, &args));
     let out = Output::of_named_pipe(pipe);
     let group = out.line();
     running.signal(Signal::STOP);

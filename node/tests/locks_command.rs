@@ -135,3 +135,43 @@ fn each_shell_gets_a_script_that_knows_the_commands() {
         assert!(script.contains("locks") && script.contains("permits"), "{shell}");
     }
 }
+
+/// `a/b` with a right-to-left override in each name that a client has chosen.
+#[test]
+fn nothing_that_a_client_has_named_hides_anything_in_any_form() {
+    let hidden = |text: &str| json!(format!("{text}\u{202e}"));
+    let node = FakeNode::new(move |request| {
+        let mut lock = lock();
+        lock["name"] = hidden("a/b");
+        lock["holders"][0]["owner"] = hidden("one");
+        lock["holders"][0]["revoked"] = hidden("stuck");
+        lock["waiters"][0]["owner"] = hidden("two");
+        let edge = json!({ "owner": hidden("two"), "waits_for": hidden("a/b"), "blocker": "one", "holds": true });
+        match request.line.contains("/graph/") {
+            true => ok(&json!({ "edges": [edge] })),
+            false if request.line.contains('?') => {
+                ok(&json!({ "locks": [lock], "continue": null }))
+            }
+            false => ok(&lock),
+        }
+    });
+    for verb in [&["locks", "list"][..], &["locks", "get", "x"], &["locks", "graph"]] {
+        for form in ["table", "name", "json", "yaml"] {
+            let (code, out, said) = dsync(&node, &[verb, &["-o", form]].concat());
+            assert_eq!((code, said.as_str()), (0, ""), "{verb:?} {form}");
+            assert!(!out.contains('\u{202e}') && out.contains("202e"), "{verb:?} {form}: {out}");
+        }
+    }
+    let (_, out, _) = dsync(&node, &["locks", "get", "x", "-o", "json"]);
+    let document: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["name"], hidden("a/b"), "it means the same");
+}
+
+#[test]
+fn the_status_of_nodes_without_a_connection_left_is_not_that_they_have_no_leader() {
+    let node = FakeNode::scripted([problem(503, "too_many_connections", true)]);
+    let (code, out, _) = dsync(&node, &["status"]);
+    assert_eq!(code, 5, "{out}");
+    assert!(out.contains("refuses") && out.contains("it is too_many_connections"), "{out}");
+    assert!(!out.contains("No leader"), "{out}");
+}

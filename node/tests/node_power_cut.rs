@@ -5,6 +5,8 @@
 //! told. Before every step, and so after every cut, a linearizable read must show what was
 //! acknowledged last. At the end the cluster must serve again.
 
+#![allow(clippy::unwrap_used)]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,11 +15,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsync_core::locks::{Acquire, AcquireOutcome, LockItem, Mode, Owner, Release};
-use dsync_core::machine::{Operation, Outcome};
+use dsync_core::locks::{
+    Acquire, AcquireOutcome, LockItem, LockOperation, LockOutcome, Mode, Owner, Release,
+};
+use dsync_core::machine::{Operation, Outcome, Settings};
 use dsync_core::raft::Timing;
 use dsync_core::types::NodeName;
 use dsync_node::audit::TrailOptions;
+use dsync_node::config::FoundingBy;
 use dsync_node::handle::NodeHandle;
 use dsync_node::health::Health;
 use dsync_node::member::{Member, MemberConfig};
@@ -69,6 +74,8 @@ fn config(name: &str, size: u64) -> MemberConfig {
         data: PathBuf::from("/data"),
         peers: PeerList::Listed(names(size).into_iter().map(listed).collect()),
         founders: names(size).len(),
+        settings: Settings::default(),
+        founding: FoundingBy::Auto,
         secrets: SecretSource::fixed(Secrets::parse(secret).unwrap()),
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),
@@ -86,11 +93,17 @@ fn owner(name: &str) -> Owner {
 fn acquire(name: &str) -> Operation {
     let item = LockItem { name: name.into(), mode: Mode::Exclusive, permits: 1, permits_max: 1 };
     let (owner, items, ttl_ms) = (owner(name), vec![item], Some(0));
-    Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue: true, attachment: None })
+    Operation::lock(LockOperation::Acquire(Acquire {
+        owner,
+        items,
+        ttl_ms,
+        queue: true,
+        attachment: None,
+    }))
 }
 
 fn release(name: &str) -> Operation {
-    Operation::ReleaseLock(Release { owner: owner(name), name: name.into() })
+    Operation::lock(LockOperation::Release(Release { owner: owner(name), name: name.into() }))
 }
 
 fn deadline() -> std::time::Instant {
@@ -124,8 +137,8 @@ async fn work(handle: NodeHandle, name: String, ledger: Ledger) {
 
 fn note(ledger: &Ledger, name: &str, held: bool, outcome: &Outcome) {
     let expected = match outcome {
-        Outcome::Acquire(AcquireOutcome::Granted { .. }) => held,
-        Outcome::Release(_) => !held,
+        Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Granted { .. })) => held,
+        Outcome::Lock(LockOutcome::Release(_)) => !held,
         _ => false,
     };
     assert!(expected, "{name}: {outcome:?}");
@@ -138,8 +151,8 @@ fn note(ledger: &Ledger, name: &str, held: bool, outcome: &Outcome) {
 /// A linearizable read must show what was acknowledged.
 async fn check(handle: &NodeHandle, name: &str, known: Known) {
     let Some(held) = known.held else { return };
-    if let Ok(machine) = handle.read(deadline()).await {
-        let view = machine.locks().get(name);
+    if let Ok(state) = handle.read(deadline()).await {
+        let view = state.machine.locks().get(name);
         let shown = view.is_some_and(|lock| lock.holders.iter().any(|h| h.owner == owner(name)));
         assert_eq!(shown, held, "the acknowledged state of {name} is lost");
     }

@@ -1,5 +1,6 @@
 //! Waiting on whole nodes: three of them in this process, with real disks and sockets.
 
+#![cfg(not(feature = "simulated"))]
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -7,11 +8,12 @@ use std::net::TcpListener as Port;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dsync_core::locks::{Acquire, LockItem, Mode, Owner, Release};
-use dsync_core::machine::{Machine, Operation, Outcome};
+use dsync_core::locks::{Acquire, LockItem, LockOperation, LockOutcome, Mode, Owner, Release};
+use dsync_core::machine::{Machine, Operation, Outcome, Settings};
 use dsync_core::raft::{RoleKind, Timing};
 use dsync_core::types::NodeName;
 use dsync_node::audit::TrailOptions;
+use dsync_node::config::FoundingBy;
 use dsync_node::events::EventFilter;
 use dsync_node::handle::{NodeHandle, SubmitError};
 use dsync_node::health::Health;
@@ -24,7 +26,7 @@ use dsync_node::storage::LogOptions;
 use dsync_node::waits::{Answer, Patience, WaitOutcome};
 
 /// Far above anything that should happen here.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(300);
 
 struct Node {
     member: Member,
@@ -78,6 +80,8 @@ fn node(n: usize, port: Port, peers: &[ListedPeer]) -> Node {
         data: data.path().to_owned(),
         peers: PeerList::Listed(peers.to_vec()),
         founders: peers.len(),
+        settings: Settings::default(),
+        founding: FoundingBy::Auto,
         secrets: SecretSource::fixed(Secrets::parse(b"0123456789abcdef0123456789abcdef").unwrap()),
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),
@@ -120,9 +124,10 @@ fn wait(node: &NodeHandle, who: &'static str) -> tokio::task::JoinHandle<Answer>
 }
 
 async fn release(node: &NodeHandle, who: &str) {
-    let release = Operation::ReleaseLock(Release { owner: owner(who), name: "x".into() });
+    let release =
+        Operation::lock(LockOperation::Release(Release { owner: owner(who), name: "x".into() }));
     let applied = node.submit(release, Instant::now() + LONG).await.unwrap();
-    assert!(matches!(applied.outcome, Outcome::Release(_)));
+    assert!(matches!(applied.outcome, Outcome::Lock(LockOutcome::Release(_))));
 }
 
 fn token(answer: Answer) -> u64 {

@@ -1,13 +1,12 @@
-//! The `dsync-operator` command. So far it only prints the resource definition.
+//! The `dsync-operator` command.
 
 use std::io::{self, Write};
 
 use clap::{Parser, Subcommand};
+use dsync_operator::generate;
+use dsync_operator::program::{self, RunArgs};
 
-/// The Kubernetes side of dsync.
-///
-/// This version does not reconcile anything yet: it defines the DSyncCluster resource and prints its
-/// definition.
+/// The Kubernetes operator of dsync: keeps what each DSyncCluster asks for.
 #[derive(Debug, Parser)]
 #[command(name = "dsync-operator", version)]
 struct Cli {
@@ -17,13 +16,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Look after clusters until SIGTERM. Several may run: one acts, the others stand by.
+    Run(Box<RunArgs>),
     /// Print the CustomResourceDefinition of DSyncCluster as YAML.
     Crd,
+    /// Print everything that an installation needs as YAML, for `kubectl apply -f -`.
+    Install,
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
-        Command::Crd => io::stdout().write_all(dsync_operator::crd_yaml()?.as_bytes())?,
+        Command::Run(arguments) => {
+            let tasks = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            tasks.block_on(program::run(*arguments))
+        }
+        Command::Crd => print(&generate::definition()?),
+        Command::Install => print(&generate::install()?),
     }
-    Ok(())
+}
+
+fn print(yaml: &str) -> anyhow::Result<()> {
+    Ok(io::stdout().write_all(yaml.as_bytes())?)
 }

@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 
 use dsync_tests::simulator::{Options, Report, Run, simulate};
 
-/// Fresh seeds for every run of the suite; the first is printed.
+/// Fresh seeds for a run that does not say how many; the first is printed.
 const FRESH_BY_DEFAULT: u64 = 400;
+/// What a line with the trace of a seed begins with, for a build that compares it with its own.
+const TRACE: &str = "trace of seed";
 
 fn number_from(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -20,9 +22,24 @@ fn assert_clean(seed: u64) {
     }
 }
 
-#[test]
-fn the_first_hundred_seeds_are_clean() {
-    (0..100).for_each(assert_clean);
+/// Tests run side by side, and each of these takes its part.
+macro_rules! clean {
+    ($($name:ident: $seeds:expr,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                $seeds.for_each(assert_clean);
+            }
+        )*
+    };
+}
+
+clean! {
+    the_first_hundred_seeds_are_clean: (0..100),
+    the_second_hundred_seeds_are_clean: (100..200),
+    the_third_hundred_seeds_are_clean: (200..300),
+    the_fourth_hundred_seeds_are_clean: (300..400),
+    the_fifth_hundred_seeds_are_clean: (400..500),
 }
 
 /// Other draws make other runs of them: the rules have tests of their own.
@@ -52,6 +69,14 @@ fn a_seed_replays_bit_for_bit() {
     }
 }
 
+/// Read by `bugs.rs`, which has the same seeds run by a core into which bugs can be put.
+#[test]
+fn traces_of_fixed_seeds() {
+    for seed in [1, 2, 3, 4, 42, 4711] {
+        println!("{TRACE} {seed}: {:016x}", Run::new(seed).run().hash);
+    }
+}
+
 #[test]
 fn different_seeds_are_different_runs() {
     assert_ne!(Run::new(1).run().hash, Run::new(2).run().hash);
@@ -70,7 +95,8 @@ fn two_hundred_seeds_reach_every_rare_event() {
     assert!(sum(|report| report.answers[2]) > 1_000, "operations fail or time out");
     assert!(sum(|report| report.histories[2] as u64) > 50, "histories need a search");
     assert!(sum(|report| report.histories[3] as u64) > 50, "histories are judged by stateright");
-    assert!(sum(|report| report.lockers[0]) > 10, "deadlocks are told");
+    let deadlocks = sum(|report| report.lockers[0]);
+    assert!(deadlocks > 5, "deadlocks are told: {deadlocks}");
     assert!(sum(|report| report.lockers[1]) > 20, "waits time out");
     assert!(sum(|report| report.lockers[2]) > 0, "requests are taken over by another copy");
     assert!(sum(|report| report.lockers[3]) > 200, "clients hang up");
@@ -78,7 +104,9 @@ fn two_hundred_seeds_reach_every_rare_event() {
     assert_eq!(sizes, BTreeSet::from([1, 3, 5]));
 }
 
+/// `cargo xtask sim`, and the long form of the tests. What fails becomes a named test here.
 #[test]
+#[ignore = "differs from run to run"]
 fn fresh_seeds() {
     let count = number_from("DSYNC_SIM_SEEDS").unwrap_or(FRESH_BY_DEFAULT);
     let base = number_from("DSYNC_SIM_BASE");
@@ -147,7 +175,7 @@ fn a_node_is_broken_only_after_the_founding() {
 #[test]
 #[ignore = "tells one seed, named by DSYNC_SIM_SEED"]
 fn one_seed() {
-    let seed = number_from("DSYNC_SIM_SEED").unwrap_or(42);
+    let Some(seed) = number_from("DSYNC_SIM_SEED") else { return };
     let failures = simulate(Options { seed: Some(seed), ..Options::default() });
     assert!(failures.is_empty(), "seed {seed} fails");
 }

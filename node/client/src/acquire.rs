@@ -16,9 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::clock::BootInstant;
+use crate::error::Error;
+use crate::given_up::{Asking, GivenUp};
 use crate::hold::{Held, HeldLock, Hold};
 use crate::lock_error::{LockError, Loss};
 use crate::lock_request::LockRequest;
@@ -26,8 +28,7 @@ use crate::long_poll;
 use crate::names::TakenNames;
 use crate::nodes::{Answer, Call, PauseGrows, Repeat};
 
-/// An answer that took less did not wait, or what it waited does not matter: what is left counts from
-/// the sending in any case.
+/// An answer that took less did not wait, where it does not say.
 const WAITED_MIN: Duration = Duration::from_millis(100);
 
 /// What a node says of a grant.
@@ -38,30 +39,43 @@ pub(crate) struct Granted {
     pub(crate) remaining_ms: Option<u64>,
 }
 
-/// Acquires everything that is asked for, within `wait`.
-pub(crate) async fn acquire(asked: &LockRequest, wait: Duration) -> Result<Hold, LockError> {
-    let agent = &asked.client.agent;
-    let names = Arc::clone(&agent.names).take(asked.names()).await;
-    let mut names = names.map_err(|name| LockError::AlreadyHeld { name })?;
+/// Acquires everything that is asked for, within `wait`. What is given up on the way is found in
+/// `given_up`.
+pub(crate) async fn acquire(
+    asked: &LockRequest,
+    wait: Duration,
+    given_up: &GivenUp,
+) -> Result<Hold, LockError> {
+    let mut names = take_names(asked, wait).await?;
     let wait_ends = Instant::now() + wait;
     let mut pause = PauseGrows::new();
     let mut left = wait;
     loop {
-        let (error, returned) = match ask(asked, left, names).await {
+        let (error, returned) = match ask(asked, left, names, given_up).await {
             Ok(hold) => return Ok(hold),
             Err(failed) => failed,
         };
-        if !matches!(error, LockError::Lost(Loss::Ended) | LockError::WaitTimeout { .. }) {
-            return Err(error);
-        }
+        let again = matches!(error, LockError::Lost(Loss::Ended) | LockError::WaitTimeout { .. });
+        names = match returned {
+            Some(names) if again => names,
+            _ => return Err(error),
+        };
         tokio::time::sleep(pause.next()).await;
         left = wait_ends.saturating_duration_since(Instant::now());
         // Not with nothing left: a request that does not wait is another request.
         if left.is_zero() {
             return Err(never_held(error));
         }
-        names = returned;
     }
+}
+
+/// Waits for names that are being given back, which may take as long as no node answers.
+async fn take_names(asked: &LockRequest, wait: Duration) -> Result<TakenNames, LockError> {
+    let names = asked.names();
+    let first = names.first().cloned().unwrap_or_default();
+    let patience = wait + asked.client.nodes.settings.deadline;
+    let taken = timeout(patience, Arc::clone(&asked.client.agent.names).take(names)).await;
+    taken.unwrap_or(Err(first)).map_err(|name| LockError::AlreadyHeld { name })
 }
 
 /// What was lost before it was ours is a lock that was not had.
@@ -72,33 +86,41 @@ fn never_held(error: LockError) -> LockError {
     }
 }
 
-/// Asks under one number. The names come back with an error.
+/// Asks under one number. The names come back with an error, unless it is not known yet what became of
+/// the request.
 async fn ask(
     asked: &LockRequest,
     wait: Duration,
     names: TakenNames,
-) -> Result<Hold, (LockError, TakenNames)> {
+    given_up: &GivenUp,
+) -> Result<Hold, (LockError, Option<TakenNames>)> {
     let nodes = &asked.client.nodes;
     let (path, body) = asked.draw();
     let call = Call::post(&path, body, Repeat::Always).numbered(nodes.ids.next());
+    let ttl = asked.granted_ttl();
+    let mut asking = Asking::new(nodes, &call, !wait.is_zero(), ttl, names, given_up);
     let answer = match long_poll::ask(nodes, &call, wait).await {
         Ok(answer) => answer,
-        Err(error) => return Err((error.into(), names)),
+        Err(error @ Error::OutcomeUnknown(_)) => return Err((error.into(), None)),
+        Err(error) => return Err((error.into(), asking.known())),
     };
+    let mut granted: Granted = answer.decode().map_err(|error| (error.into(), None))?;
     call.close();
-    let mut granted: Granted = match answer.decode() {
-        Ok(granted) => granted,
-        Err(error) => return Err((error.into(), names)),
-    };
     // Nodes answer in the order of the names, callers mean the first that they named.
     let order = asked.names();
     granted.locks.sort_by_key(|lock| order.iter().position(|name| *name == lock.name));
-    let confirm = needs_confirmation(&answer, wait, asked.ttl);
-    let held = Held::new(nodes, granted, answer.sent, asked.ttl, confirm);
-    if confirm && let Err(error) = held.confirm().await {
-        held.release_in_background();
-        return Err((error, names));
+    let confirm = needs_confirmation(&answer, wait, ttl);
+    let held = Held::new(asked, granted, answer.sent, confirm);
+    asking.granted(&held);
+    if confirm {
+        match held.confirm().await {
+            Ok(()) => {}
+            Err(error @ LockError::Lost(_)) => return Err((error, asking.known())),
+            Err(error) => return Err((error, None)),
+        }
     }
+    // Always: it was not taken out before.
+    let names = asking.known().ok_or((LockError::Lost(Loss::Released), None))?;
     Ok(Hold::start(held, names))
 }
 
@@ -113,8 +135,10 @@ fn waited(answer: &Answer, ttl: Option<Duration>) -> bool {
     struct Said {
         waited_ms: Option<u64>,
     }
-    let said = answer.decode::<Said>().ok().and_then(|said| said.waited_ms);
     let took = BootInstant::now().since(answer.sent);
-    let waited = said.map_or(took, Duration::from_millis);
-    waited >= WAITED_MIN || ttl.is_some_and(|ttl| took > ttl / 10)
+    let waited = match answer.decode::<Said>().ok().and_then(|said| said.waited_ms) {
+        Some(waited_ms) => waited_ms > 0,
+        None => took >= WAITED_MIN,
+    };
+    waited || ttl.is_some_and(|ttl| took > ttl / 10)
 }

@@ -1,11 +1,13 @@
 //! Fail-over and repeats, against nodes that say what they are told to say.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use dsync_core::locks::Mode;
 use serde_json::json;
 
 use crate::fake_node::{FakeNode, Say, ok, problem};
+use crate::nodes::{Call, Failure, Repeat};
 use crate::original::{Acquired, Released};
 use crate::{Client, ClientSettings, Error, LockError};
 
@@ -43,10 +45,69 @@ async fn a_cluster_that_has_no_leader_for_a_while_is_asked_until_it_has() {
     assert_eq!(node.asked(), 3);
 }
 
+/// A node without a connection left: says so to whoever comes, before it has heard anything, and reads
+/// on until the other side closes.
+fn full_node(refuses: impl Fn() -> bool + Send + 'static, otherwise: Say) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let body =
+        json!({ "code": "too_many_connections", "detail": "this node has no connection left",
+                       "retryable": true })
+        .to_string();
+    let answer = |status: u16, body: &str| {
+        format!(
+            "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            if refuses() {
+                stream.write_all(answer(503, &body).as_bytes()).unwrap();
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
+                std::thread::spawn(move || std::io::copy(&mut stream, &mut std::io::sink()));
+            } else if let Say::Answer(status, body) = &otherwise {
+                let _read = stream.read(&mut [0; 4096]).unwrap();
+                stream.write_all(answer(*status, body).as_bytes()).unwrap();
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_node_without_a_connection_left_has_applied_nothing() {
+    let node = full_node(|| true, Say::Nothing);
+    let client = Client::new([&node]).unwrap();
+    let call = Call::post(&["lock", "release"], json!({}), Repeat::IfUnsent);
+    // Whether the request or the refusal is first on the connection is chance: both are met here.
+    for _ in 0..20 {
+        match client.nodes.ask(0, &call).await {
+            Err(Failure::Unserved { last, .. }) => {
+                assert!(last.answered && last.reason.contains("left"), "{last}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_has_a_connection_again_is_asked_again() {
+    let mut refusals = 3;
+    let count = std::sync::Mutex::new(move || {
+        refusals -= 1;
+        refusals >= 0
+    });
+    let released = ok(&json!({ "success": true, "message": "gone" }));
+    let node = full_node(move || count.lock().unwrap()(), released);
+    let client = Client::new([&node]).unwrap();
+    assert_eq!(client.original().release("x", "a").await.unwrap(), Released::Ended);
+}
+
 #[tokio::test]
 async fn a_refusal_is_final() {
     let refusal = json!({ "title": "t", "detail": "no", "code": "invalid_field", "field": "ttl",
-                          "retryable": false, "requestId": "r" });
+                          "retryable": false, "request_id": "r" });
     let bad = FakeNode::scripted([Say::Answer(400, refusal.to_string())]);
     let good = FakeNode::scripted([free_lock()]);
     match Client::new([&bad.address, &good.address]).unwrap().get("x").await {

@@ -80,6 +80,15 @@ impl Error {
         matches!(self, Self::Unavailable { .. } | Self::OutcomeUnknown(_))
     }
 
+    /// What the node asked last did, where none served.
+    #[must_use]
+    pub fn last(&self) -> Option<&NodeError> {
+        match self {
+            Self::Unavailable { last, .. } | Self::OutcomeUnknown(last) => Some(last),
+            _ => None,
+        }
+    }
+
     /// A member of a refusal's body.
     pub(crate) fn member(&self, name: &str) -> Option<&Value> {
         match self {
@@ -96,6 +105,8 @@ pub struct NodeError {
     pub node: String,
     /// For people: a status and its message, or what became of the connection.
     pub reason: String,
+    /// It answered, if only to refuse. Else nothing was heard of it.
+    pub answered: bool,
 }
 
 impl fmt::Display for NodeError {

@@ -15,9 +15,9 @@ use crate::acquire::{Granted, needs_confirmation};
 use crate::alarm::{self, Ends};
 use crate::clock::BootInstant;
 use crate::guard::FencingToken;
-use crate::lease::{counted_end, renewal_patience};
+use crate::lease::{counted_at_least, counted_end, renewal_patience};
 use crate::lock_error::{LockError, Loss};
-use crate::lock_request::ttl_json;
+use crate::lock_request::{LockRequest, ttl_json};
 use crate::names::TakenNames;
 use crate::nodes::{Answer, Call, Nodes, Repeat};
 use crate::{long_poll, renewal};
@@ -68,6 +68,8 @@ pub(crate) struct Held {
     /// The counted end; `None`: no lease. Moves to later only.
     end: watch::Sender<Option<BootInstant>>,
     loss: watch::Sender<Option<Loss>>,
+    /// Not given back before.
+    keep_until: Option<BootInstant>,
     /// Given back when the hold is over, so that this agent may ask for them again.
     names: Mutex<Option<TakenNames>>,
 }
@@ -84,7 +86,7 @@ impl Hold {
     /// The hold's own name, never used again in this cluster.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.held.id
+        self.held.id()
     }
 
     /// The fencing token of the lock, of the first one if there are several.
@@ -184,12 +186,34 @@ impl Hold {
         self.held.downgrade(name).await
     }
 
-    /// Gives everything back, and returns when the cluster has taken it.
+    /// The moment up to which it is held however early it is released; see
+    /// [`hold_at_least`](LockRequest::hold_at_least).
+    #[must_use]
+    pub fn keep_until(&self) -> Option<BootInstant> {
+        self.held.keep_until
+    }
+
+    /// Gives everything back, and returns when the cluster has taken it. What is to be held
+    /// [for some time at least](LockRequest::hold_at_least) is given back in the background when that
+    /// is over: then this returns at once.
     ///
     /// # Errors
     /// [`LockError::Lost`] if it was lost before; otherwise no node has answered in time, and the
     /// lease ends it.
-    pub async fn release(mut self) -> Result<(), LockError> {
+    pub async fn release(self) -> Result<(), LockError> {
+        self.held.check()?;
+        match self.held.kept() {
+            // Dropped, which sees to it.
+            Some(_) => Ok(()),
+            None => self.release_now().await,
+        }
+    }
+
+    /// As [`release`](Self::release), however long it was to be held at least.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn release_now(mut self) -> Result<(), LockError> {
         self.held.check()?;
         self.renewal.abort();
         let released = self.held.release().await;
@@ -213,19 +237,20 @@ impl Drop for Hold {
 
 impl Held {
     pub(crate) fn new(
-        nodes: &Arc<Nodes>,
+        asked: &LockRequest,
         granted: Granted,
         sent: BootInstant,
-        ttl: Option<Duration>,
         confirm: bool,
     ) -> Arc<Self> {
         // A grant that is confirmed first has its end from that: until then it has none that counts.
         let end = if confirm { None } else { counted_end(sent, granted.remaining_ms) };
         Arc::new(Self {
-            nodes: Arc::clone(nodes),
+            nodes: Arc::clone(&asked.client.nodes),
             id: granted.hold,
             locks: Mutex::new(granted.locks),
-            ttl,
+            ttl: asked.ttl,
+            // From the answer, which came after the grant.
+            keep_until: asked.at_least.map(|time| BootInstant::now().plus(counted_at_least(time))),
             sent: Mutex::new(sent),
             end: watch::Sender::new(end),
             loss: watch::Sender::new(None),
@@ -294,12 +319,27 @@ impl Held {
         self.nodes.call(&call).await.map(drop).map_err(LockError::from)
     }
 
-    /// Releases without anybody who waits for it.
-    pub(crate) fn release_in_background(self: &Arc<Self>) {
-        // Here and not in the task, or a request that comes right after would be refused.
-        self.note_releasing();
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Until when it is not given back.
+    fn kept(&self) -> Option<BootInstant> {
+        self.keep_until.filter(|until| BootInstant::now() < *until)
+    }
+
+    /// Releases without anybody who waits for it, as soon as it may be.
+    fn release_in_background(self: &Arc<Self>) {
+        let kept = self.kept();
+        if kept.is_none() {
+            // Here and not in the task, or a request that comes right after would be refused.
+            self.note_releasing();
+        }
         let held = Arc::clone(self);
         tokio::spawn(async move {
+            if let Some(until) = kept {
+                until.reached().await;
+            }
             let _ = held.release().await;
             held.lose(Loss::Released);
         });

@@ -23,6 +23,11 @@ pub(crate) fn counted_end(sent: BootInstant, remaining_ms: Option<u64>) -> Optio
     Some(sent.plus(remaining - remaining / CLOCK_RATE_PART))
 }
 
+/// How long to wait here until so much time has gone by at the cluster.
+pub(crate) fn counted_at_least(time: Duration) -> Duration {
+    time + time / CLOCK_RATE_PART
+}
+
 /// When to renew: a third of the lease after the request that was answered last. Two more thirds are
 /// then left for what goes wrong.
 pub(crate) fn renewal_due(sent: BootInstant, ttl: Duration) -> BootInstant {

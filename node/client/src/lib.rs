@@ -59,6 +59,7 @@ mod clock;
 mod error;
 mod events;
 mod force;
+mod given_up;
 pub mod guard;
 mod hold;
 mod lease;

@@ -1,5 +1,6 @@
 //! What is asked for: names, modes, lease, patience.
 
+use std::future::Future;
 use std::time::Duration;
 
 use dsync_core::locks::Mode;
@@ -7,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::acquire;
 use crate::client::Client;
+use crate::given_up::GivenUp;
 use crate::hold::Hold;
 use crate::lock_error::LockError;
 
@@ -24,6 +26,8 @@ pub struct LockRequest {
     items: Vec<Item>,
     /// `None`: no lease.
     pub(crate) ttl: Option<Duration>,
+    /// It is held so long at least.
+    pub(crate) at_least: Option<Duration>,
     wait: Duration,
 }
 
@@ -38,7 +42,7 @@ struct Item {
 impl LockRequest {
     pub(crate) fn new(client: Client, name: String) -> Self {
         let (ttl, wait) = (Some(TTL_DEFAULT), WAIT_DEFAULT);
-        Self { client, items: vec![Item::new(name)], ttl, wait }
+        Self { client, items: vec![Item::new(name)], ttl, at_least: None, wait }
     }
 
     /// Asks for another lock together with those named before. Modes go with the name before them.
@@ -76,6 +80,15 @@ impl LockRequest {
         self
     }
 
+    /// Holds it so long at least, from its grant, however early it is released and whatever becomes of
+    /// this program: for a job that several machines begin a moment apart, and of which one is to run.
+    /// [`Hold::release`] then gives it back when that time is over; if this program ends before, the
+    /// lease does.
+    pub fn hold_at_least(mut self, time: Duration) -> Self {
+        self.at_least = Some(time);
+        self
+    }
+
     /// How long to stand in the queue. Zero: do not wait, as [`try_acquire`](Self::try_acquire).
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -84,15 +97,34 @@ impl LockRequest {
 
     /// Acquires: returns when everything is held, or when it is clear that it will not be.
     ///
-    /// Dropping the future leaves the queue. A grant that is on its way at that moment is given back
-    /// by the node; if the node cannot, its lease ends it.
+    /// Dropping the future leaves the queue. If the grant was on its way at that moment, that is found
+    /// out in the background, as far as the runtime still runs, and the lock is given back. So is one
+    /// that may have been granted when no node answered in time ([`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown)). Until then
+    /// this agent's next request for the same lock waits.
     ///
     /// # Errors
-    /// [`LockError`] says what is in the way. After a [`LockError::Call`] that
-    /// [is unavailable](crate::Error::is_unavailable) the request may yet be granted; nobody renews
-    /// that, so its lease ends it.
+    /// [`LockError`] says what is in the way.
     pub async fn acquire(self) -> Result<Hold, LockError> {
-        acquire::acquire(&self, self.wait).await
+        acquire::acquire(&self, self.wait, &GivenUp::default()).await
+    }
+
+    /// As [`acquire`](Self::acquire), until `give_up` resolves. `None`: it was given up, and nothing is
+    /// held; a grant that was on its way has been given back.
+    ///
+    /// # Errors
+    /// As there; [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) also if it was given up and no node has said what became of
+    /// it: then it may be held until its lease ends it.
+    pub async fn acquire_unless(
+        self,
+        give_up: impl Future<Output = ()>,
+    ) -> Result<Option<Hold>, LockError> {
+        let given_up = GivenUp::default();
+        tokio::select! {
+            held = acquire::acquire(&self, self.wait, &given_up) => return held.map(Some),
+            () = give_up => {}
+        }
+        given_up.settled().await?;
+        Ok(None)
     }
 
     /// Acquires if that is possible at once.
@@ -100,7 +132,7 @@ impl LockRequest {
     /// # Errors
     /// As [`acquire`](Self::acquire); [`LockError::Held`] if somebody else has it.
     pub async fn try_acquire(self) -> Result<Hold, LockError> {
-        acquire::acquire(&self, Duration::ZERO).await
+        acquire::acquire(&self, Duration::ZERO, &GivenUp::default()).await
     }
 
     fn mode(mut self, mode: Mode, permits: u32, permits_max: u32) -> Self {
@@ -114,11 +146,17 @@ impl LockRequest {
         self.items.iter().map(|item| item.name.clone()).collect()
     }
 
+    /// The lease that is asked for first: it lasts for as long as the lock is held at least, also if
+    /// nobody renews it.
+    pub(crate) fn granted_ttl(&self) -> Option<Duration> {
+        self.ttl.map(|ttl| ttl.max(self.at_least.unwrap_or_default()))
+    }
+
     /// Path and body, without the time to wait.
     pub(crate) fn draw(&self) -> (Vec<&str>, Value) {
         let mut body = Map::new();
         body.insert("owner".to_owned(), json!(self.client.owner()));
-        body.insert("ttl".to_owned(), ttl_json(self.ttl));
+        body.insert("ttl".to_owned(), ttl_json(self.granted_ttl()));
         let path = match self.items.as_slice() {
             [item] => {
                 item.draw(&mut body);

@@ -162,7 +162,8 @@ impl Copies<'_> {
     }
 }
 
-fn with_wait(call: &Call, wait: Duration, nodes: &Nodes) -> Call {
+/// The request, waiting so long.
+pub(crate) fn with_wait(call: &Call, wait: Duration, nodes: &Nodes) -> Call {
     let mut call = call.clone().timeout(wait + nodes.settings.request_timeout);
     if let Some(body) = call.body.as_mut().and_then(|body| body.as_object_mut()) {
         body.insert("wait".to_owned(), json!(millis(wait)));

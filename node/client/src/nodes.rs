@@ -9,6 +9,7 @@
 //! send again is sent again: reads, renewals (which move an end to later only), and everything that
 //! carries a number (`request_id.rs`). Anything else fails with [`Error::OutcomeUnknown`].
 
+use std::error::Error as StdError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -133,6 +134,7 @@ impl Nodes {
             Err(Failure::Unknown(NodeError {
                 node: name(&self.urls[position]),
                 reason: "no answer".into(),
+                answered: false,
             }))
         })
     }
@@ -335,7 +337,11 @@ impl Unserved {
     }
 
     pub(crate) fn into_error(self, nodes: &Nodes, call: &Call, deadline: Duration) -> Error {
-        let unasked = || NodeError { node: name(&nodes.urls[0]), reason: "not asked".into() };
+        let unasked = || NodeError {
+            node: name(&nodes.urls[0]),
+            reason: "not asked".into(),
+            answered: false,
+        };
         let last = self.last.unwrap_or_else(unasked);
         match call.method == Method::GET || self.sent == 0 {
             true => Error::Unavailable { deadline, last },
@@ -370,7 +376,7 @@ struct Fault {
     field: Option<String>,
     #[serde(default)]
     retryable: bool,
-    #[serde(rename = "requestId")]
+    #[serde(rename = "request_id")]
     request_id: Option<Box<str>>,
 }
 
@@ -383,11 +389,12 @@ fn failure(
     let fault: Fault = serde_json::from_slice(body).unwrap_or_default();
     let reason = format!("{status} {}", fault.message);
     if fault.retryable {
-        return Failure::Unserved { last: NodeError { node, reason }, retry_after };
+        let last = NodeError { node, reason, answered: true };
+        return Failure::Unserved { last, retry_after };
     }
     // A 5xx without a word of ours comes from something between, which cannot know.
     if status.is_server_error() {
-        return Failure::Unknown(NodeError { node, reason });
+        return Failure::Unknown(NodeError { node, reason, answered: true });
     }
     let members: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
     Failure::Final(Box::new(Error::Refused {
@@ -402,12 +409,34 @@ fn failure(
 }
 
 fn unheard(node: &Url, error: &reqwest::Error) -> Failure {
-    let last = NodeError { node: name(node), reason: root_cause(error) };
-    if error.is_connect() || error.is_builder() {
+    let node = name(node);
+    if refused_unasked(error) {
+        let reason = "it refuses connections: it has none left".to_owned();
+        let last = NodeError { node, reason, answered: true };
+        return Failure::Unserved { last, retry_after: None };
+    }
+    let last = NodeError { node, reason: root_cause(error), answered: false };
+    if error.is_connect() || error.is_builder() || never_sent(error) {
         Failure::Unserved { last, retry_after: None }
     } else {
         Failure::Unknown(last)
     }
+}
+
+/// Not a byte of the request has left: the connection was at its end before it was begun.
+fn never_sent(error: &reqwest::Error) -> bool {
+    refused_unasked(error) || hyper_errors(error).any(|it| it.is_canceled() || it.is_closed())
+}
+
+/// A node that has no connection left says so at once, before it has heard anything. An answer without
+/// a question ends the connection here, and this is all that is left of it.
+fn refused_unasked(error: &reqwest::Error) -> bool {
+    // hyper has no other word for it.
+    hyper_errors(error).any(|it| it.to_string().contains("unexpected message"))
+}
+
+fn hyper_errors(error: &reqwest::Error) -> impl Iterator<Item = &hyper::Error> {
+    causes(error).filter_map(|cause| cause.downcast_ref())
 }
 
 fn retry_after(response: &Response) -> Option<Duration> {
@@ -430,9 +459,14 @@ pub(crate) fn name(node: &Url) -> String {
 
 /// The innermost cause: "connection refused" says more than "error sending request".
 fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
+    causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// The error and what caused it, the innermost cause last.
+fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    let outermost: &'a (dyn StdError + 'static) = error;
+    std::iter::successors(Some(outermost), |cause| {
+        let cause: &'a (dyn StdError + 'static) = *cause;
+        cause.source()
+    })
 }

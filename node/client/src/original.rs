@@ -3,6 +3,9 @@
 //! They go by owner and name, and do not wait. An acquire is repeated when its outcome is unknown: the
 //! same owner asking again gets the same hold. A release is not: the repeat of one that worked would
 //! answer "not the holder", and the caller would believe that it lost its lock long ago.
+//!
+//! Dropping the future of an acquire leaves open whether the owner holds the lock, or waits: a release,
+//! which goes by owner, makes sure that it does neither.
 
 use dsync_core::locks::Mode;
 use serde::{Deserialize, Serialize};

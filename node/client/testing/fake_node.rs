@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Far above what anything here takes on a loaded machine: a test that waits in vain says so then.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// One request as it came.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ pub fn ok(body: &Value) -> Say {
 pub fn problem(status: u16, code: &str, retryable: bool) -> Say {
     let body = serde_json::json!({
         "title": code, "detail": format!("it is {code}"), "code": code, "retryable": retryable,
-        "requestId": "r",
+        "request_id": "r",
     });
     Say::Answer(status, body.to_string())
 }

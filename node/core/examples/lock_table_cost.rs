@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use dsync_core::locks::{
     Acquire, AcquireOutcome, Attachment, LockItem, LockTable, Mode, Owner, Release, Rules, Turn,
 };
-use dsync_core::machine::Settings;
 use dsync_core::types::{BootId, ClusterTime, Index};
 
 struct World {
@@ -23,7 +22,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let rules = Settings { lock_waiters_max: 1_000_000, ..Settings::default() }.lock_rules();
+        let rules = Rules { lock_waiters_max: 1_000_000, ..Rules::default() };
         Self { table: LockTable::new(1), index: 0, rules, dice: 1 }
     }
 

@@ -7,8 +7,13 @@
 //!
 //! # Idea
 //!
-//! Every event of the locks, in log order, is a record with a number. A record's hash covers the hash
-//! before it, so the hash of the last one, the *head*, stands for all of them. The replicated state
+//! Every event that somebody has to answer for, in log order, is a record with a number. That is all that
+//! happens to locks, and what administrators do to any service. What flows through a queue or a cache is
+//! not: one message is nobody's claim against others, there are far more of them than of anything else,
+//! and a trail that they fill forgets in minutes what it is kept for. Who watches a queue counts by a
+//! number of the queue's own.
+//!
+//! A record's hash covers the hash before it, so the hash of the last one, the *head*, stands for all of them. The replicated state
 //! holds only the count and the head: every node computes them, a snapshot carries them, and the
 //! state's hash covers them. The records themselves go into each node's own files. Whoever has a file
 //! and one trusted head can check every record in front of it.
@@ -34,7 +39,31 @@ pub enum StoredAudit {
     V1(AuditRecord),
 }
 
-/// One event of the locks, at its place in the trail.
+/// What happened, by service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// To a lock.
+    Lock(LockEvent),
+}
+
+impl Event {
+    /// The names of what it happened to.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let Self::Lock(event) = self;
+        event.items.iter().map(|item| item.name.as_str())
+    }
+
+    /// About how much memory it takes: what stands in the struct and behind its pointers.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        let Self::Lock(event) = self;
+        let items = event.items.iter().map(|item| size_of_val(item) + item.name.len());
+        let owner = event.owner.principal.len() + event.owner.name.len();
+        size_of::<Self>() + owner + event.detail.len() + items.sum::<usize>()
+    }
+}
+
+/// One event, at its place in the trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRecord {
     /// Which record of the trail, from 1.
@@ -44,7 +73,7 @@ pub struct AuditRecord {
     /// That entry's stamp.
     pub stamp: ClusterTime,
     /// What happened.
-    pub event: LockEvent,
+    pub event: Event,
 }
 
 /// The end of the trail: part of the replicated state.
@@ -58,7 +87,7 @@ pub struct AuditHead {
 
 impl AuditHead {
     /// Appends an event, and gives back its record.
-    pub fn append(&mut self, index: Index, stamp: ClusterTime, event: LockEvent) -> AuditRecord {
+    pub fn append(&mut self, index: Index, stamp: ClusterTime, event: Event) -> AuditRecord {
         let record = AuditRecord { number: self.count + 1, index, stamp, event };
         *self = self.after(&encode(&record));
         record
@@ -83,8 +112,8 @@ mod tests {
     use super::*;
     use crate::locks::{Owner, What};
 
-    fn event(name: &str) -> LockEvent {
-        LockEvent {
+    fn event(name: &str) -> Event {
+        Event::Lock(LockEvent {
             what: What::Refused,
             owner: Owner { principal: "p".to_owned(), name: name.to_owned() },
             items: Vec::new(),
@@ -93,7 +122,7 @@ mod tests {
             attachment: None,
             elapsed_ms: 0,
             detail: String::new(),
-        }
+        })
     }
 
     fn head_of(records: &[AuditRecord]) -> AuditHead {
@@ -109,7 +138,7 @@ mod tests {
         assert_eq!(head_of(&records), head);
         assert_eq!(head.count, 3);
         let mut changed = records.clone();
-        changed[1].event.owner.name = "bo".to_owned();
+        changed[1].event = event("bo");
         assert_ne!(head_of(&changed).hash, head.hash);
         assert_ne!(head_of(&records[1..]).hash, head.hash);
         let moved = [records[1].clone(), records[0].clone(), records[2].clone()];

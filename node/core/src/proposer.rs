@@ -21,8 +21,10 @@
 //! - *A given-up number*: its outcome is unknown to the client, and whatever copy of it is applied
 //!   first is the only one. It is no longer outstanding, so the mark passes it as soon as everything
 //!   before it is settled, and the next command that is applied carries the mark: from then on a late
-//!   copy is void. Should this process never send another command, the copy is void by its age, or by
-//!   the next process's registration.
+//!   copy is void. That command is one of the client's, or, since none may ever come, one that does
+//!   nothing else ([`NodeOperation::RaiseLowWater`]), repeated until it is applied. Age alone would not do:
+//!   it stands still on a quiet cluster. A process that dies with a copy under way is replaced by one
+//!   whose registration voids the copy.
 //!
 //! # What a refusal is worth
 //!
@@ -48,9 +50,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::machine::{Command, Operation, Origin, Outcome, RequestId, StoredCommand};
+use crate::machine::{
+    Command, NodeOperation, NodeOutcome, Operation, Origin, Outcome, StoredCommand,
+};
 use crate::raft::Refusal;
-use crate::types::{BootCount, BootId, ClusterTime, LocalTime, NodeId};
+use crate::types::{ActiveTime, BootCount, BootId, LocalTime, NodeId};
 use crate::wire;
 
 /// Most numbers, from the low-water mark on, that are under way: what the machine remembers of one
@@ -60,6 +64,8 @@ pub const WINDOW: u64 = 16 * 1024;
 pub const TICKET_BYTES_MAX: usize = 64 * 1024;
 /// The registration's number. It does not expire.
 const REGISTRATION: u64 = 1;
+/// The deadline of what does not expire.
+const NEVER: LocalTime = LocalTime(u64::MAX);
 
 /// The outstanding commands of one process.
 #[derive(Debug)]
@@ -76,20 +82,25 @@ pub struct Proposer {
     due: BTreeSet<(LocalTime, u64)>,
     /// The first number that was not let into `due` yet: at or below the window's end.
     held_from: u64,
-    /// When which command is given up; the keys of `pending` but the registration.
+    /// When which command is given up; the keys of `pending` but of those that do not expire.
     deadlines: BTreeSet<(LocalTime, u64)>,
     /// Attempts that were not refused so far, with those of their commands that are pending.
     tickets: BTreeMap<u64, BTreeSet<u64>>,
     /// Refused for good; the next [`Proposer::expired`] gives them up.
     hopeless: BTreeSet<u64>,
+    /// The highest number that was given up although it had been sent; 0: none.
+    given_up: u64,
+    /// The highest mark that is known to be applied: numbers below it are void.
+    mark_applied: u64,
+    /// The command that raises the mark over `given_up`, while it is outstanding. It does not expire.
+    raising: Option<u64>,
 }
 
 /// One command without an answer.
 #[derive(Debug)]
 struct Pending {
-    request: Option<RequestId>,
     operation: Operation,
-    taken_at: ClusterTime,
+    taken_at: ActiveTime,
     deadline: LocalTime,
     /// Its entry in `due`, if it has one.
     next_attempt: LocalTime,
@@ -129,24 +140,24 @@ impl Proposer {
             deadlines: BTreeSet::new(),
             tickets: BTreeMap::new(),
             hopeless: BTreeSet::new(),
+            given_up: 0,
+            mark_applied: 0,
+            raising: None,
         };
-        let (never, start) = (LocalTime(u64::MAX), LocalTime(0));
-        let registration = Operation::RegisterBoot { count };
-        proposer.take_in(start, ClusterTime(0), None, registration, never);
+        proposer.take_in_for_good(Operation::Node(NodeOperation::RegisterBoot { count }));
         proposer
     }
 
-    /// Takes a command in, and numbers it. `cluster_time` is this node's applied time; `request` is
-    /// its client's id for it. It goes out with the next [`Proposer::attempts`].
+    /// Takes a command in, and numbers it. `taken_at` is what this node's applied state counts
+    /// ages by. It goes out with the next [`Proposer::attempts`].
     pub fn submit(
         &mut self,
         now: LocalTime,
-        cluster_time: ClusterTime,
-        request: Option<RequestId>,
+        taken_at: ActiveTime,
         operation: Operation,
         deadline: LocalTime,
     ) -> u64 {
-        let sequence = self.take_in(now, cluster_time, request, operation, deadline);
+        let sequence = self.take_in(now, taken_at, operation, deadline);
         self.deadlines.insert((deadline, sequence));
         sequence
     }
@@ -177,7 +188,7 @@ impl Proposer {
             pending.tickets.retain(|open| *open != ticket);
             pending.refusal = Some(refusal);
             let hopeless = refusal == Refusal::Overloaded && pending.tickets.is_empty();
-            if hopeless && sequence != REGISTRATION {
+            if hopeless && pending.deadline < NEVER {
                 self.hopeless.insert(sequence);
                 self.schedule(sequence, LocalTime(u64::MAX));
             } else {
@@ -204,18 +215,22 @@ impl Proposer {
         if origin.node != self.node || origin.boot != self.boot {
             return None;
         }
-        if *outcome == Outcome::BootRegistered {
+        if *outcome == Outcome::Node(NodeOutcome::BootRegistered) {
             self.registered = true;
         }
-        self.settle(origin.sequence)?;
-        Some(origin.sequence)
+        self.mark_applied = self.mark_applied.max(origin.low_water);
+        let settled = self.settle(origin.sequence).map(|_| origin.sequence);
+        self.raise_mark();
+        settled
     }
 
     /// Gives up, and returns, what is past its deadline and what was refused for good.
     pub fn expired(&mut self, now: LocalTime) -> Vec<Expired> {
         let mut given_up = std::mem::take(&mut self.hopeless);
         given_up.extend(self.deadlines.range(..=(now, u64::MAX)).map(|(_, sequence)| *sequence));
-        given_up.into_iter().filter_map(|sequence| self.give_up(sequence)).collect()
+        let expired = given_up.into_iter().filter_map(|sequence| self.give_up(sequence)).collect();
+        self.raise_mark();
+        expired
     }
 
     /// When [`Proposer::attempts`] or [`Proposer::expired`] next has something to do, if nothing
@@ -239,7 +254,7 @@ impl Proposer {
         self.registered
     }
 
-    /// How many commands wait for an answer, the registration not counted.
+    /// How many commands wait for an answer, those not counted that do not expire.
     #[must_use]
     pub fn outstanding(&self) -> usize {
         self.deadlines.len()
@@ -248,8 +263,7 @@ impl Proposer {
     fn take_in(
         &mut self,
         now: LocalTime,
-        taken_at: ClusterTime,
-        request: Option<RequestId>,
+        taken_at: ActiveTime,
         operation: Operation,
         deadline: LocalTime,
     ) -> u64 {
@@ -257,10 +271,26 @@ impl Proposer {
         self.next_sequence += 1;
         let (tickets, refusal) = (Vec::new(), None);
         let pending =
-            Pending { request, operation, taken_at, deadline, next_attempt: now, tickets, refusal };
+            Pending { operation, taken_at, deadline, next_attempt: now, tickets, refusal };
         self.pending.insert(sequence, pending);
         self.open_window();
         sequence
+    }
+
+    /// Takes in what does not expire, and changes nothing that could be too late: due now, of no age.
+    fn take_in_for_good(&mut self, operation: Operation) -> u64 {
+        self.take_in(LocalTime(0), ActiveTime(0), operation, NEVER)
+    }
+
+    /// Sees to it that what was given up is void one day: once everything before it is settled, a
+    /// command of its own brings the mark, unless another one has.
+    fn raise_mark(&mut self) {
+        let void = self.given_up < self.mark_applied;
+        let passed = self.given_up < self.low_water();
+        if self.given_up > 0 && !void && passed && self.raising.is_none() {
+            self.raising =
+                Some(self.take_in_for_good(Operation::Node(NodeOperation::RaiseLowWater)));
+        }
     }
 
     /// What goes out now, in the order of numbers; its next attempt is planned.
@@ -284,8 +314,7 @@ impl Proposer {
             low_water: self.low_water(),
             taken_at: pending.taken_at,
         };
-        let request = pending.request.clone();
-        let command = Command { origin, request, operation: pending.operation.clone() };
+        let command = Command { origin, operation: pending.operation.clone() };
         Some(Bytes::from(wire::encode(&StoredCommand::V1(command))))
     }
 
@@ -305,6 +334,9 @@ impl Proposer {
     fn give_up(&mut self, sequence: u64) -> Option<Expired> {
         let pending = self.settle(sequence)?;
         let sent = !pending.tickets.is_empty();
+        if sent {
+            self.given_up = self.given_up.max(sequence);
+        }
         Some(Expired { sequence, sent, refusal: pending.refusal })
     }
 
@@ -314,6 +346,7 @@ impl Proposer {
         self.due.remove(&(pending.next_attempt, sequence));
         self.deadlines.remove(&(pending.deadline, sequence));
         self.hopeless.remove(&sequence);
+        self.raising.take_if(|raising| *raising == sequence);
         for ticket in &pending.tickets {
             self.drop_from_ticket(*ticket, sequence);
         }

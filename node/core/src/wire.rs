@@ -4,9 +4,9 @@
 //! variant never changes; a change is a new variant here, with golden bytes in the tests, proposed
 //! only above the feature level at which every member can read it.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use crate::encoding::{DecodeError, decode, encode, encoded_bytes};
 use crate::raft::{Envelope, Record};
 
 /// A record of the log on disk.
@@ -21,38 +21,4 @@ pub enum StoredRecord {
 pub enum PeerFrame {
     /// First format.
     V1(Envelope),
-}
-
-/// The bytes do not have the form that was expected.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot decode {what}: {source}")]
-pub struct DecodeError {
-    /// What was being read.
-    pub what: &'static str,
-    /// What the decoder says.
-    pub source: postcard::Error,
-}
-
-/// Encodes a value. Everything that is encoded here is finite and has a size, so it cannot fail.
-///
-/// # Panics
-/// If a type is given that postcard cannot represent: a bug, found by its first test.
-#[must_use]
-#[allow(clippy::expect_used)]
-pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("every wire type has a postcard form")
-}
-
-/// Decodes a value that fills `bytes` to the end.
-///
-/// # Errors
-/// If the bytes are not exactly one value of this type.
-pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, DecodeError> {
-    let (value, rest) =
-        postcard::take_from_bytes(bytes).map_err(|source| DecodeError { what, source })?;
-    if rest.is_empty() {
-        Ok(value)
-    } else {
-        Err(DecodeError { what, source: postcard::Error::DeserializeBadEncoding })
-    }
 }

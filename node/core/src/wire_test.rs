@@ -199,7 +199,13 @@ fn replication() -> Vec<(&'static str, Message)> {
         ("append_reply_conflict", Message::AppendReply { outcome: conflict }),
         (
             "heartbeat",
-            Message::Heartbeat { commit: Index(200), round, sync_age_ms, quorum_hash: Some(hash) },
+            Message::Heartbeat {
+                commit: Index(200),
+                round,
+                sync_age_ms,
+                quorum_hash: Some(hash),
+                time: ClusterTime(300),
+            },
         ),
         (
             "heartbeat_reply",
@@ -216,14 +222,15 @@ fn replication() -> Vec<(&'static str, Message)> {
 fn requests() -> Vec<(&'static str, Message)> {
     let commands = vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")];
     let refused = |refusal| Message::ForwardRefused { ticket: 9, refusal };
+    let point = ReadPoint { index: Index(200), time: ClusterTime(300) };
     vec![
         ("forward", Message::Forward { ticket: 9, commands }),
         ("forward_refused_no_leader", refused(Refusal::NoLeader)),
         ("forward_refused_overloaded", refused(Refusal::Overloaded)),
         ("forward_refused_transferring", refused(Refusal::Transferring)),
         ("read_request", Message::ReadRequest { id: 8 }),
-        ("read_reply", Message::ReadReply { id: 8, index: Some(Index(200)) }),
-        ("read_reply_ask_again", Message::ReadReply { id: 8, index: None }),
+        ("read_reply", Message::ReadReply { id: 8, point: Some(point) }),
+        ("read_reply_ask_again", Message::ReadReply { id: 8, point: None }),
     ]
 }
 

@@ -68,7 +68,7 @@ impl Node {
 
     async fn until(&self, done: impl Fn(&Catalog) -> bool) -> Arc<Catalog> {
         let mut reader = self.reader.clone();
-        timeout(Duration::from_secs(60), async {
+        timeout(Duration::from_secs(300), async {
             while !done(&reader.catalog()) {
                 assert!(reader.changed().await);
             }

@@ -2,10 +2,12 @@
 
 //! Records and chains for tests.
 
-use dsync_core::audit::{AuditHead, AuditRecord, encode};
-use dsync_core::locks::{Acquire, EventItem, LockEvent, LockItem, Mode, Owner, Release, What};
+use dsync_core::audit::{AuditHead, AuditRecord, Event, encode};
+use dsync_core::locks::{
+    Acquire, EventItem, LockEvent, LockItem, LockOperation, Mode, Owner, Release, What,
+};
 use dsync_core::machine::{
-    Command, FirstState, Machine, Operation, Origin, Settings, StoredCommand,
+    Command, FirstState, Machine, NodeOperation, Operation, Origin, Settings, StoredCommand,
 };
 use dsync_core::raft::{Entry, Founding, Payload};
 use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName, Term};
@@ -62,14 +64,14 @@ impl Chain {
 }
 
 /// An event that is another one for each number.
-pub fn event(number: u64) -> LockEvent {
+pub fn event(number: u64) -> Event {
     let item = EventItem {
         name: format!("lock-{}", number % 3),
         mode: Mode::Exclusive,
         permits: 1,
         token: number,
     };
-    LockEvent {
+    Event::Lock(LockEvent {
         what: if number.is_multiple_of(2) { What::Released } else { What::Granted },
         owner: Owner { principal: "anonymous".into(), name: format!("owner-{}", number % 5) },
         items: vec![item],
@@ -78,7 +80,7 @@ pub fn event(number: u64) -> LockEvent {
         attachment: None,
         elapsed_ms: number,
         detail: String::new(),
-    }
+    })
 }
 
 /// Numbers of all records that can be read; panics at one that is not the chain's.
@@ -105,9 +107,15 @@ pub fn applied(records: u64) -> (Chain, Vec<Machine>) {
         let made = log.submit(if number % 2 == 1 {
             let items = vec![LockItem { name, mode, permits, permits_max }];
             let (ttl_ms, queue, attachment) = (Some(0), false, None);
-            Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue, attachment })
+            Operation::lock(LockOperation::Acquire(Acquire {
+                owner,
+                items,
+                ttl_ms,
+                queue,
+                attachment,
+            }))
         } else {
-            Operation::ReleaseLock(Release { owner, name })
+            Operation::lock(LockOperation::Release(Release { owner, name }))
         });
         assert_eq!(made.len(), 1, "{made:?}");
         chain.records.extend(made);
@@ -137,7 +145,7 @@ impl Log {
         };
         let mut log = Self { machine: Machine::default(), sequence: 0 };
         log.append(Payload::Founding(founding));
-        log.submit(Operation::RegisterBoot { count: BootCount(1) });
+        log.submit(Operation::Node(NodeOperation::RegisterBoot { count: BootCount(1) }));
         log
     }
 
@@ -148,9 +156,9 @@ impl Log {
             boot: BOOT,
             sequence: self.sequence,
             low_water: self.sequence,
-            taken_at: self.machine.time(),
+            taken_at: self.machine.active_time(),
         };
-        let command = StoredCommand::V1(Command { origin, request: None, operation });
+        let command = StoredCommand::V1(Command { origin, operation });
         self.append(Payload::Command(wire::encode(&command).into()))
     }
 

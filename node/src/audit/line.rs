@@ -1,6 +1,6 @@
 //! A record as people and programs get it, and back: who has all lines has all that the chain covers.
 
-use dsync_core::audit::{AuditHash, AuditRecord};
+use dsync_core::audit::{AuditHash, AuditRecord, Event};
 use dsync_core::locks::{Attachment, EventItem, HoldId, LockEvent, Owner, What};
 use dsync_core::types::{BootId, ClusterTime, Index};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct AuditLine {
     /// The entry's stamp: cluster time in ms.
     pub stamp_ms: u64,
     /// What happened.
-    #[schema(value_type = String)]
+    #[schema(value_type = crate::http::v1::schemas::EventKind)]
     pub what: What,
     /// Whose request or hold.
     pub owner: String,
@@ -47,8 +47,8 @@ impl AuditLine {
     /// Draws a record.
     #[must_use]
     pub fn new(record: &AuditRecord, wall_ms: u64, hash: &AuditHash) -> Self {
-        let LockEvent { what, owner, items, hold, wait, attachment, elapsed_ms, detail } =
-            record.event.clone();
+        let Event::Lock(event) = record.event.clone();
+        let LockEvent { what, owner, items, hold, wait, attachment, elapsed_ms, detail } = event;
         Self {
             number: record.number,
             index: record.index.0,
@@ -81,7 +81,8 @@ impl AuditLine {
             detail: self.detail.clone(),
         };
         let (number, index) = (self.number, Index(self.index));
-        Some(AuditRecord { number, index, stamp: ClusterTime(self.stamp_ms), event })
+        let (stamp, event) = (ClusterTime(self.stamp_ms), Event::Lock(event));
+        Some(AuditRecord { number, index, stamp, event })
     }
 }
 
@@ -132,28 +133,25 @@ mod tests {
     #[test]
     fn a_line_is_read_back_to_the_record_it_was_drawn_from() {
         let hold = HoldId { index: Index(7), position: 2 };
-        let full = AuditRecord {
-            number: 3,
-            index: Index(9),
-            stamp: ClusterTime(1_000),
-            event: LockEvent {
-                what: What::ClaimOpened,
-                owner: Owner { principal: "p".into(), name: "ü\"-".into() },
-                items: vec![EventItem {
-                    name: "a/b".into(),
-                    mode: Mode::Permits,
-                    permits: 3,
-                    token: u64::MAX,
-                }],
-                hold: Some(hold),
-                wait: Some(HoldId { position: 0, ..hold }),
-                attachment: Some(Attachment { boot: BootId(u64::MAX), number: 5 }),
-                elapsed_ms: 12,
-                detail: "why".into(),
-            },
+        let full = LockEvent {
+            what: What::ClaimOpened,
+            owner: Owner { principal: "p".into(), name: "ü\"-".into() },
+            items: vec![EventItem {
+                name: "a/b".into(),
+                mode: Mode::Permits,
+                permits: 3,
+                token: u64::MAX,
+            }],
+            hold: Some(hold),
+            wait: Some(HoldId { position: 0, ..hold }),
+            attachment: Some(Attachment { boot: BootId(u64::MAX), number: 5 }),
+            elapsed_ms: 12,
+            detail: "why".into(),
         };
-        let event = LockEvent { hold: None, wait: None, attachment: None, ..full.event.clone() };
-        for record in [full.clone(), AuditRecord { event, ..full }] {
+        let least = LockEvent { hold: None, wait: None, attachment: None, ..full.clone() };
+        for event in [full, least].map(Event::Lock) {
+            let (number, index, stamp) = (3, Index(9), ClusterTime(1_000));
+            let record = AuditRecord { number, index, stamp, event };
             let line = AuditLine::new(&record, 5, &[0xab; 32]);
             let text = serde_json::to_string(&line).unwrap();
             let read: AuditLine = serde_json::from_str(&text).unwrap();

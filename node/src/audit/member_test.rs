@@ -3,14 +3,13 @@
 //! Whole members on the loopback: a node that was away, and whose trail is gone, starts from a
 //! snapshot, and fetches from the others what lies before it.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dsync_core::audit::AuditHead;
-use dsync_core::locks::{Acquire, LockItem, Mode, Owner, Release};
-use dsync_core::machine::Operation;
+use dsync_core::locks::{Acquire, LockItem, LockOperation, Mode, Owner, Release};
+use dsync_core::machine::{Operation, Settings};
 use dsync_core::raft::Timing;
 use dsync_core::types::NodeName;
 use tempfile::TempDir;
@@ -18,8 +17,10 @@ use tokio::net::TcpListener;
 
 use super::TrailOptions;
 use super::verify::{Witness, verify_folder};
+use crate::config::FoundingBy;
 use crate::handle::{NodeHandle, SubmitError};
 use crate::health::Health;
+use crate::loopback::host;
 use crate::member::{Member, MemberConfig};
 use crate::metrics::Metrics;
 use crate::peers::discovery::ListedPeer;
@@ -27,11 +28,13 @@ use crate::peers::{PeerLimits, PeerList, SecretSource, Secrets, SystemResolver};
 use crate::storage::{LogOptions, fs};
 
 const SNAPSHOT_EVERY_BYTES: u64 = 2_000;
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(300);
+/// On this process's own address, where nobody else takes one while its member is away.
+const PORTS: [u16; 3] = [24_000, 24_001, 24_002];
 
 fn config(data: &Path, name: usize, ports: &[u16]) -> MemberConfig {
     let listed = |(at, port): (usize, &u16)| ListedPeer {
-        host: "127.0.0.1".into(),
+        host: host().to_string(),
         name: Some(NodeName(format!("n{at}"))),
         port: *port,
     };
@@ -41,6 +44,8 @@ fn config(data: &Path, name: usize, ports: &[u16]) -> MemberConfig {
         data: data.join(format!("n{name}")),
         peers: PeerList::Listed(ports.iter().enumerate().map(listed).collect()),
         founders: ports.len(),
+        settings: Settings::default(),
+        founding: FoundingBy::Auto,
         secrets: SecretSource::fixed(Secrets::parse(secret).unwrap()),
         resolver: Arc::new(SystemResolver),
         peer_limits: PeerLimits::default(),
@@ -52,7 +57,7 @@ fn config(data: &Path, name: usize, ports: &[u16]) -> MemberConfig {
 }
 
 async fn listener(port: u16) -> TcpListener {
-    TcpListener::bind((IpAddr::from(Ipv4Addr::LOCALHOST), port)).await.unwrap()
+    TcpListener::bind((host(), port)).await.unwrap()
 }
 
 async fn start(data: &Path, name: usize, ports: &[u16], metrics: &Metrics) -> Member {
@@ -80,9 +85,10 @@ async fn work(handle: &NodeHandle, from: usize, count: usize) {
         let items = vec![LockItem { name: name.clone(), mode, permits, permits_max }];
         let (ttl_ms, queue, attachment) = (Some(0), false, None);
         let taken = Acquire { owner: owner.clone(), items, ttl_ms, queue, attachment };
-        for operation in
-            [Operation::AcquireLock(taken), Operation::ReleaseLock(Release { owner, name })]
-        {
+        for operation in [
+            Operation::lock(LockOperation::Acquire(taken)),
+            Operation::lock(LockOperation::Release(Release { owner, name })),
+        ] {
             submit(handle, operation).await;
         }
     }
@@ -137,25 +143,18 @@ fn check(folder: &Path, head: AuditHead) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_was_away_fetches_what_it_missed_and_all_trails_are_the_same() {
     let data = TempDir::new().unwrap();
-    // Kept bound until each member takes its own, so that nobody else gets it.
-    let mut ports = Vec::new();
-    for _ in 0..3 {
-        let bound = listener(0).await;
-        ports.push((bound.local_addr().unwrap().port(), bound));
-    }
-    let ports: Vec<u16> = ports.into_iter().map(|(port, _)| port).collect();
     let metrics = [(); 4].map(|()| Metrics::new());
-    let first = start(data.path(), 0, &ports, &metrics[0]).await;
-    let second = start(data.path(), 1, &ports, &metrics[1]).await;
-    let third = start(data.path(), 2, &ports, &metrics[2]).await;
+    let first = start(data.path(), 0, &PORTS, &metrics[0]).await;
+    let second = start(data.path(), 1, &PORTS, &metrics[1]).await;
+    let third = start(data.path(), 2, &PORTS, &metrics[2]).await;
     let before = until_restarts_begin_with_a_snapshot(&first.handle, data.path(), 2).await;
     stop(third).await;
     // Its disk forgets, too: it has to fetch what lies before its own snapshot.
     std::fs::remove_dir_all(data.path().join("n2").join("audit")).unwrap();
     work(&first.handle, before, 100).await;
-    let third = start(data.path(), 2, &ports, &metrics[3]).await;
+    let third = start(data.path(), 2, &PORTS, &metrics[3]).await;
     work(&second.handle, before + 100, 5).await;
-    let head = first.handle.read(Instant::now() + LIMIT).await.unwrap().audit();
+    let head = first.handle.read(Instant::now() + LIMIT).await.unwrap().machine.audit();
     assert_eq!(head.count, 2 * (before as u64 + 105));
     for member in [&first, &second, &third] {
         whole(member, head).await;

@@ -192,9 +192,7 @@ impl AuditReader {
 }
 
 fn size(record: &AuditRecord) -> usize {
-    let event = &record.event;
-    let items: usize = event.items.iter().map(|item| item.name.len() + RECORD_BYTES / 4).sum();
-    RECORD_BYTES + event.owner.name.len() + event.owner.principal.len() + event.detail.len() + items
+    RECORD_BYTES + record.event.weight_bytes()
 }
 
 /// The writer's side. The folder is opened by the thread: a large trail must not delay a start.

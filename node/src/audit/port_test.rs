@@ -16,7 +16,7 @@ fn start(folder: &TempDir, head: AuditHead) -> (AuditPort, AuditReader) {
 }
 
 async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), work).await.expect("in time")
+    tokio::time::timeout(Duration::from_secs(300), work).await.expect("in time")
 }
 
 #[tokio::test]

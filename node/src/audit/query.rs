@@ -7,6 +7,7 @@
 use super::catalog::Catalog;
 use super::line::AuditLine;
 use super::segment::{self, Read, Reader, Segment};
+use dsync_core::audit::Event;
 
 /// Bytes that are searched for one answer, about: the segment in which this is reached is finished.
 const SEARCH_BYTES_MAX: u64 = 32 << 20;
@@ -43,7 +44,7 @@ pub struct Found {
 
 impl Question {
     fn wants(&self, read: &Read<'_>) -> bool {
-        let event = &read.record.event;
+        let Event::Lock(event) = &read.record.event;
         let wall_ms = read.framed.wall_ms;
         self.lock.as_ref().is_none_or(|lock| event.items.iter().any(|item| item.name == *lock))
             && self.owner.as_ref().is_none_or(|owner| event.owner.name == *owner)

@@ -2,6 +2,7 @@
 
 //! The trail through restarts, jumps, crashes, full disks and its own bounds.
 
+use dsync_core::audit::Event;
 use std::ops::RangeInclusive;
 
 use tempfile::TempDir;
@@ -104,7 +105,8 @@ fn a_record_that_differs_from_the_one_applied_again_stops_the_trail_and_is_named
         let mut other = Chain::of(different - 1);
         other.head.hash[0] ^= u8::from(different == 1);
         let mut changed = crate::audit::fixture::event(different);
-        changed.owner.name.push('x');
+        let Event::Lock(event) = &mut changed;
+        event.owner.name.push('x');
         let (index, stamp) = (dsync_core::types::Index(1), dsync_core::types::ClusterTime(1));
         other.records.push(other.head.append(index, stamp, changed));
         other.grow(20 - different);
@@ -175,7 +177,8 @@ fn only_a_page_that_the_chain_proves_is_filled_in() {
     // A record that might have been: only the chain tells that it was not.
     let mut forged = good.clone();
     let mut record = chain.slice(15, 15)[0].clone();
-    record.event.owner.name = "nobody".into();
+    let Event::Lock(event) = &mut record.event;
+    event.owner.name = "nobody".into();
     forged[4].1 = audit::encode(&record);
     for page in
         [swapped, altered, forged, short, chain.page(11, 29), chain.page(12, 30), Page::new()]

@@ -2,7 +2,7 @@
 
 //! Every way of changing a trail that leaves the rest of the chain as it is, and those that do not.
 
-use dsync_core::audit::encode;
+use dsync_core::audit::{Event, encode};
 use tempfile::TempDir;
 
 use super::*;
@@ -79,7 +79,8 @@ impl Bench {
 
     fn altered(&self, number: u64) -> Vec<u8> {
         let mut record = self.chain.slice(number, number)[0].clone();
-        record.event.owner.name = "nobody".into();
+        let Event::Lock(event) = &mut record.event;
+        event.owner.name = "nobody".into();
         encode(&record)
     }
 }

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
 use super::*;
+use crate::loopback::host;
 
 /// What the service was asked.
 #[derive(Clone, Debug, Default)]
@@ -44,10 +45,10 @@ fn plan(address: SocketAddr, api: Api) -> Plan {
         threads: 2,
         pace: Pace::Closed,
         warmup: Duration::ZERO,
-        duration: Duration::from_millis(200),
+        duration: Duration::from_secs(1),
         ttl: Duration::from_secs(30),
         names: None,
-        timeout: Duration::from_secs(10),
+        timeout: Duration::from_secs(300),
         prefix: "test".to_owned(),
     }
 }
@@ -141,6 +142,7 @@ async fn an_open_loop_counts_every_planned_cycle_also_while_the_service_stands_s
     let (address, _) = serve(router).await;
     let mut plan = plan(address, Api::Original);
     (plan.clients, plan.pace) = (1, Pace::Open { per_second: 500.0 });
+    plan.duration = Duration::from_millis(200);
     let report = bench(plan).await;
     // 100 starts in 200 ms. A loop that waited for answers would have made some ten of them, and have
     // seen one slow cycle; here all that were due meanwhile were slow too.
@@ -167,14 +169,15 @@ async fn cycles_without_an_end_are_counted_and_do_not_hold_up_the_report() {
     let report = bench(plan).await;
     let failed: u64 = report.errors.values().sum();
     assert_eq!(report.latency.cycle.count + report.unfinished + failed, 10, "{report:?}");
-    assert!(report.latency.cycle.count >= 5 && failed + report.unfinished > 0, "{report:?}");
+    // The sixth has no end; how many fit in before and behind it is up to the machine.
+    assert!(failed + report.unfinished > 0, "{report:?}");
 }
 
 #[tokio::test]
 async fn who_is_not_there_is_an_error_by_name_and_the_next_server_is_asked() {
     let router = Router::new().route("/lock/acquire", post(yes)).route("/lock/release", post(yes));
     let (address, _) = serve(router).await;
-    let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+    let gone = SocketAddr::from((host(), 25_000));
     let mut both = plan(gone, Api::Original);
     both.clients = 1;
     both.servers.push(format!("http://{address}").parse().unwrap());

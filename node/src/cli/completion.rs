@@ -22,7 +22,7 @@ pub(super) struct CompletionArgs {
 fn visible() -> clap::Command {
     let all = super::Cli::command();
     let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
-    clap::Command::new("dsync").version(env!("CARGO_PKG_VERSION")).subcommands(shown)
+    clap::Command::new("dsync").version(crate::VERSION).subcommands(shown)
 }
 
 /// Prints the script.

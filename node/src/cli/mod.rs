@@ -7,10 +7,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use rustix::fs::Mode;
 
 mod audit;
 mod bench;
 mod completion;
+mod crash;
 mod http_get;
 mod local;
 mod lock;
@@ -19,10 +21,11 @@ mod node;
 mod output;
 mod servers;
 mod status;
+mod visible;
 
 /// Locks, queues and caches that several machines can agree on.
 #[derive(Debug, Parser)]
-#[command(name = "dsync", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "dsync", version = crate::VERSION, propagate_version = true, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -46,6 +49,9 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Print a script that completes commands and options in a shell.
     Completion(completion::CompletionArgs),
+    /// Panic.
+    #[command(hide = true)]
+    Crash,
     /// The part of `dsync lock` that holds the locks.
     #[command(hide = true)]
     LockKeeper,
@@ -58,12 +64,16 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| called_wrongly(&error));
+    if matches!(cli.command, Command::Node(_) | Command::Local(_)) {
+        make_files_private();
+    }
     let result = match cli.command {
         Command::Node(command) => node::run(*command),
         Command::Local(args) => local::run(args),
         Command::Lock(args) => Ok(lock::run(*args)),
         Command::Locks(args) => locks::run(args),
         Command::Completion(args) => completion::run(&args),
+        Command::Crash => crash::run(),
         Command::LockKeeper => lock::keeper::run(),
         Command::LockLaunch(args) => Ok(lock::launch::run(&args)),
         Command::Status(args) => status::run(&args),
@@ -76,10 +86,16 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Not eprintln!: a full disk or a closed pipe behind it must not turn an error into a panic.
-            let _ = writeln!(io::stderr(), "dsync: {}", told(&error));
+            let _ = writeln!(io::stderr(), "dsync: {}", visible::lines(&told(&error)));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whatever this process makes from now on is its user's alone: folders 0700, files 0600. What was there
+/// before keeps its mode, as the root of a Kubernetes volume does, which its group has to reach.
+fn make_files_private() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -99,10 +115,15 @@ fn called_wrongly(error: &clap::Error) -> ! {
 
 /// Ends the process as a wrongly called command does: the message, that command's usage, code 2.
 fn usage_error(command: &str, message: &str) -> ! {
+    usage(command, message).exit()
+}
+
+/// What is wrong with how a command was called, above its usage.
+fn usage(command: &str, message: &str) -> clap::Error {
     let mut all = Cli::command();
     all.build();
     let mut called = all.find_subcommand(command).cloned().unwrap_or(all);
-    called.error(clap::error::ErrorKind::ValueValidation, message).exit()
+    called.error(clap::error::ErrorKind::ValueValidation, message)
 }
 
 /// An error and what caused it, in one line. A cause that the text before it ends with is not said

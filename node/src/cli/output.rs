@@ -5,7 +5,11 @@
 use std::io::{self, Write};
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use serde_saphyr::DoubleQuoted;
+
+use super::visible;
 
 /// The form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -31,26 +35,60 @@ pub(super) fn print(
         Output::Table => table(),
         Output::Json => json(data)?,
         Output::Yaml => yaml(data)?,
-        Output::Name => names().iter().map(|name| format!("{name}\n")).collect(),
+        Output::Name => names().iter().map(|name| line(name)).collect(),
     };
-    Ok(io::stdout().write_all(text.as_bytes())?)
+    Ok(write(&text)?)
+}
+
+/// Writes to standard output, with nothing hidden in it.
+pub(super) fn write(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(visible::lines(text).as_bytes())?;
+    out.flush()
+}
+
+/// A name in a line of its own.
+pub(super) fn line(name: &str) -> String {
+    format!("{}\n", visible::cell(name))
 }
 
 /// A document.
 pub(super) fn json(data: &impl Serialize) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(data)? + "\n")
+    Ok(visible::json(&serde_json::to_string_pretty(data)?).into_owned() + "\n")
+}
+
+/// A document in one line.
+pub(super) fn json_line(data: &impl Serialize) -> anyhow::Result<String> {
+    Ok(visible::json(&serde_json::to_string(data)?).into_owned() + "\n")
 }
 
 /// A document. By way of JSON's values, so that both forms always have the same fields.
 pub(super) fn yaml(data: &impl Serialize) -> anyhow::Result<String> {
-    let text = serde_saphyr::to_string(&serde_json::to_value(data)?)?;
-    Ok(text.trim_end().to_owned() + "\n")
+    let text = serde_saphyr::to_string(&Quoted(&serde_json::to_value(data)?))?;
+    Ok(visible::yaml(text.trim_end()).into_owned() + "\n")
+}
+
+/// A document whose strings stand in double quotes where they hide something: only there can a
+/// character be written as a number.
+struct Quoted<'a>(&'a Value);
+
+impl Serialize for Quoted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::String(text) if visible::hides(text) => DoubleQuoted(text).serialize(serializer),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Quoted)),
+            Value::Object(members) => {
+                serializer.collect_map(members.iter().map(|(name, value)| (name, Quoted(value))))
+            }
+            plain => plain.serialize(serializer),
+        }
+    }
 }
 
 /// Columns under headings, as wide as their widest cell.
 pub(super) fn table<const N: usize>(headings: [&str; N], rows: Vec<[String; N]>) -> String {
     let mut lines = vec![headings.map(str::to_owned)];
-    lines.extend(rows);
+    lines.extend(rows.into_iter().map(|row| row.map(|cell| visible::cell(&cell).into_owned())));
     let width = |column: usize| lines.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
@@ -82,6 +120,17 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = vec![["a".to_owned(), "1".to_owned()], ["longer".to_owned(), "22".to_owned()]];
         assert_eq!(table(["NAME", "N"], rows), "NAME    N\na       1\nlonger  22\n");
+    }
+
+    #[test]
+    fn nothing_is_hidden_in_a_table_and_documents_still_say_the_same() {
+        let name = "a\u{202e}b\nc";
+        assert_eq!(table(["NAME"], vec![[name.to_owned()]]), "NAME\na\\u{202e}b\\u{a}c\n");
+        let data = serde_json::json!({ "name": name, "more": [name, 1, null, "plain"] });
+        let (json, yaml) = (json(&data).unwrap(), yaml(&data).unwrap());
+        assert!(!json.contains('\u{202e}') && !yaml.contains('\u{202e}'), "{json}{yaml}");
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), data);
+        assert_eq!(serde_saphyr::from_str::<Value>(&yaml).unwrap(), data);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod driver;
 mod founder;
+mod founding_clock;
 mod inbox;
 mod reads;
 mod snapshotter;

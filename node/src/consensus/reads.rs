@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use dsync_core::types::BootId;
+use dsync_core::types::{BootId, ClusterTime};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::handle::SubmitError;
 #[derive(Debug)]
 struct Waiting {
     deadline: Instant,
-    reply: oneshot::Sender<Result<(), SubmitError>>,
+    reply: oneshot::Sender<Result<ClusterTime, SubmitError>>,
 }
 
 /// All reads that have no answer.
@@ -47,7 +47,7 @@ impl Reads {
     pub(super) fn add(
         &mut self,
         deadline: Instant,
-        reply: oneshot::Sender<Result<(), SubmitError>>,
+        reply: oneshot::Sender<Result<ClusterTime, SubmitError>>,
     ) {
         self.to_ask.push(Waiting { deadline, reply });
     }
@@ -68,13 +68,12 @@ impl Reads {
         !self.to_ask.is_empty()
     }
 
-    /// The core's answer.
-    pub(super) fn answered(&mut self, id: u64, fresh: bool) {
+    /// The core's answer: the applied state will do, as of this cluster time; or ask again.
+    pub(super) fn answered(&mut self, id: u64, time: Option<ClusterTime>) {
         let Some(waiting) = self.asked.remove(&id) else { return };
-        if fresh {
-            let _ = waiting.reply.send(Ok(()));
-        } else {
-            self.to_repeat.push(waiting);
+        match time {
+            Some(time) => drop(waiting.reply.send(Ok(time))),
+            None => self.to_repeat.push(waiting),
         }
     }
 

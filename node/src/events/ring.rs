@@ -109,8 +109,5 @@ impl Ring {
 
 /// Roughly: what stands in the struct and behind its pointers.
 fn bytes_of(record: &AuditRecord) -> usize {
-    let event = &record.event;
-    let items = event.items.iter().map(|item| size_of_val(item) + item.name.len());
-    let owner = event.owner.principal.len() + event.owner.name.len();
-    size_of::<AuditRecord>() + owner + event.detail.len() + items.sum::<usize>()
+    size_of::<AuditRecord>() + record.event.weight_bytes()
 }

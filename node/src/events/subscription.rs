@@ -50,7 +50,7 @@ impl EventFilter {
     /// True if the event is wanted: one of its locks is.
     #[must_use]
     pub fn wants(&self, record: &AuditRecord) -> bool {
-        let mut names = record.event.items.iter().map(|item| item.name.as_str());
+        let mut names = record.event.names();
         match self {
             Self::All => true,
             Self::Name(wanted) => names.any(|name| name == wanted),

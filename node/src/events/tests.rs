@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dsync_core::audit::AuditRecord;
+use dsync_core::audit::{AuditRecord, Event};
 use dsync_core::locks::{EventItem, LockEvent, Mode, Owner, What};
 use dsync_core::types::{ClusterTime, Index};
 use tokio::time::{Instant, timeout};
@@ -21,7 +21,8 @@ fn record(number: u64, lock: &str) -> AuditRecord {
         elapsed_ms: 0,
         detail: String::new(),
     };
-    AuditRecord { number, index: Index(number), stamp: ClusterTime(number), event }
+    let (index, stamp) = (Index(number), ClusterTime(number));
+    AuditRecord { number, index, stamp, event: Event::Lock(event) }
 }
 
 fn push(events: &Events, numbers: impl IntoIterator<Item = u64>) {

@@ -73,7 +73,7 @@ async fn try_search(site: &Site, uri: &Uri) -> Result<Response, Fault> {
     let mut question = question(&params)?;
     let deadline = Instant::now() + site.limits.deadline;
     let snapshot = Snapshot::take(site, &params).await?;
-    let machine = &snapshot.machine;
+    let machine = &snapshot.state.machine;
     let head = machine.audit();
     question.until = head.count;
     // In time or not: what is not written by then is named as missing.

@@ -44,8 +44,15 @@ pub(super) async fn wrap(State(site): State<Site>, mut request: Request, next: N
     };
     let labels = labels(&request);
     let traceparent = request.headers().get(TRACEPARENT).cloned();
+    let acceptable = acceptable(&site, &request);
     request.extensions_mut().insert(context.clone());
-    let mut response = catch_panic(next.run(request)).await.unwrap_or_else(|()| {
+    let answering = async {
+        match acceptable {
+            Ok(()) => next.run(request).await,
+            Err(fault) => fault.into_problem(&context),
+        }
+    };
+    let mut response = catch_panic(answering).await.unwrap_or_else(|()| {
         tracing::error!(
             request_id = context.request_id,
             route = labels.route,
@@ -67,6 +74,27 @@ pub(super) async fn wrap(State(site): State<Site>, mut request: Request, next: N
     response
 }
 
+/// What is looked at before any route: for whom the request is, from whose page, and whether its path
+/// can be read.
+fn acceptable(site: &Site, request: &Request) -> Result<(), Fault> {
+    site.hosts.check(request.uri(), request.version(), request.headers())?;
+    match is_well_escaped(request.uri().path()) {
+        true => Ok(()),
+        false => Err(Fault::field("path", "the path has a % without two hexadecimal digits")),
+    }
+}
+
+/// True if two hexadecimal digits follow every `%`. Decoders take what is not so for itself, which
+/// would give one name two spellings.
+#[must_use]
+pub fn is_well_escaped(text: &str) -> bool {
+    let mut escapes = text.split('%');
+    let _before = escapes.next();
+    escapes.all(|rest| {
+        rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
 /// The name by which people know the leader; its id in hex if its name is not known here.
 #[must_use]
 pub fn leader_name(status: &NodeStatus) -> Option<String> {
@@ -76,13 +104,19 @@ pub fn leader_name(status: &NodeStatus) -> Option<String> {
 }
 
 fn request_id(site: &Site, headers: &HeaderMap) -> String {
-    static MINTED: AtomicU64 = AtomicU64::new(1);
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     match given {
         Some(id) if (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) => id.to_owned(),
         // The boot id is random per process, so the pair is as unique, and says where it was made.
-        _ => format!("{}-{}", site.node.status().boot_id, MINTED.fetch_add(1, Ordering::Relaxed)),
+        _ => minted(&site.node.status().boot_id.to_string()),
     }
+}
+
+/// A request id that this process has not given yet.
+#[must_use]
+pub fn minted(prefix: &str) -> String {
+    static MINTED: AtomicU64 = AtomicU64::new(1);
+    format!("{prefix}-{}", MINTED.fetch_add(1, Ordering::Relaxed))
 }
 
 fn labels(request: &Request) -> RequestLabels {

@@ -23,6 +23,7 @@ use serde::de::{
 };
 
 use super::problem::Fault;
+use crate::config::duration_ms;
 
 /// The largest integer that every JSON reader keeps exactly.
 pub const EXACT_INTEGER_MAX: u64 = (1 << 53) - 1;
@@ -121,15 +122,12 @@ impl Fields {
         let ms = match self.given(field) {
             None => return Ok(None),
             Some(Given::Integer(ms)) => Some(*ms),
-            Some(Given::Text(text)) => parse_duration_ms(text),
+            Some(Given::Text(text)) => duration_ms(text),
             Some(_) => None,
         };
         match ms.filter(|ms| *ms <= EXACT_INTEGER_MAX) {
             Some(ms) => Ok(Some(ms)),
-            None => Err(self.wrong(
-                field,
-                "must be an integer of milliseconds or a text like 500ms, 30s, 5m or 1h",
-            )),
+            None => Err(self.wrong(field, &format!("must be {DURATION_FORM}"))),
         }
     }
 
@@ -143,6 +141,26 @@ impl Fields {
             true => Ok(ms),
             false => Err(self.wrong(field, &format!("must not be longer than {max_ms} ms"))),
         }
+    }
+
+    /// A lease in milliseconds: 0, which is none, or from `min_ms` to `max_ms`. Who asks for less mostly
+    /// means another unit, so the refusal says which one was read.
+    ///
+    /// # Errors
+    /// If the field is anything else.
+    pub fn lease_ms(&self, field: &str, min_ms: u64, max_ms: u64) -> Result<Option<u64>, Fault> {
+        let ms = self.duration_up_to(field, max_ms)?;
+        let Some(short) = ms.filter(|ms| (1..min_ms).contains(ms)) else { return Ok(ms) };
+        let unit = match self.given(field) {
+            Some(Given::Integer(n)) => {
+                format!("{n} was read as milliseconds; {n} seconds are \"{n}s\"; ")
+            }
+            _ => format!("it was read as {short} ms; "),
+        };
+        Err(self.wrong(
+            field,
+            &format!("is too short: {unit}the shortest lease is {min_ms} ms (lease_ms_min), and 0 is none"),
+        ))
     }
 
     /// An integer. `None` if it is absent or null.
@@ -310,20 +328,9 @@ pub fn check_name(name: &str, bytes_max: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// `500ms`, `30s`, `5m`, `1h`; a number without a unit is nobody's guess.
-#[must_use]
-pub fn parse_duration_ms(text: &str) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(unit_ms)
-}
+/// How a length of time is written.
+pub const DURATION_FORM: &str =
+    "an integer of milliseconds or a text like 500ms, 1.5s, 30s, 5m, 1h30m or 1d";
 
 const HOLD_FORM: &str = "must be a hold's id, like 812-0";
 
@@ -480,16 +487,6 @@ impl<'de> Visitor<'de> for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_have_a_unit_or_are_integer_milliseconds() {
-        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000)] {
-            assert_eq!(parse_duration_ms(text), Some(ms), "{text}");
-        }
-        for text in ["", "30", "s", "30 s", "-1s", "1.5s", "1d", "30S", "99999999999999999999s"] {
-            assert_eq!(parse_duration_ms(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn a_hold_has_one_writing() {

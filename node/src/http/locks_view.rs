@@ -1,11 +1,15 @@
 //! The only file that reads locks out of the machine for HTTP.
 //!
 //! A published machine is frozen, so everything read from one is of one moment: the entry and the
-//! time that [`position`] says.
+//! time that [`position`] says. How long something has been so, and what is left of it, is as of that
+//! time too, which is the leader's when the read came, not that of the entry: in a quiet cluster the
+//! last entry may be old.
 
-use dsync_core::locks::{HolderView, LockView};
-use dsync_core::machine::{Machine, Settings};
+use dsync_core::locks::{LockView, Rules};
+use dsync_core::machine::Machine;
 use dsync_core::types::{ClusterTime, Index};
+
+use crate::handle::ReadState;
 
 /// One lock. One that nobody holds or waits for looks like one that never was.
 #[must_use]
@@ -24,23 +28,16 @@ pub fn locks(machine: &Machine) -> impl Iterator<Item = LockView> {
     machine.locks().iter()
 }
 
-/// Milliseconds of a hold's lease, or of a claim, that are left at the machine's time; `None`: it
-/// has no end.
+/// Last entry applied, and cluster time.
 #[must_use]
-pub fn remaining_ms(machine: &Machine, holder: &HolderView) -> Option<u64> {
-    holder.ends_at.map(|end| end.since(machine.time()))
-}
-
-/// Last entry applied, and cluster time at it.
-#[must_use]
-pub fn position(machine: &Machine) -> (Index, ClusterTime) {
-    (machine.applied(), machine.time())
+pub fn position(state: &ReadState) -> (Index, ClusterTime) {
+    (state.machine.applied(), state.now)
 }
 
 /// Most bytes of a lock's or an owner's name. Before the cluster is founded nothing can be locked,
 /// so the default serves to name the wrong field first.
 #[must_use]
 pub fn name_bytes_max(machine: &Machine) -> usize {
-    let max = machine.settings().map_or(Settings::default().name_bytes_max, |s| s.name_bytes_max);
-    usize::try_from(max).unwrap_or(usize::MAX)
+    let rules = machine.settings().map_or_else(Rules::default, |settings| settings.locks);
+    usize::try_from(rules.name_bytes_max).unwrap_or(usize::MAX)
 }

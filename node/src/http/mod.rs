@@ -14,18 +14,23 @@
 //! [`body`], [`fields`], [`params`] and [`request_id`] (what is taken from clients), then the routes.
 
 pub mod admin;
+mod ahead;
 pub mod audit;
+mod bare;
 pub mod body;
 mod connection;
 pub mod envelope;
 pub mod exposition;
 pub mod fields;
+pub mod hosts;
+mod idle;
 pub mod locks_view;
 pub mod node_view;
 pub mod original;
 pub mod params;
 pub mod problem;
 pub mod request_id;
+mod requests;
 pub mod server;
 mod timed_stream;
 pub mod v1;
@@ -43,14 +48,14 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, post};
 use dsync_core::contract::{LIVEZ_PATH, METRICS_PATH, READYZ_PATH, STARTUPZ_PATH};
-use dsync_core::machine::Machine;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::audit::AuditReader;
-use crate::handle::{NodeHandle, SubmitError};
+use crate::handle::{NodeHandle, ReadState, SubmitError};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use envelope::RequestContext;
+use hosts::HostRules;
 use problem::Fault;
 use v1::read::Freshness;
 
@@ -70,6 +75,9 @@ pub struct RequestLimits {
     /// How long a readiness probe waits for a read barrier. Below the second after which a kubelet
     /// gives up by default.
     pub ready_deadline: Duration,
+    /// Most requests at once that may take long: waits for locks, and watches. Below the number of
+    /// connections, so that there are seats for those who only renew or give back.
+    pub waits_max: usize,
 }
 
 impl Default for RequestLimits {
@@ -80,6 +88,7 @@ impl Default for RequestLimits {
             body_timeout: Duration::from_secs(10),
             deadline: Duration::from_secs(5),
             ready_deadline: Duration::from_millis(750),
+            waits_max: 7_500,
         }
     }
 }
@@ -101,6 +110,10 @@ pub struct SiteParts {
     pub limits: RequestLimits,
     /// What the node's audit trail has.
     pub audit: AuditReader,
+    /// Which hosts and pages are served.
+    pub hosts: HostRules,
+    /// Seats for requests that may take long.
+    waits: Arc<Semaphore>,
     /// Seats for searches of it.
     searches: Arc<Semaphore>,
     /// How old this node's own state may be.
@@ -131,10 +144,19 @@ impl Site {
         let large_bodies = Arc::new(Semaphore::new(limits.large_bodies_max));
         let (audit, searches) =
             (AuditReader::none(), Arc::new(Semaphore::new(audit::SEARCHES_MAX)));
-        let freshness = Freshness::default();
-        let parts =
-            SiteParts { node, metrics, health, limits, audit, searches, freshness, large_bodies };
-        Self(Arc::new(parts))
+        let waits = Arc::new(Semaphore::new(limits.waits_max));
+        Self(Arc::new(SiteParts {
+            node,
+            metrics,
+            health,
+            limits,
+            audit,
+            hosts: HostRules::default(),
+            waits,
+            searches,
+            freshness: Freshness::default(),
+            large_bodies,
+        }))
     }
 
     /// The same site of a node that keeps an audit trail.
@@ -143,11 +165,33 @@ impl Site {
         Self(Arc::new(SiteParts { audit, ..SiteParts::clone(&self) }))
     }
 
-    /// A machine that contains everything answered anywhere before this call.
+    /// The same site behind a listener with these rules.
+    #[must_use]
+    pub fn with_hosts(self, hosts: HostRules) -> Self {
+        Self(Arc::new(SiteParts { hosts, ..SiteParts::clone(&self) }))
+    }
+
+    /// The same site with so many seats for requests that may take long.
+    #[cfg(test)]
+    #[must_use]
+    pub fn with_waits(self, count: usize) -> Self {
+        let waits = Arc::new(Semaphore::new(count));
+        Self(Arc::new(SiteParts { waits, ..SiteParts::clone(&self) }))
+    }
+
+    /// A seat for a request that may take long, for as long as it is kept.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn seat_to_wait(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        Arc::clone(&self.waits).try_acquire_owned().map_err(|_| Fault::too_many_waiting())
+    }
+
+    /// A state that contains everything answered anywhere before this call.
     ///
     /// # Errors
     /// If no leader confirms it in the time that a request has.
-    pub async fn read(&self) -> Result<Arc<Machine>, SubmitError> {
+    pub async fn read(&self) -> Result<ReadState, SubmitError> {
         self.read_within(self.limits.deadline).await
     }
 
@@ -155,7 +199,7 @@ impl Site {
     ///
     /// # Errors
     /// If no leader confirms it in that time.
-    pub async fn read_within(&self, limit: Duration) -> Result<Arc<Machine>, SubmitError> {
+    pub async fn read_within(&self, limit: Duration) -> Result<ReadState, SubmitError> {
         self.freshness.read(&self.node, Instant::now() + limit).await
     }
 }

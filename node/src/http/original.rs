@@ -19,8 +19,8 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use dsync_core::locks::{
-    Acquire, AcquireOutcome, CYCLE_NAMED_MAX, LockItem, LockRefusal, Mode, Owner, Release,
-    ReleaseOutcome,
+    Acquire, AcquireOutcome, CYCLE_NAMED_MAX, LockItem, LockOperation, LockOutcome, LockRefusal,
+    Mode, Owner, Release, ReleaseOutcome,
 };
 use dsync_core::machine::{Operation, Outcome};
 use http::StatusCode;
@@ -30,6 +30,7 @@ use super::body;
 use super::envelope::RequestContext;
 use super::fields::{Fields, hold_id};
 use super::problem::{Fault, json_answer};
+use super::v1::settings;
 use super::{Site, locks_view};
 use crate::handle::Applied;
 
@@ -59,19 +60,22 @@ pub async fn release(
 async fn try_acquire(site: &Site, request: Request) -> Result<Response, Fault> {
     let fields = fields(site, request).await?;
     let (name, owner) = resource_and_client(site, &fields)?;
-    let mode = fields.choice("lock_type", &MODES)?;
-    let ttl_ms = fields.duration_ms("ttl")?.unwrap_or(0);
+    let mode = fields.choice_or_none("lock_type", &MODES)?.unwrap_or(Mode::Exclusive);
+    let rules = settings(&site.node.machine()).locks;
+    let ttl_ms = fields.lease_ms("ttl", rules.lease_ms_min, rules.lease_ms_max)?.unwrap_or(0);
     let items = vec![LockItem { name: name.clone(), mode, permits: 1, permits_max: 1 }];
-    let operation = Operation::AcquireLock(Acquire {
+    let operation = Operation::lock(LockOperation::Acquire(Acquire {
         owner: owner.clone(),
         items,
         ttl_ms: Some(ttl_ms),
         queue: true,
         attachment: None,
-    });
+    }));
     let applied = submit(site, operation).await?;
     match applied.outcome {
-        Outcome::Acquire(ref outcome) => acquired(&name, &owner, mode, outcome, &applied),
+        Outcome::Lock(LockOutcome::Acquire(ref outcome)) => {
+            acquired(&name, &owner, mode, outcome, &applied)
+        }
         ref other => Err(unexpected(other)),
     }
 }
@@ -79,10 +83,15 @@ async fn try_acquire(site: &Site, request: Request) -> Result<Response, Fault> {
 async fn try_release(site: &Site, request: Request) -> Result<Response, Fault> {
     let fields = fields(site, request).await?;
     let (name, owner) = resource_and_client(site, &fields)?;
-    let operation = Operation::ReleaseLock(Release { owner: owner.clone(), name: name.clone() });
+    let operation = Operation::lock(LockOperation::Release(Release {
+        owner: owner.clone(),
+        name: name.clone(),
+    }));
     let applied = submit(site, operation).await?;
     match applied.outcome {
-        Outcome::Release(ref outcome) => Ok(released(&name, &owner, outcome, &applied)),
+        Outcome::Lock(LockOutcome::Release(ref outcome)) => {
+            Ok(released(&name, &owner, outcome, &applied))
+        }
         ref other => Err(unexpected(other)),
     }
 }

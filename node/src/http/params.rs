@@ -6,8 +6,10 @@ use std::ops::RangeInclusive;
 use axum::extract::Query;
 use http::Uri;
 
-use super::fields::{check_name, parse_duration_ms, shown};
+use super::envelope::is_well_escaped;
+use super::fields::{DURATION_FORM, check_name, shown};
 use super::problem::Fault;
+use crate::config::duration_ms;
 
 /// The parameters of one request.
 #[derive(Debug)]
@@ -21,10 +23,15 @@ impl Params {
     pub fn read(uri: &Uri, known: &[&str]) -> Result<Self, Fault> {
         let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
         let Query(pairs) = pairs.map_err(|error| Fault::field("query", error.body_text()))?;
+        let raw = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         let mut values = BTreeMap::new();
-        for (name, value) in pairs {
+        for ((name, value), raw) in pairs.into_iter().zip(raw) {
             if !known.contains(&name.as_str()) {
                 return Err(unknown(&shown(&name), known));
+            }
+            if !is_well_escaped(raw) {
+                let detail = format!("{name} has a % without two hexadecimal digits");
+                return Err(Fault::field(&name, detail));
             }
             // What a form of a lossy decoder leaves behind would match nothing, or the wrong thing.
             if value.contains('\u{fffd}') {
@@ -104,10 +111,9 @@ impl Params {
     pub fn duration_up_to(&self, name: &str, max_ms: u64) -> Result<Option<u64>, Fault> {
         let Some(text) = self.0.get(name) else { return Ok(None) };
         let bare = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
-        let ms = bare.or_else(|| parse_duration_ms(text)).filter(|ms| *ms <= max_ms);
+        let ms = bare.or_else(|| duration_ms(text)).filter(|ms| *ms <= max_ms);
         ms.map(Some).ok_or_else(|| {
-            let form = "an integer of milliseconds or a text like 500ms, 30s, 5m or 1h";
-            Fault::field(name, format!("{name} must be {form}, at most {max_ms} ms"))
+            Fault::field(name, format!("{name} must be {DURATION_FORM}, at most {max_ms} ms"))
         })
     }
 

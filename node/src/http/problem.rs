@@ -7,11 +7,11 @@
 //! - **Original** (`{success: false, message, field, ...}`, `application/json`) on the original
 //!   routes. Their clients were written before this server: they parse every body as JSON, often
 //!   only if the content type says exactly that, and look at `success`. A problem document would be
-//!   correct and unread. The status, `code`, `retryable` and `requestId` are the same in both.
+//!   correct and unread. The status, `code`, `retryable` and `request_id` are the same in both.
 //!
-//! One meaning per status: 400 malformed, 404, 405, 406, 408 a body that does not come, 409 the locks
+//! One meaning per status: 400 malformed, 403 another's host or page, 404, 405, 406, 408 a body that does not come, 409 the locks
 //! are in the way (`code` says how), 410 records that are not kept any more, 413, 415, 422 a request id
-//! that was used for something else, 429 a limit that others may make room under, 500 a bug, 503
+//! that was used for something else, 414 and 431 a head that is too large, 429 a limit that others may make room under, 500 a bug, 503
 //! nothing was applied (try again), 504 the outcome is unknown. `retryable` says whether the same
 //! request may be sent again without a second thought: true only where nothing was applied and nothing
 //! in it has to change. Every 409 says no: what is in the way has to change first.
@@ -26,7 +26,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::envelope::RequestContext;
-use super::fields::hold_id;
+use super::fields::{hold_id, shown};
 use crate::handle::SubmitError;
 
 /// Media type of the Problem form.
@@ -152,6 +152,65 @@ impl Fault {
         Self::later("void", "the command came too late to be applied; nothing was applied")
     }
 
+    /// There is no seat for another connection.
+    #[must_use]
+    pub fn too_many_connections() -> Self {
+        let detail = "this node has no connection left; nothing was applied; ask another";
+        Self::later("too_many_connections", detail)
+    }
+
+    /// There is no seat for another request that may take long.
+    #[must_use]
+    pub fn too_many_waiting() -> Self {
+        let detail = "this node has no seat left for another request that waits or watches; \
+                      nothing was applied; ask another";
+        Self::later("too_many_waiting", detail)
+    }
+
+    /// What came is no head of a request.
+    #[must_use]
+    pub fn malformed_head() -> Self {
+        let detail = "the request line or a header cannot be read";
+        Self::new(StatusCode::BAD_REQUEST, "malformed_head", detail)
+    }
+
+    /// The head has too many bytes or headers.
+    #[must_use]
+    pub fn head_too_large() -> Self {
+        let detail = "the request line and headers are longer than 16 KiB, or more than 100";
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", detail)
+    }
+
+    /// The path and query are longer than any that could mean something.
+    #[must_use]
+    pub fn uri_too_long() -> Self {
+        let detail = "the path and the query are too long";
+        Self::new(StatusCode::URI_TOO_LONG, "uri_too_long", detail)
+    }
+
+    /// The request is for another host, or for a name that could be anybody's.
+    #[must_use]
+    pub fn host_not_allowed(host: &str) -> Self {
+        let detail = format!(
+            "this listener is on loopback and serves localhost and addresses, not {}; \
+             --allowed-hosts adds names",
+            shown(host)
+        );
+        let fault = Self::new(StatusCode::FORBIDDEN, "host_not_allowed", detail);
+        Self { field: Some("host".to_owned()), ..fault }
+    }
+
+    /// The request is from a web page that did not come from this node.
+    #[must_use]
+    pub fn origin_not_allowed(origin: &str) -> Self {
+        let detail = format!(
+            "the page of {} did not come from this node; --allowed-hosts adds its host",
+            shown(origin)
+        );
+        let fault = Self::new(StatusCode::FORBIDDEN, "origin_not_allowed", detail);
+        Self { field: Some("origin".to_owned()), ..fault }
+    }
+
     /// A bug of this server.
     #[must_use]
     pub fn internal() -> Self {
@@ -167,7 +226,7 @@ impl Fault {
     fn limit(setting: &str, limit: u64, detail: String) -> Self {
         let field = match setting {
             "name_bytes_max" => Some("name"),
-            "lease_ms_max" => Some("ttl"),
+            "lease_ms_min" | "lease_ms_max" => Some("ttl"),
             "request_names_max" => Some("locks"),
             "permits_max" => Some("permits_max"),
             "reason_bytes_max" => Some("reason"),
@@ -184,38 +243,50 @@ impl Fault {
     /// Draws the Problem form.
     #[must_use]
     pub fn into_problem(self, context: &RequestContext) -> Response {
-        let body = json!({
+        let body = self.problem(context);
+        self.draw(&body, PROBLEM_JSON)
+    }
+
+    /// The body of the Problem form.
+    #[must_use]
+    pub fn problem(&self, context: &RequestContext) -> Value {
+        self.complete(json!({
             "type": format!("urn:dsync:problem:{}", self.code),
             "title": title(self.code),
             "status": self.status.as_u16(),
             "detail": self.detail,
             "code": self.code,
             "retryable": self.retryable,
-            "requestId": context.request_id,
+            "request_id": context.request_id,
             "leader": context.leader,
-        });
-        self.draw(body, PROBLEM_JSON)
+        }))
     }
 
     /// Draws the Original form.
     #[must_use]
     pub fn into_original(self, context: &RequestContext) -> Response {
-        let body = json!({
+        let body = self.complete(json!({
             "success": false,
             "message": self.detail,
             "code": self.code,
             "retryable": self.retryable,
-            "requestId": context.request_id,
+            "request_id": context.request_id,
             "leader": context.leader,
-        });
-        self.draw(body, "application/json")
+        }));
+        self.draw(&body, "application/json")
     }
 
-    fn draw(self, mut body: Value, media_type: &'static str) -> Response {
+    /// Adds what this very fault has to say.
+    fn complete(&self, mut body: Value) -> Value {
         if let Some(members) = body.as_object_mut() {
-            members.extend(self.members);
-            members.extend(self.field.map(|field| ("field".to_owned(), Value::String(field))));
+            members.extend(self.members.clone());
+            let field = self.field.clone();
+            members.extend(field.map(|field| ("field".to_owned(), Value::String(field))));
         }
+        body
+    }
+
+    fn draw(self, body: &Value, media_type: &'static str) -> Response {
         let mut response = (self.status, Body::from(body.to_string())).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -273,6 +344,7 @@ impl From<LockRefusal> for Fault {
             LockRefusal::NoName | LockRefusal::NamedTwice(_) => Self::field("locks", detail),
             LockRefusal::BadPermits(_) => Self::field("permits", detail),
             LockRefusal::NoReason => Self::field("reason", detail),
+            LockRefusal::TokensUsedUp => Self::conflict(code, detail),
             LockRefusal::BadName(whose) => Self::field(&whose, detail),
             LockRefusal::Limit { setting, limit } => Self::limit(&setting, limit, detail),
         }
@@ -296,41 +368,53 @@ impl From<RequestRefusal> for Fault {
     }
 }
 
-/// What all problems of one code have in common.
+/// Every code, and what all problems of it have in common.
+pub const CODES: [(&str, &str); 39] = [
+    ("invalid_field", "A field is missing or wrong"),
+    ("malformed_body", "The body cannot be read"),
+    ("unsupported_media_type", "The body's type is not taken here"),
+    ("payload_too_large", "The body is too large"),
+    ("malformed_head", "The head of the request cannot be read"),
+    ("head_too_large", "The head of the request is too large"),
+    ("uri_too_long", "The path is too long"),
+    ("host_not_allowed", "The host is not served here"),
+    ("origin_not_allowed", "The web page may not ask here"),
+    ("too_many_connections", "The node has no connection left"),
+    ("too_many_waiting", "The node has no seat for another wait"),
+    ("request_timeout", "The request came too slowly"),
+    ("not_found", "No such route"),
+    ("method_not_allowed", "The route has other methods"),
+    ("no_leader", "The cluster has no leader"),
+    ("overloaded", "The cluster is overloaded"),
+    ("stopping", "The node is shutting down"),
+    ("not_member", "The node is not a member"),
+    ("outcome_unknown", "The outcome is unknown"),
+    ("void", "The command came too late"),
+    ("limit_reached", "A limit is reached"),
+    ("waits_in_other_mode", "The owner waits in the other mode"),
+    ("already_held", "The owner is on this lock by another request"),
+    ("permits_differ", "The lock is in use with another number of permits"),
+    ("not_a_plain_lock", "The lock is a semaphore"),
+    ("not_acceptable", "No such form of the answer"),
+    ("compacted", "The records are not kept any more"),
+    ("request_id_reused", "The request id was used for another request"),
+    ("request_settled", "The request was settled before"),
+    ("request_ids_full", "Too many request ids are remembered"),
+    ("held", "The lock is held"),
+    ("wait_timeout", "The wait is over"),
+    ("deadlock", "The wait would close a cycle"),
+    ("superseded", "The request was asked again elsewhere"),
+    ("revoked", "The hold was revoked"),
+    ("hold_ended", "The hold has ended"),
+    ("tokens_used_up", "The cluster has no fencing tokens left"),
+    ("not_held", "Nobody holds the lock"),
+    ("internal", "The server failed"),
+];
+
 fn title(code: &str) -> &'static str {
-    match code {
-        "invalid_field" => "A field is missing or wrong",
-        "malformed_body" => "The body cannot be read",
-        "unsupported_media_type" => "The body's type is not taken here",
-        "payload_too_large" => "The body is too large",
-        "request_timeout" => "The request came too slowly",
-        "not_found" => "No such route",
-        "method_not_allowed" => "The route has other methods",
-        "no_leader" => "The cluster has no leader",
-        "overloaded" => "The cluster is overloaded",
-        "stopping" => "The node is shutting down",
-        "not_member" => "The node is not a member",
-        "outcome_unknown" => "The outcome is unknown",
-        "void" => "The command came too late",
-        "limit_reached" => "A limit is reached",
-        "waits_in_other_mode" => "The owner waits in the other mode",
-        "already_held" => "The owner is on this lock by another request",
-        "permits_differ" => "The lock is in use with another number of permits",
-        "not_a_plain_lock" => "The lock is a semaphore",
-        "not_acceptable" => "No such form of the answer",
-        "compacted" => "The records are not kept any more",
-        "request_id_reused" => "The request id was used for another request",
-        "request_settled" => "The request was settled before",
-        "request_ids_full" => "Too many request ids are remembered",
-        "held" => "The lock is held",
-        "wait_timeout" => "The wait is over",
-        "deadlock" => "The wait would close a cycle",
-        "superseded" => "The request was asked again elsewhere",
-        "revoked" => "The hold was revoked",
-        "hold_ended" => "The hold has ended",
-        "not_held" => "Nobody holds the lock",
-        _ => "The server failed",
-    }
+    let found = CODES.iter().find(|(known, _)| *known == code);
+    debug_assert!(found.is_some(), "the code {code} has no title");
+    found.map_or("The server failed", |(_, title)| title)
 }
 
 /// A 200 with a JSON object.

@@ -6,39 +6,49 @@
 //!
 //! Idea: every wait for a peer has an end. A first byte and a head have [`ServerSettings::head_timeout`],
 //! the gap between requests `idle_timeout`, a write `write_timeout`, a body the router's own limit.
-//! The number of connections has a cap, so that memory has one; who comes above it is told 503 and
-//! when to come again, rather than left in the kernel's queue to guess.
+//! A peer whose machine is gone says nothing, and a waiter may be silent for as long: TCP keepalive
+//! finds it out within a minute.
+//!
+//! The number of connections has a cap, so that memory has one. Who comes above it gets the seat of the
+//! connection that has been idle for longest (`idle.rs`); where all are busy it is told 503 and
+//! when to come again, rather than left in the kernel's queue to guess. Requests that may be busy for
+//! long, waits and watches, have a cap of their own below this one (`RequestLimits::waits_max`).
 //!
 //! Draining: the listener closes first, so that new clients go elsewhere at once; idle connections
 //! close; those with a request under way finish it, and only it; after the limit they are cut.
 //!
 //! HTTP/1.1 only: what speaks HTTP/2 without TLS is rare, and one protocol has one set of limits.
-//! What is not HTTP at all gets hyper's bare 400, a head that is too large (16 KiB or 100 fields) its
-//! bare 431: there is no request yet that a problem document could be about.
+//! What is no HTTP or too much of it (a head of 16 KiB, 100 fields) is answered by `bare.rs`.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::bare;
 use super::connection::{self, End};
-use super::problem::PROBLEM_JSON;
+use super::idle::{Asked, Idle, Place};
 use crate::metrics::{HttpMetrics, PortLabel};
 
 /// How many of those above the cap are told so at the same time; the rest are only closed.
 const REFUSALS_MAX: usize = 64;
+/// A connection that was asked to go is gone by then, unless its peer does not read: the next is asked.
+const LEAVE_TIME: Duration = Duration::from_millis(50);
+/// A peer that is silent for so long is asked whether it is still there; then so often more.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(20);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEEPALIVE_TRIES: u32 = 3;
 /// Pause after a failure to accept (out of file descriptors, say) that will not pass by itself.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The problem of who comes above the cap.
-const REFUSAL: &str = r#"{"type":"urn:dsync:problem:too_many_connections","title":"Too many connections","status":503,"detail":"this node has no connection left","code":"too_many_connections","retryable":true}"#;
-
 /// Bounds on connections.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
@@ -57,6 +67,8 @@ pub struct ServerSettings {
     pub linger: Duration,
     /// Longest head in bytes.
     pub head_bytes_max: usize,
+    /// What the ids of answers to no request begin with: the process.
+    pub request_id_prefix: String,
 }
 
 impl Default for ServerSettings {
@@ -69,6 +81,7 @@ impl Default for ServerSettings {
             write_timeout: Duration::from_secs(30),
             linger: Duration::from_secs(2),
             head_bytes_max: 16 << 10,
+            request_id_prefix: String::new(),
         }
     }
 }
@@ -118,6 +131,7 @@ impl Server {
         let door = Door {
             router,
             seats: Arc::clone(&seats),
+            idle: Idle::default(),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             settings: settings.clone(),
             metrics,
@@ -149,9 +163,12 @@ impl Server {
 }
 
 /// What the accept loop works with.
+#[derive(Clone)]
 struct Door {
     router: Router,
     seats: Arc<Semaphore>,
+    /// Whose seat may be given to another.
+    idle: Idle,
     refusals: Arc<Semaphore>,
     settings: ServerSettings,
     metrics: HttpMetrics,
@@ -159,14 +176,18 @@ struct Door {
 }
 
 impl Door {
-    async fn accept_all(mut self, listener: TcpListener) {
+    async fn accept_all(self, listener: TcpListener) {
+        let mut stage = self.stage.clone();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                _ = self.stage.wait_for(|stage| *stage > Stage::Serving) => return,
+                () = connection::leaves(&mut stage, Stage::Serving) => return,
             };
             match accepted {
-                Ok((stream, _)) => self.admit(stream),
+                Ok((stream, _)) => tokio::select! {
+                    () = self.admit(stream) => {}
+                    () = connection::leaves(&mut stage, Stage::Serving) => return,
+                },
                 // The peer was gone before it was accepted: its own affair.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -177,35 +198,57 @@ impl Door {
         }
     }
 
-    fn admit(&self, stream: TcpStream) {
-        match Arc::clone(&self.seats).try_acquire_owned() {
-            Ok(seat) => self.serve(stream, seat),
-            Err(_) => self.refuse(stream),
+    async fn admit(&self, stream: TcpStream) {
+        let seat = match Arc::clone(&self.seats).try_acquire_owned() {
+            Ok(seat) => Some(seat),
+            Err(_) => self.make_room().await,
+        };
+        match seat {
+            Some(seat) => {
+                // At once, so that this one, too, can be found when the next needs room.
+                let place = self.idle.place();
+                tokio::spawn(self.clone().serve(stream, seat, place));
+            }
+            None => self.refuse(stream),
         }
     }
 
-    fn serve(&self, stream: TcpStream, seat: OwnedSemaphorePermit) {
-        // Answers are small and somebody waits for each of them.
-        let _ = stream.set_nodelay(true);
-        let (router, settings) = (self.router.clone(), self.settings.clone());
-        let (stage, metrics, port) = (self.stage.clone(), self.metrics.clone(), self.port());
-        tokio::spawn(async move {
-            let open = metrics.connections.get_or_create_owned(&port);
-            open.inc();
-            if connection::serve(stream, router, settings, stage).await == End::TimedOut {
-                metrics.connections_timed_out.get_or_create(&port).inc();
+    /// The seat of a connection that has been idle for longest; `None`: all are busy. Those who come
+    /// meanwhile wait to be accepted, in their order.
+    async fn make_room(&self) -> Option<OwnedSemaphorePermit> {
+        let mut seat = pin!(Arc::clone(&self.seats).acquire_owned());
+        loop {
+            let pause = match self.idle.ask_oldest_to_go(Instant::now()) {
+                Asked::Nobody => return None,
+                Asked::Oldest => LEAVE_TIME,
+                Asked::NotYet { left } => left,
+            };
+            if let Ok(seat) = timeout(pause, seat.as_mut()).await {
+                return seat.ok();
             }
-            open.dec();
-            drop(seat);
-        });
+        }
+    }
+
+    async fn serve(self, stream: TcpStream, seat: OwnedSemaphorePermit, place: Place) {
+        prepare(&stream);
+        let (metrics, port) = (self.metrics.clone(), self.port());
+        let open = metrics.connections.get_or_create_owned(&port);
+        open.inc();
+        let served = connection::serve(stream, self.router, self.settings, place, self.stage);
+        if served.await == End::TimedOut {
+            metrics.connections_timed_out.get_or_create(&port).inc();
+        }
+        open.dec();
+        drop(seat);
     }
 
     fn refuse(&self, stream: TcpStream) {
         self.metrics.connections_refused.get_or_create(&self.port()).inc();
         let Ok(seat) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
         let linger = self.settings.linger;
+        let answer = bare::too_many_connections(&self.settings.request_id_prefix);
         tokio::spawn(async move {
-            let _ = timeout(linger, say_refusal(stream)).await;
+            let _ = timeout(linger, say_refusal(stream, &answer)).await;
             drop(seat);
         });
     }
@@ -215,14 +258,20 @@ impl Door {
     }
 }
 
+/// A socket that can be none of this serves as well, only worse.
+fn prepare(stream: &TcpStream) {
+    // Answers are small and somebody waits for each of them.
+    let _ = stream.set_nodelay(true);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_AFTER)
+        .with_interval(KEEPALIVE_EVERY)
+        .with_retries(KEEPALIVE_TRIES);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
 /// Reads on after the answer until the peer closes, or a reset could overtake the answer.
-async fn say_refusal(mut stream: TcpStream) -> io::Result<()> {
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {PROBLEM_JSON}\r\n\
-         retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{REFUSAL}",
-        REFUSAL.len(),
-    );
-    stream.write_all(answer.as_bytes()).await?;
+async fn say_refusal(mut stream: TcpStream, answer: &[u8]) -> io::Result<()> {
+    stream.write_all(answer).await?;
     stream.shutdown().await?;
     let mut scratch = [0; 4096];
     while stream.read(&mut scratch).await? > 0 {}

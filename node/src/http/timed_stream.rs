@@ -7,6 +7,8 @@
 //! - a *head* has to be complete some time after its first byte;
 //! - a *write* has to make some progress in some time, or a client that asks and never reads would
 //!   keep its connection for ever;
+//! - what hyper cannot read it answers by itself, with a status and nothing else. That goes out as a
+//!   problem document, like every other refusal;
 //! - at the end, if the peer may still be sending (a body that was refused unread), the stream
 //!   *lingers*: it closes its own half and throws away what comes for a while. Closing at once would
 //!   make the kernel answer the incoming bytes with a reset, and the reset can overtake the answer.
@@ -15,54 +17,18 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What the stream has to know about the requests on it. Shared with the service.
-#[derive(Debug, Default)]
-pub(super) struct Requests {
-    /// Heads that were complete so far.
-    begun: AtomicU64,
-    /// Of these, how many are answered to the last byte.
-    ended: AtomicU64,
-    /// The last answer refused something: its request may not have been read to the end.
-    refused: AtomicBool,
-    /// The peer was cut for being slow.
-    timed_out: AtomicBool,
-}
-
-impl Requests {
-    /// A head is complete.
-    pub(super) fn begin(&self) {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// An answer has been handed to the socket, or given up.
-    pub(super) fn end(&self) {
-        self.ended.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The answer that is about to be sent refuses its request, or not.
-    pub(super) fn set_refused(&self, refused: bool) {
-        self.refused.store(refused, Ordering::Relaxed);
-    }
-
-    /// The peer was cut for being slow.
-    pub(super) fn timed_out(&self) -> bool {
-        self.timed_out.load(Ordering::Relaxed)
-    }
-
-    fn is_busy(&self) -> bool {
-        self.begun.load(Ordering::Relaxed) != self.ended.load(Ordering::Relaxed)
-    }
-}
+use super::bare;
+use super::requests::Requests;
 
 /// How long a peer may take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct StreamLimits {
     /// From the first byte of a head to its last.
     pub(super) head: Duration,
@@ -70,6 +36,8 @@ pub(super) struct StreamLimits {
     pub(super) write: Duration,
     /// For the peer to stop sending after a refusal.
     pub(super) linger: Duration,
+    /// What the ids of answers to no request begin with.
+    pub(super) request_id_prefix: String,
 }
 
 /// See the file's head.
@@ -84,18 +52,23 @@ pub(super) struct TimedStream<S> {
     write: Option<Timer>,
     /// Runs once the own half is closed.
     linger: Option<Timer>,
+    /// How many requests had begun when the last answer had left to its last byte.
+    flushed_at: u64,
+    /// What is sent in place of hyper's own answer, as far as it has not left.
+    instead: Option<Bytes>,
 }
 
 type Timer = Pin<Box<Sleep>>;
 
 impl<S> TimedStream<S> {
     pub(super) fn new(inner: S, requests: Arc<Requests>, limits: StreamLimits) -> Self {
-        Self { inner, requests, limits, head: None, write: None, linger: None }
+        let (head, write, linger, flushed_at, instead) = (None, None, None, 0, None);
+        Self { inner, requests, limits, head, write, linger, flushed_at, instead }
     }
 
     /// A timer of an earlier head says nothing about this one.
     fn forget_finished_head(&mut self) {
-        let begun = self.requests.begun.load(Ordering::Relaxed);
+        let begun = self.requests.begun();
         if self.requests.is_busy() || self.head.as_ref().is_some_and(|(at, _)| *at != begun) {
             self.head = None;
         }
@@ -103,7 +76,7 @@ impl<S> TimedStream<S> {
 
     fn head_begins(&mut self) {
         if self.head.is_none() && !self.requests.is_busy() {
-            let begun = self.requests.begun.load(Ordering::Relaxed);
+            let begun = self.requests.begun();
             self.head = Some((begun, timer(self.limits.head)));
         }
     }
@@ -120,6 +93,7 @@ impl<S> TimedStream<S> {
         context: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        self.requests.set_writing(written.is_pending());
         if written.is_ready() {
             self.write = None;
             return written;
@@ -130,7 +104,7 @@ impl<S> TimedStream<S> {
     }
 
     fn too_slow(&self) -> io::Error {
-        self.requests.timed_out.store(true, Ordering::Relaxed);
+        self.requests.set_timed_out();
         io::ErrorKind::TimedOut.into()
     }
 }
@@ -163,7 +137,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.inner).poll_write(context, bytes);
+        let written = match this.answers_by_itself(bytes) {
+            true => this.poll_instead(context).map_ok(|()| bytes.len()),
+            false => Pin::new(&mut this.inner).poll_write(context, bytes),
+        };
         this.poll_written(context, written)
     }
 
@@ -173,7 +150,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.inner).poll_write_vectored(context, slices);
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        let written = match first.is_some_and(|slice| this.answers_by_itself(slice)) {
+            true => {
+                let all = slices.iter().map(|slice| slice.len()).sum();
+                this.poll_instead(context).map_ok(|()| all)
+            }
+            false => Pin::new(&mut this.inner).poll_write_vectored(context, slices),
+        };
         this.poll_written(context, written)
     }
 
@@ -182,14 +166,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(context)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.inner).poll_flush(context))?;
+        if !this.requests.is_busy() {
+            this.flushed_at = this.requests.begun();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.linger.is_none() {
             ready!(Pin::new(&mut this.inner).poll_shutdown(context))?;
-            if !this.requests.refused.load(Ordering::Relaxed) {
+            if !this.requests.refused() {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -199,6 +188,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
             return Poll::Ready(Ok(()));
         }
         poll_discard(&mut this.inner, context).map(Ok)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> TimedStream<S> {
+    /// True if these bytes begin an answer that no request has: every request that has begun is
+    /// answered, and its answer has left.
+    fn answers_by_itself(&mut self, bytes: &[u8]) -> bool {
+        if self.instead.is_some() {
+            return true;
+        }
+        if self.requests.is_busy() || self.flushed_at != self.requests.begun() {
+            return false;
+        }
+        self.instead = bare::answer_to_no_request(bytes, &self.limits.request_id_prefix);
+        if self.instead.is_some() {
+            // More of what cannot be read may be on its way.
+            self.requests.set_refused(true);
+        }
+        self.instead.is_some()
+    }
+
+    fn poll_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(left) = self.instead.as_mut().filter(|left| !left.is_empty()) {
+            let count = ready!(Pin::new(&mut self.inner).poll_write(context, left))?;
+            left.advance(count);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

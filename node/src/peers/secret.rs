@@ -20,6 +20,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,6 +59,16 @@ pub enum SecretError {
         path: PathBuf,
         /// What the operating system says.
         source: io::Error,
+    },
+    /// Others than its owner may change it, and so let whom they like into the cluster.
+    #[error(
+        "the cluster secret in {path} may be written by others than its owner (mode {mode:03o}): chmod 600"
+    )]
+    Writable {
+        /// Which file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
     },
     /// Nothing but white space.
     #[error("the cluster secret is empty")]
@@ -126,11 +137,15 @@ impl Secrets {
     /// Reads them from a file.
     ///
     /// # Errors
-    /// If it cannot be read, or as [`Secrets::parse`].
+    /// If it cannot be read, others may write it, or as [`Secrets::parse`].
     pub fn read(path: &Path) -> Result<Self, SecretError> {
         let failed = |source| SecretError::Read { path: path.to_owned(), source };
         let mut text = Vec::new();
         let file = fs::File::open(path).map_err(failed)?;
+        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+        if mode & 0o022 != 0 {
+            return Err(SecretError::Writable { path: path.to_owned(), mode });
+        }
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(failed)?;
         if text.len() as u64 > FILE_BYTES_MAX {
             return Err(SecretError::TooLarge);
@@ -205,6 +220,7 @@ impl SecretSource {
     pub fn file(path: impl Into<PathBuf>) -> Result<Self, SecretError> {
         let path = path.into();
         let current = ArcSwap::from_pointee(Secrets::read(&path)?);
+        warn_if_public(&path);
         Ok(Self { path: Some(path), current })
     }
 
@@ -217,6 +233,7 @@ impl SecretSource {
         let fresh = Secrets::read(path)?;
         let changed = **self.current.load() != fresh;
         if changed {
+            warn_if_public(path);
             self.current.store(Arc::new(fresh));
         }
         Ok(changed)
@@ -224,6 +241,16 @@ impl SecretSource {
 
     pub(super) fn current(&self) -> Arc<Secrets> {
         self.current.load_full()
+    }
+}
+
+/// One that everybody may read is worth a warning. One that its group may read is not: on Kubernetes
+/// that is how a node gets to read it.
+fn warn_if_public(path: &Path) {
+    let mode = fs::metadata(path).map_or(0, |it| it.permissions().mode());
+    if mode & 0o004 != 0 {
+        tracing::warn!(path = %path.display(), mode = %format!("{:03o}", mode & 0o777),
+            "everybody on this machine may read the cluster secret: chmod 600");
     }
 }
 
@@ -338,6 +365,12 @@ mod tests {
         ClusterSecret(ONE.as_bytes().to_vec())
     }
 
+    /// Whatever the mask is that the tests run under.
+    fn write(path: &Path, text: impl AsRef<[u8]>) {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
     #[test]
     fn one_or_two_lines_of_sixteen_bytes_are_secrets() {
         assert_eq!(Secrets::parse(ONE.as_bytes()).unwrap().0.len(), 1);
@@ -378,21 +411,39 @@ mod tests {
         let path = folder.path().join("secret");
         let missing = Secrets::read(&path).unwrap_err().to_string();
         assert!(missing.contains("secret"), "{missing}");
-        fs::write(&path, vec![b'x'; 5000]).unwrap();
+        write(&path, vec![b'x'; 5000]);
         assert!(matches!(Secrets::read(&path), Err(SecretError::TooLarge)));
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_is_refused_and_one_that_they_may_read_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        write(&path, ONE);
+        for (mode, taken) in
+            [(0o600, true), (0o440, true), (0o644, true), (0o620, false), (0o602, false)]
+        {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            match Secrets::read(&path) {
+                Ok(_) => assert!(taken, "{mode:o}"),
+                Err(error) => {
+                    assert!(!taken && error.to_string().contains(&format!("{mode:o}")), "{error}");
+                }
+            }
+        }
     }
 
     #[test]
     fn a_file_that_became_bad_leaves_the_last_good_secrets_in_force() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
-        fs::write(&path, ONE).unwrap();
+        write(&path, ONE);
         let source = SecretSource::file(&path).unwrap();
         assert!(!source.reload().unwrap());
-        fs::write(&path, "short").unwrap();
+        write(&path, "short");
         assert!(source.reload().is_err());
         assert_eq!(source.current().0, [secret()]);
-        fs::write(&path, format!("{ONE}\n{ONE}2")).unwrap();
+        write(&path, format!("{ONE}\n{ONE}2"));
         assert!(source.reload().unwrap());
         assert_eq!(source.current().0.len(), 2);
     }

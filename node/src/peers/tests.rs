@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsync_core::raft::{Envelope, Message, Position};
-use dsync_core::types::{BootId, ClusterId, Index, NodeId, NodeName, Term};
+use dsync_core::types::{BootId, ClusterId, ClusterTime, Index, NodeId, NodeName, Term};
 use tokio::sync::mpsc;
 
 use super::handshake::HandshakeError;
@@ -188,7 +188,13 @@ async fn listener() -> TcpListener {
 
 /// Urgent.
 fn heartbeat(round: u64) -> Message {
-    Message::Heartbeat { commit: Index(0), round, sync_age_ms: 0, quorum_hash: None }
+    Message::Heartbeat {
+        commit: Index(0),
+        round,
+        sync_age_ms: 0,
+        quorum_hash: None,
+        time: ClusterTime(0),
+    }
 }
 
 /// Bulk.
@@ -218,5 +224,5 @@ async fn dial_as(
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(30), future).await.expect("it does not come")
+    timeout(Duration::from_secs(300), future).await.expect("it does not come")
 }

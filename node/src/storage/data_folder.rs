@@ -19,9 +19,13 @@ use dsync_core::types::{BootCount, NodeId};
 
 use super::fs::{self, FolderLock};
 
+const LOCK: &str = "lock";
 const IDENTITY: &str = "identity";
 /// Says that the log has been made: from then on an empty log folder is a loss, not a beginning.
 const LOG_MADE: &str = "log-made";
+const LOG: &str = "log";
+const SNAPSHOTS: &str = "snapshots";
+const AUDIT: &str = "audit";
 const IDENTITY_MAGIC: [u8; 8] = *b"dsyncid\0";
 const IDENTITY_VERSION: u32 = 1;
 const IDENTITY_BYTES: usize = 32;
@@ -46,6 +50,14 @@ pub enum DataFolderError {
     /// There is a log or a snapshot, but no identity.
     #[error("data folder {} holds {found} but no identity; restore the identity file, or empty the folder to join as a new member", folder.display())]
     IdentityMissing {
+        /// Which folder.
+        folder: PathBuf,
+        /// What was found.
+        found: String,
+    },
+    /// Something is in it that no node has made, and no identity: surely another folder was meant.
+    #[error("data folder {} holds {found}, which is not dsync's; give the node a folder of its own", folder.display())]
+    Foreign {
         /// Which folder.
         folder: PathBuf,
         /// What was found.
@@ -84,8 +96,10 @@ impl DataFolder {
     /// See [`DataFolderError`].
     pub fn open(path: &Path, random: impl FnOnce() -> u64) -> Result<Self, DataFolderError> {
         let io = |source| DataFolderError::Io { folder: path.to_owned(), source };
+        // Before anything is made in it.
+        refuse_foreign(path)?;
         fs::create_folder(path).map_err(io)?;
-        let lock = FolderLock::take(&path.join("lock"))
+        let lock = FolderLock::take(&path.join(LOCK))
             .map_err(io)?
             .ok_or_else(|| DataFolderError::InUse { folder: path.to_owned() })?;
         let identity = match Identity::read(path)? {
@@ -140,19 +154,19 @@ impl DataFolder {
     /// Folder of the log.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.path.join("log")
+        self.path.join(LOG)
     }
 
     /// Folder of the audit trail.
     #[must_use]
     pub fn audit(&self) -> PathBuf {
-        self.path.join("audit")
+        self.path.join(AUDIT)
     }
 
     /// Folder of the snapshots.
     #[must_use]
     pub fn snapshots(&self) -> PathBuf {
-        self.path.join("snapshots")
+        self.path.join(SNAPSHOTS)
     }
 }
 
@@ -219,8 +233,31 @@ fn identity_crc(bytes: &[u8; IDENTITY_BYTES]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..])
 }
 
+/// A folder without an identity may hold what an interrupted first start has left, what a file system
+/// makes by itself, and hidden files; nothing else. (With one it is a node's, whatever was put beside.)
+fn refuse_foreign(folder: &Path) -> Result<(), DataFolderError> {
+    let names = match fs::list(folder) {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(DataFolderError::Io { folder: folder.to_owned(), source }),
+    };
+    if names.iter().any(|name| name == IDENTITY) {
+        return Ok(());
+    }
+    match names.into_iter().find(|name| is_foreign(name)) {
+        Some(found) => Err(DataFolderError::Foreign { folder: folder.to_owned(), found }),
+        None => Ok(()),
+    }
+}
+
+fn is_foreign(name: &str) -> bool {
+    let made = name.strip_suffix(".tmp").unwrap_or(name);
+    let own = [LOCK, IDENTITY, LOG_MADE, LOG, SNAPSHOTS, AUDIT].contains(&made);
+    !own && name != "lost+found" && !name.starts_with('.')
+}
+
 fn first_of_log_or_snapshots(folder: &Path) -> Result<Option<String>, DataFolderError> {
-    for name in ["log", "snapshots"] {
+    for name in [LOG, SNAPSHOTS] {
         match fs::list(&folder.join(name)) {
             Ok(files) => {
                 if let Some(file) = files.first() {

@@ -93,3 +93,29 @@ fn identity_that_never_had_a_log_may_begin_one() {
     drop(open(folder.path()).unwrap());
     assert_eq!(open(folder.path()).unwrap().boot_count(), BootCount(2));
 }
+
+#[test]
+fn folder_with_anything_else_in_it_is_refused_by_its_name_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, foreign) in
+        [("lost+found", false), (".snapshot", false), ("notes.txt", true), ("node-1", true)]
+    {
+        let path = folder.path().join(format!("of {name}"));
+        fs::create_dir_all(path.join(name)).unwrap();
+        match open(&path) {
+            Ok(_) => assert!(!foreign, "{name}"),
+            Err(refusal) => {
+                assert!(foreign && refusal.to_string().contains(name), "{refusal}");
+                assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "nothing was made in it");
+            }
+        }
+    }
+}
+
+#[test]
+fn folder_of_a_node_may_get_other_files_later() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()).unwrap());
+    fs::write(folder.path().join("identity.bak"), "").unwrap();
+    assert_eq!(open(folder.path()).unwrap().boot_count(), BootCount(2));
+}

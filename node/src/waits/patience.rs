@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use dsync_core::machine::RequestId;
 use dsync_core::waits::Asked;
 
 /// See the module.
@@ -17,10 +16,10 @@ pub struct Patience {
 
 impl Patience {
     /// A request with this patience, which begins now.
-    pub(crate) fn asks<F>(self, request: Option<RequestId>, operation: F) -> Asked<F> {
+    pub(crate) fn asks<F>(self, operation: F) -> Asked<F> {
         let now = tokio::time::Instant::now().into_std();
         let step = self.deadline.saturating_duration_since(now);
-        Asked { request, operation, wait_ms: whole_ms(self.wait), step_ms: whole_ms(step) }
+        Asked { operation, wait_ms: whole_ms(self.wait), step_ms: whole_ms(step) }
     }
 }
 

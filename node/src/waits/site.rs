@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsync_core::machine::{Machine, Operation, Outcome, RequestId};
+use dsync_core::machine::{Machine, Operation, Outcome};
 use dsync_core::types::LocalTime;
-use dsync_core::waits::Site;
+use dsync_core::waits::{ReadState, Site};
 use tokio::time::{Instant, sleep_until};
 
 use crate::handle::{Applied, NodeHandle, SubmitError};
@@ -35,15 +35,14 @@ impl HandleClock {
 impl Site for NodeHandle {
     async fn submit(
         &self,
-        request: Option<RequestId>,
         operation: Operation,
         deadline: LocalTime,
     ) -> Result<Applied, SubmitError> {
         let deadline = self.clock().instant(deadline).into_std();
-        self.submit_as(request, operation, deadline).await
+        Self::submit(self, operation, deadline).await
     }
 
-    async fn read(&self, deadline: LocalTime) -> Result<Arc<Machine>, SubmitError> {
+    async fn read(&self, deadline: LocalTime) -> Result<ReadState, SubmitError> {
         let deadline = self.clock().instant(deadline).into_std();
         Self::read(self, deadline).await
     }

@@ -4,6 +4,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+/// Condition: all that the spec asks for is there (also: everything hibernates as asked).
+pub const READY: &str = "Ready";
+/// Condition: a quorum serves.
+pub const AVAILABLE: &str = "Available";
+/// Condition: the operator is on its way to what the spec asks for.
+pub const PROGRESSING: &str = "Progressing";
+/// Condition: something is wrong that needs somebody's attention.
+pub const DEGRADED: &str = "Degraded";
+/// Condition: every member takes part, so a quorum has all its reserves.
+pub const QUORUM_HEALTHY: &str = "QuorumHealthy";
+/// Condition: the Redis that the spec asks for is there.
+pub const REDIS_READY: &str = "RedisReady";
+/// Condition: a disk is about to be deleted as soon as its pod ends.
+pub const CLAIM_TERMINATING: &str = "ClaimTerminating";
+
 /// What the operator last saw and what it will do next.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -12,7 +27,7 @@ pub struct DSyncClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Random identity of the cluster, written before its first node starts.
+    /// Identity of the cluster, in hex, once a quorum has confirmed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
 
@@ -32,16 +47,20 @@ pub struct DSyncClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
 
+    /// Version that all nodes run; several, separated by commas, while they are replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+
     /// The members as a quorum knows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub members: Vec<Member>,
 
-    /// The next step, and what it waits for.
+    /// The next step, and what it waits for. Absent when there is nothing to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
 
-    /// Ready, Available, Progressing, Degraded, QuorumHealthy, StaleVolumes.
+    /// Ready, Available, Progressing, Degraded, QuorumHealthy, RedisReady, ClaimTerminating.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -51,18 +70,25 @@ pub struct DSyncClusterStatus {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Member {
-    /// Its stable name.
+    /// Its stable name: that of its pod.
     pub name: String,
 
-    /// Random identity of its disk.
+    /// Random identity of its disk, in hex.
     pub node_id: String,
 
     /// Whether it counts in decisions.
     pub role: MemberRole,
 
-    /// UID of the claim of its disk; another UID under the same name is a lost disk.
+    /// Its pod takes part: it knows a leader and has caught up.
+    pub ready: bool,
+
+    /// UID of the claim of its disk; another UID under the same name is another disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim_uid: Option<String>,
+
+    /// Machine that its pod runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
 }
 
 /// Whether a member counts.
@@ -80,11 +106,11 @@ pub struct Plan {
     /// The next step, in a few words.
     pub action: String,
 
-    /// What it waits for; nothing if it is under way.
+    /// What it waits for; absent if it is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_on: Option<String>,
 
-    /// Since when, in RFC 3339 form.
+    /// Since when this step is the next one, in RFC 3339 form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
 }

@@ -1,8 +1,8 @@
 //! Whether an answer is what the state that it speaks of says.
 
 use dsync_core::locks::{
-    AcquireOutcome, ForceOutcome, HoldId, HoldOutcome, HoldView, LockItem, LockRefusal, Mode,
-    Owner, RenewAllOutcome, WaitEdge,
+    AcquireOutcome, ForceOutcome, HoldId, HoldOutcome, HoldView, LockItem, LockOperation,
+    LockOutcome, LockRefusal, Mode, Owner, RenewAllOutcome, WaitEdge,
 };
 use dsync_core::machine::{Machine, Operation, Outcome, RequestRefusal};
 use dsync_core::types::Index;
@@ -30,10 +30,10 @@ pub(crate) struct Question {
 /// The outcome of a command, against the state behind its entry.
 pub(super) fn judge_outcome(question: &Question, outcome: &Outcome, state: &Machine) -> Verdict {
     match outcome {
-        Outcome::Hold(outcome) => judge_hold(question, outcome, state),
-        Outcome::RenewAll(outcome) => judge_renew_all(question, outcome, state),
-        Outcome::Force(outcome) => judge_force(outcome, state),
-        Outcome::Acquire(outcome) => match waited(outcome) {
+        Outcome::Lock(LockOutcome::Hold(outcome)) => judge_hold(question, outcome, state),
+        Outcome::Lock(LockOutcome::RenewAll(outcome)) => judge_renew_all(question, outcome, state),
+        Outcome::Lock(LockOutcome::Force(outcome)) => judge_force(outcome, state),
+        Outcome::Lock(LockOutcome::Acquire(outcome)) => match waited(outcome) {
             Some(outcome) => judge_wait(question, &outcome, state),
             None => wrong("a request that waits is not answered yet", question, outcome),
         },
@@ -103,8 +103,9 @@ fn judge_grant(
     demand(asked.iter().all(|item| has(hold, item)), "a grant is of what was asked for", || {
         what(&found)
     })?;
+    // After a wait it is as of the leader's time, which no entry may have reached yet.
     let left = hold.ends_at.map(|end| end.since(state.time()));
-    let fits = remaining_ms == left || remaining_ms == left.map(|left| left.min(hold.ttl_ms));
+    let fits = remaining_ms.is_some() == left.is_some() && remaining_ms <= left;
     demand(fits, "what is told to remain does", || what(&found))
 }
 
@@ -114,14 +115,9 @@ fn judge_hold(question: &Question, said: &HoldOutcome, state: &Machine) -> Verdi
     };
     let hold = state.locks().hold(id);
     let what = || format!("{question:?}: {said:?}; the state has {hold:?}");
-    let left = |hold: &HoldView| {
-        let left = hold.ends_at.map(|end| end.since(state.time()));
-        (left, left.map(|left| if hold.ttl_ms > 0 { left.min(hold.ttl_ms) } else { left }))
-    };
     let remains = |remaining_ms: &Option<u64>| {
         hold.as_ref().is_some_and(|hold| {
-            let (all, capped) = left(hold);
-            !hold.claim && (*remaining_ms == all || *remaining_ms == capped)
+            !hold.claim && *remaining_ms == hold.ends_at.map(|end| end.since(state.time()))
         })
     };
     match said {
@@ -150,12 +146,8 @@ fn judge_hold(question: &Question, said: &HoldOutcome, state: &Machine) -> Verdi
 /// Exactly the owner's holds are kept.
 fn judge_renew_all(question: &Question, said: &RenewAllOutcome, state: &Machine) -> Verdict {
     let holds = state.locks().holds_of(&question.owner).filter(|hold| !hold.claim);
-    let kept: Vec<_> = holds
-        .map(|hold| {
-            let left = hold.ends_at.map(|end| end.since(state.time()));
-            (hold.hold, left.map(|left| if hold.ttl_ms > 0 { left.min(hold.ttl_ms) } else { left }))
-        })
-        .collect();
+    let kept: Vec<_> =
+        holds.map(|hold| (hold.hold, hold.ends_at.map(|end| end.since(state.time())))).collect();
     let gone = |id: &HoldId| state.locks().hold(*id).is_none();
     // A repeat tells of what the first copy kept, and may be late.
     let repeat = question.copies > 1 && said.kept.iter().all(|it| kept.contains(it));
@@ -276,9 +268,10 @@ impl Question {
     /// The hold that it names.
     pub(crate) fn hold(&self) -> Option<HoldId> {
         match self.operation.as_ref()? {
-            Operation::ReleaseHold(it) | Operation::DowngradeHold(it) => Some(it.hold),
-            Operation::RenewHold(it) => Some(it.hold.hold),
-            Operation::UpgradeHold(it) => Some(it.hold.hold),
+            Operation::Lock { operation: LockOperation::ReleaseHold(it), .. }
+            | Operation::Lock { operation: LockOperation::Downgrade(it), .. } => Some(it.hold),
+            Operation::Lock { operation: LockOperation::Renew(it), .. } => Some(it.hold.hold),
+            Operation::Lock { operation: LockOperation::Upgrade(it), .. } => Some(it.hold.hold),
             _ => None,
         }
     }
@@ -286,8 +279,10 @@ impl Question {
     /// What a grant has to be of.
     fn items(&self, state: &Machine) -> Vec<LockItem> {
         match &self.operation {
-            Some(Operation::AcquireLock(ask)) => ask.items.clone(),
-            Some(Operation::UpgradeHold(ask)) => {
+            Some(Operation::Lock { operation: LockOperation::Acquire(ask), .. }) => {
+                ask.items.clone()
+            }
+            Some(Operation::Lock { operation: LockOperation::Upgrade(ask), .. }) => {
                 let hold = state.locks().hold(ask.hold.hold);
                 let names = ask.hold.name.iter().cloned();
                 let exclusive =
@@ -306,7 +301,10 @@ impl Question {
 
     /// It asks for more of a lock that its owner has.
     fn may_upgrade(&self, state: &Machine, name: &str) -> bool {
-        let upgrade = matches!(self.operation, Some(Operation::UpgradeHold(_)));
+        let upgrade = matches!(
+            self.operation,
+            Some(Operation::Lock { operation: LockOperation::Upgrade(_), .. })
+        );
         upgrade || is_holder(state, name, &self.owner)
     }
 

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use dsync_core::audit::AuditRecord;
+use dsync_core::audit::{AuditRecord, Event};
 use dsync_core::locks::{EventItem, HoldId, LockEvent, Mode, Owner, What};
 use dsync_core::machine::Machine;
 use dsync_core::types::Index;
@@ -58,8 +58,9 @@ impl Fairness {
         }
         self.applied = index;
         for record in events {
-            self.learn_permits(machine, &record.event);
-            self.happened(&record.event)?;
+            let Event::Lock(event) = &record.event;
+            self.learn_permits(machine, event);
+            self.happened(event)?;
         }
         if events.is_empty() { Ok(()) } else { self.nobody_waits_for_nothing() }
     }

@@ -80,7 +80,7 @@ impl Witness {
                 judge_outcome(question, outcome, &moment.machine)?;
                 self.answered = self.answered.max(*index);
             }
-            Answer::Waited { outcome, index, stamp } => {
+            Answer::Waited { outcome, index, stamp, .. } => {
                 let moment = self.moment(question, *index, *stamp)?;
                 judge_wait(question, outcome, &moment.machine)?;
                 self.answered = self.answered.max(*index);

@@ -1,14 +1,17 @@
 //! A log of a few entries, the answers that it bears out, and those that it does not.
 
 use dsync_core::locks::{
-    Acquire, Attachment, HoldId, HoldOutcome, HoldRef, LockItem, LockRefusal, Mode, Owner, Renew,
+    Acquire, Attachment, HoldId, HoldOutcome, HoldRef, LockItem, LockOperation, LockOutcome,
+    LockRefusal, Mode, Owner, Renew,
 };
 use dsync_core::machine::{
-    Command, FirstState, Machine, Operation, Origin, Outcome, RequestRefusal, Settings,
-    StoredCommand,
+    Command, FirstState, Machine, NodeOperation, Operation, Origin, Outcome, RequestRefusal,
+    Settings, StoredCommand,
 };
 use dsync_core::raft::{Entry, Founding, Payload};
-use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, Term};
+use dsync_core::types::{
+    ActiveTime, BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, Term,
+};
 use dsync_core::waits::WaitOutcome;
 use dsync_core::wire;
 
@@ -33,7 +36,7 @@ impl Stage {
             founders: std::collections::BTreeMap::new(),
             machine: wire::encode(&first).into(),
         }));
-        stage.apply(Operation::RegisterBoot { count: BootCount(1) });
+        stage.apply(Operation::Node(NodeOperation::RegisterBoot { count: BootCount(1) }));
         stage.apply(acquire("ann", 1));
         stage.apply(acquire("bob", 2));
         stage
@@ -47,10 +50,10 @@ impl Stage {
 
     fn apply(&mut self, operation: Operation) {
         self.sequence += 1;
-        let (node, boot, taken_at) = (NodeId(1), BootId(9), ClusterTime(0));
+        let (node, boot, taken_at) = (NodeId(1), BootId(9), ActiveTime(0));
         let (sequence, low_water) = (self.sequence, 1);
         let origin = Origin { node, boot, sequence, low_water, taken_at };
-        let command = StoredCommand::V1(Command { origin, request: None, operation });
+        let command = StoredCommand::V1(Command { origin, operation });
         self.append(Payload::Command(wire::encode(&command).into()));
     }
 
@@ -61,8 +64,8 @@ impl Stage {
 
     fn waited(&mut self, who: &str, outcome: WaitOutcome) -> Option<&'static str> {
         let question = question(who, acquire(who, 1));
-        let (index, stamp) = (Index(4), ClusterTime(5));
-        self.judge(&question, &Answer::Waited { outcome, index, stamp })
+        let (index, stamp, waited_ms) = (Index(4), ClusterTime(5), 0);
+        self.judge(&question, &Answer::Waited { outcome, index, stamp, waited_ms })
     }
 }
 
@@ -77,7 +80,13 @@ fn item(mode: Mode) -> LockItem {
 fn acquire(who: &str, number: u64) -> Operation {
     let attachment = Some(Attachment { boot: BootId(9), number });
     let (owner, items, ttl_ms) = (owner(who), vec![item(Mode::Exclusive)], Some(1_000));
-    Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue: true, attachment })
+    Operation::lock(LockOperation::Acquire(Acquire {
+        owner,
+        items,
+        ttl_ms,
+        queue: true,
+        attachment,
+    }))
 }
 
 fn question(who: &str, operation: Operation) -> Question {
@@ -139,10 +148,13 @@ fn a_refusal_without_its_reason_is_noticed() {
 fn an_answer_of_another_entry_or_from_the_past_is_noticed() {
     let mut stage = Stage::new();
     let hold = HoldRef { principal: "anonymous".to_owned(), hold: HOLD, name: None };
-    stage.apply(Operation::RenewHold(Renew { hold: hold.clone(), ttl_ms: None }));
-    let renew = || Operation::RenewHold(Renew { hold: hold.clone(), ttl_ms: None });
+    stage.apply(Operation::lock(LockOperation::Renew(Renew { hold: hold.clone(), ttl_ms: None })));
+    let renew =
+        || Operation::lock(LockOperation::Renew(Renew { hold: hold.clone(), ttl_ms: None }));
     let answer = |remaining_ms| Answer::Applied {
-        outcome: Outcome::Hold(HoldOutcome::Renewed { remaining_ms: Some(remaining_ms) }),
+        outcome: Outcome::Lock(LockOutcome::Hold(HoldOutcome::Renewed {
+            remaining_ms: Some(remaining_ms),
+        })),
         index: Index(5),
         stamp: ClusterTime(5),
     };

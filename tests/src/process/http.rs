@@ -10,10 +10,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// For a connection on the loopback interface: it is there or it is not, unless nobody has the time to
-/// accept.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct Response {
@@ -125,7 +121,7 @@ impl HttpClient {
     }
 
     fn connect(&self) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT.min(self.timeout))?;
+        let stream = TcpStream::connect_timeout(&self.address, self.timeout)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(self.timeout))?;
         Ok(stream)

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::{net::Ipv4Addr, thread};
+use std::thread;
 
 use rustix::process::Signal;
 
@@ -35,9 +35,10 @@ impl Local {
         let ports = client_ports.map(|port| port.to_string()).join(",");
         let child = Command::new(program::path())
             .arg("local")
-            .args(["--client-ports", &ports, "--data"])
+            .args(["--address", &ports::host().to_string(), "--client-ports", &ports, "--data"])
             .arg(folder.join("local"))
             .args(more)
+            .env("DSYNC_LEASE_MIN", "1ms")
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -91,7 +92,7 @@ impl Local {
     /// Where clients reach the nodes.
     #[must_use]
     pub fn clients(&self) -> [SocketAddr; 3] {
-        self.client_ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        self.client_ports.map(|port| SocketAddr::from((ports::host(), port)))
     }
 
     /// Sends a signal to it, not to its nodes.

@@ -97,6 +97,7 @@ impl Node {
         let log = self.open_log();
         let mut child = Command::new(program::path())
             .args(&self.arguments)
+            .env("DSYNC_LEASE_MIN", "1ms")
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -3,8 +3,9 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Long enough for anything that is going to happen on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for anything that is going to happen, on however loaded a machine: it costs only where
+/// something does not happen.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 const PAUSE: Duration = Duration::from_millis(10);
 

@@ -6,7 +6,7 @@
 //! *Leased* clients may take two, hold them too long, or vanish without a release; what they believe
 //! to hold is compared with what others believe.
 
-use dsync_core::locks::{AcquireOutcome, LockRefusal, Mode, ReleaseOutcome};
+use dsync_core::locks::{AcquireOutcome, LockOutcome, LockRefusal, Mode, ReleaseOutcome};
 use dsync_core::machine::Outcome;
 use dsync_core::types::Index;
 
@@ -231,10 +231,12 @@ impl Clients {
                 self.try_again(number, shared);
             }
             Answer::View(_) => self.finish_look(number, shared),
-            Answer::Outcome(Outcome::Acquire(outcome)) => {
+            Answer::Outcome(Outcome::Lock(LockOutcome::Acquire(outcome))) => {
                 self.asked(number, &call, &outcome, shared);
             }
-            Answer::Outcome(Outcome::Release(outcome)) => self.left(number, outcome, shared),
+            Answer::Outcome(Outcome::Lock(LockOutcome::Release(outcome))) => {
+                self.left(number, outcome, shared);
+            }
             other @ (Answer::Outcome(_) | Answer::Applied { .. } | Answer::Waited { .. }) => {
                 let what = format!("client {number} was told {other:?}");
                 shared.violation("answers fit their requests", 0, what);
@@ -361,12 +363,12 @@ impl Client {
                 let full = holders.filter(|holder| !holder.claim);
                 LockRet::View(full.map(|h| (number_of(&h.owner.name), h.mode, h.token)).collect())
             }
-            Answer::Outcome(Outcome::Acquire(outcome)) => match outcome {
+            Answer::Outcome(Outcome::Lock(LockOutcome::Acquire(outcome))) => match outcome {
                 AcquireOutcome::Granted { tokens, .. } => LockRet::Granted { token: tokens[0] },
                 AcquireOutcome::Waiting { .. } => LockRet::Waiting,
                 _ => LockRet::Nothing,
             },
-            Answer::Outcome(Outcome::Release(outcome)) => match outcome {
+            Answer::Outcome(Outcome::Lock(LockOutcome::Release(outcome))) => match outcome {
                 ReleaseOutcome::Released => LockRet::Released,
                 ReleaseOutcome::LeftQueue => LockRet::LeftQueue,
                 ReleaseOutcome::NotHolder | ReleaseOutcome::HeldWithOthers { .. } => {

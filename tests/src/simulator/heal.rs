@@ -45,6 +45,7 @@ impl World {
         self.serve(&self.members(), "a healed cluster serves on every node");
         self.lockers_rest();
         self.settle();
+        self.rest_and_serve();
         self.outsiders_stay_outside();
         self.check_histories();
     }
@@ -186,7 +187,7 @@ impl World {
         self.wait_for_rest("users of a healed cluster come to rest");
         self.clients.lockers.ask_and_flee(&mut self.shared);
         self.wait_for_rest("who hangs up is gone");
-        let window_ms = 2 * self.shared.plan.settings.claim_window_ms;
+        let window_ms = 2 * self.shared.plan.settings.locks.claim_window_ms;
         self.wait_for(window_ms + SERVES_WITHIN_MS, |world| {
             let left = world.clients.lockers.left_behind(&world.shared);
             left.waits.is_empty() && left.ghosts.is_empty()
@@ -241,6 +242,33 @@ impl World {
             let (applied, hash) = (process.machine.applied(), process.machine.hash());
             self.shared.check_hash(slot, applied, hash);
         }
+    }
+
+    /// Nobody uses the cluster for longer than it keeps commands. The first one that comes then is not
+    /// old: its node took it in just now, though with a state that is.
+    fn rest_and_serve(&mut self) {
+        if !self.shared.plan.quiet || self.shared.failure.is_some() {
+            return;
+        }
+        let requests = self.shared.plan.settings.requests;
+        let is_timed = |world: &Self| {
+            let processes = world.nodes.iter().filter_map(|node| node.process.as_ref());
+            processes.filter_map(|process| process.machine.next_due()).next().is_some()
+        };
+        let limit_ms = requests.id_retention_ms + REST_WITHIN_MS;
+        let end = self.shared.now.plus_ms(limit_ms);
+        while is_timed(self) && self.shared.now < end && self.shared.failure.is_none() {
+            self.run_until(self.shared.now.plus_ms(1_000));
+        }
+        let rests = !is_timed(self) || self.shared.failure.is_some();
+        let rule = "in a cluster that nobody uses nothing stays timed";
+        let verdict = demand(rests, rule, || self.describe());
+        self.shared.judge(0, verdict);
+        self.run_until(self.shared.now.plus_ms(requests.command_retention_ms + 1_000));
+        self.shared.quiet = true;
+        self.serve(&self.members(), "a cluster that was quiet serves on every node");
+        self.shared.quiet = false;
+        self.settle();
     }
 
     /// A wiped node knows why it is outside; one that was set back has been told to stop.

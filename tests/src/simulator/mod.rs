@@ -20,6 +20,7 @@ mod lockers;
 mod network;
 mod node;
 mod process;
+mod put_back;
 mod queue;
 mod rng;
 mod run;

@@ -10,6 +10,7 @@ use dsync_core::types::{BootCount, BootId, NodeName};
 
 use super::disk::{Disk, Image};
 use super::process::Process;
+use super::put_back;
 use super::queue::{Event, ProcessEvent};
 use super::time::{Clock, Instant};
 use super::world::Shared;
@@ -82,7 +83,7 @@ impl Node {
         let now = self.clock.read(shared.now);
         let mut options = RaftOptions::new(self.disk.image.node_id, shared.rng.next());
         options.limits = shared.plan.limits;
-        options.bug = shared.plan.bug;
+        put_back::into_core(&mut options, shared.plan.bug);
         let raft = Raft::new(options, now, self.disk.image.recovered());
         let boot = BootId(shared.rng.next());
         shared.checkers.uptimes.started(self.slot, boot, shared.now);

@@ -20,12 +20,13 @@ use dsync_core::proposer::Proposer;
 use dsync_core::raft::{
     Bootstrap, Entry, Input, Message, NotYet, Raft, Ready, SnapshotMeta, Timing,
 };
-use dsync_core::types::{BootCount, BootId, Index, LocalTime, NodeId};
+use dsync_core::types::{BootCount, BootId, ClusterTime, Index, LocalTime, NodeId};
 
 use self::serving::Serving;
 use super::ask::Answer;
 use super::disk::{Image, SnapshotFile};
 use super::node::Node;
+use super::put_back;
 use super::queue::{Parcel, ProcessEvent};
 use super::world::Shared;
 use crate::checkers::Seen;
@@ -64,7 +65,7 @@ enum Reader {
     /// A client, one lock.
     Client(Waiting, String),
     /// A request that was granted, and has to prove it.
-    Future(desk::Reply<()>),
+    Future(desk::Reply<ClusterTime>),
 }
 
 /// One process.
@@ -107,9 +108,9 @@ impl Process {
         shared: &mut Shared,
     ) -> Option<Self> {
         let machine = match (&image.snapshot, image.newest_file()) {
-            (None, _) => Machine::default().with_bug(shared.plan.lock_bug),
+            (None, _) => put_back::into_locks(Machine::default(), shared.plan.lock_bug),
             (Some(_), Some(file)) => match restored(&file.bytes) {
-                Ok(machine) => machine.with_bug(shared.plan.lock_bug),
+                Ok(machine) => put_back::into_locks(machine, shared.plan.lock_bug),
                 Err(what) => {
                     shared.violation("a stored snapshot restores", 0, what);
                     return None;
@@ -287,8 +288,8 @@ impl Process {
             self.work.push_back(Work::Apply(ready.apply));
         }
         self.start_work(node, now, shared)?;
-        for (id, fresh) in ready.reads {
-            self.read_ready(now, id, fresh, shared);
+        for (id, time) in ready.reads {
+            self.read_ready(now, id, time, shared);
         }
         for (ticket, refusal) in ready.refused {
             self.proposer.refused(now, ticket, refusal);

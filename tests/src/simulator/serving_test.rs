@@ -1,6 +1,6 @@
 //! A node's side of waiting, asked by hand: whole clusters in which nothing goes wrong by itself.
 
-use dsync_core::locks::{Acquire, LockItem, LockView, Mode, Owner, Release};
+use dsync_core::locks::{Acquire, LockItem, LockOperation, LockView, Mode, Owner, Release};
 use dsync_core::machine::{Operation, RequestId, Settings};
 use dsync_core::raft::{Limits, RoleKind};
 use dsync_core::waits::WaitOutcome;
@@ -35,6 +35,7 @@ impl Bench {
         let mut plan = Plan { nodes: 3, apply_us: 0, snapshot_every, ..Plan::draw(&mut rng, None) };
         plan.limits = Limits { log_tail_entries: 5, ..Limits::default() };
         plan.settings = Settings::default();
+        plan.settings.locks.lease_ms_min = 1;
         plan.network = NetworkPlan {
             latency_us: 200,
             jitter_us: 50,
@@ -81,11 +82,15 @@ impl Bench {
     }
 
     fn leader(&self) -> usize {
+        Self::leader_of(&self.world).expect("a leader")
+    }
+
+    fn leader_of(world: &World) -> Option<usize> {
         let leads = |slot: &usize| {
-            let process = self.world.nodes[*slot].process.as_ref();
+            let process = world.nodes[*slot].process.as_ref();
             process.is_some_and(|process| process.raft.status().role == RoleKind::Leader)
         };
-        (0..3).find(leads).expect("a leader")
+        (0..3).find(leads)
     }
 
     fn follower(&self) -> usize {
@@ -136,7 +141,7 @@ impl Bench {
 
     fn ann_releases(&mut self) {
         let release = Release { owner: owner("ann"), name: LOCK.to_owned() };
-        let operation = Operation::ReleaseLock(release);
+        let operation = Operation::lock(LockOperation::Release(release));
         let op = self.ask(self.leader(), Ask::Command { request: None, operation });
         assert!(matches!(self.told(op), Answer::Applied { .. }));
     }
@@ -167,7 +172,7 @@ fn wait(who: &str, wait_ms: u64) -> Ask {
     let (owner, items) = (owner(who), vec![item]);
     let ask = Acquire { owner, items, ttl_ms: Some(0), queue: true, attachment: None };
     let request = Some(RequestId::Key(format!("request of {who}")));
-    Ask::Wait { request, operation: Operation::AcquireLock(ask), wait_ms }
+    Ask::Wait { request, operation: Operation::lock(LockOperation::Acquire(ask)), wait_ms }
 }
 
 fn is_granted(outcome: &WaitOutcome) -> bool {
@@ -314,16 +319,17 @@ fn a_process_that_dies_of_its_answer_has_told_it_or_not() {
     bench.world.quiet_until = bench.world.shared.now;
     let (mut heard, mut unheard) = (0, 0);
     for n in 0..10 {
+        bench.until(|world| Bench::leader_of(world).is_some());
         let slot = bench.follower();
         let generation = bench.world.nodes[slot].generation;
         let op = bench.ask(
             slot,
             Ask::Command {
                 request: Some(RequestId::Key(format!("{n}"))),
-                operation: Operation::ReleaseLock(Release {
+                operation: Operation::lock(LockOperation::Release(Release {
                     owner: owner("ann"),
                     name: LOCK.into(),
-                }),
+                })),
             },
         );
         bench.until(|world| world.nodes[slot].generation > generation);
@@ -439,7 +445,7 @@ impl Storm {
 
     fn release(&mut self, number: usize) -> Turn {
         let release = Release { owner: owner(&format!("w{number}")), name: LOCK.to_owned() };
-        let operation = Operation::ReleaseLock(release);
+        let operation = Operation::lock(LockOperation::Release(release));
         let slot = self.dice.index(3);
         Turn::Releases { op: self.bench.ask(slot, Ask::Command { request: None, operation }) }
     }

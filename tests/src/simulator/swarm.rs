@@ -109,6 +109,8 @@ pub(crate) struct Plan {
     pub(crate) impairment: Option<Impairment>,
     /// Instead: any one is off from the middle of the storm on.
     pub(crate) impaired_at_once: bool,
+    /// At the end: nobody uses the cluster for longer than it keeps commands.
+    pub(crate) quiet: bool,
     pub(crate) bug: Option<Bug>,
     pub(crate) lock_bug: Option<locks::Bug>,
 }
@@ -133,6 +135,7 @@ impl Plan {
             impairment: rng.percent(60).then(|| rng.pick(&Impairment::ALL)),
             impaired_at_once: rng.percent(25),
             lockers: LockerPlan::draw(rng),
+            quiet: rng.percent(10),
             bug: None,
             lock_bug: None,
         };
@@ -155,10 +158,13 @@ impl Plan {
         (lockers.count, lockers.plain, lockers.think_ms) = (rng.pick(&[3, 4, 5]), 2, 25);
         (lockers.hasty_percent, lockers.twice_percent) = (20, 10);
         lockers.shared_percent = rng.pick(&[20, 60]);
-        self.settings.lock_waiters_max = 10_000;
+        self.settings.locks.lock_waiters_max = 10_000;
         if bug == locks::Bug::ClaimIsHold {
             self.faults.only(400, 1_000, &[FaultKind::Crash, FaultKind::Isolate]);
-            self.settings.claim_window_ms = 10_000;
+            self.settings.locks.claim_window_ms = 10_000;
+        }
+        if bug == locks::Bug::AgeRunsWhileQuiet {
+            (self.quiet, self.settings.requests.command_retention_ms) = (true, 2_000);
         }
     }
 
@@ -241,12 +247,12 @@ fn limits(rng: &mut Rng) -> Limits {
 }
 
 fn settings(rng: &mut Rng) -> Settings {
-    Settings {
-        claim_window_ms: rng.pick(&[300, 2_000, 10_000]),
-        command_retention_ms: rng.pick(&[2_000, 20_000, 300_000]),
-        lock_waiters_max: rng.pick(&[2, 10_000]),
-        ..Settings::default()
-    }
+    let mut settings = Settings::default();
+    settings.locks.claim_window_ms = rng.pick(&[300, 2_000, 10_000]);
+    settings.requests.command_retention_ms = rng.pick(&[2_000, 20_000, 300_000]);
+    settings.locks.lock_waiters_max = rng.pick(&[2, 10_000]);
+    settings.locks.lease_ms_min = 1;
+    settings
 }
 
 fn network(rng: &mut Rng) -> NetworkPlan {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use dsync_core::audit::AuditRecord;
+use dsync_core::audit::{AuditRecord, Event};
 use dsync_core::machine::{Applied, AppliedEntry};
 use dsync_core::raft::Entry;
 
@@ -80,7 +80,7 @@ impl Trace {
         if !self.verbose {
             return;
         }
-        for AuditRecord { event, .. } in &applied.events {
+        for AuditRecord { event: Event::Lock(event), .. } in &applied.events {
             let what = format!("{:?} {}", event.what, event.owner.name);
             let ids = (event.hold, event.wait, event.attachment);
             println!("        n{node} entry {} at {}: {what} {ids:?}", entry.index, entry.stamp.0);

@@ -97,7 +97,12 @@ pub(crate) struct Shared {
     messages: u64,
     /// Overlook how the core works.
     pub(crate) blind: bool,
+    /// Nobody has asked for anything for a long time.
+    pub(crate) quiet: bool,
 }
+
+/// See `heal.rs`.
+const NOT_OLD: &str = "the first commands after a quiet time are not old";
 
 impl Shared {
     /// The first broken rule ends the run.
@@ -106,6 +111,13 @@ impl Shared {
             return;
         }
         self.failure.get_or_insert(Failure { rule, node, what });
+    }
+
+    /// A command was void.
+    pub(crate) fn void(&mut self, node: NodeId) {
+        if self.quiet {
+            self.violation(NOT_OLD, 0, format!("a command of {node} is void"));
+        }
     }
 
     pub(crate) fn judge(&mut self, node: usize, verdict: Verdict) {
@@ -271,6 +283,7 @@ impl World {
             handed_over: Vec::new(),
             messages: 0,
             blind: false,
+            quiet: false,
         };
         Self {
             shared,
@@ -519,7 +532,9 @@ fn describe_message(message: &Message) -> (&'static str, u64, u64) {
         Message::Forward { ticket, commands } => ("Forward", *ticket, commands.len() as u64),
         Message::ForwardRefused { ticket, .. } => ("ForwardRefused", *ticket, 0),
         Message::ReadRequest { id } => ("ReadRequest", *id, 0),
-        Message::ReadReply { id, index } => ("ReadReply", *id, index.map_or(0, |index| index.0)),
+        Message::ReadReply { id, point } => {
+            ("ReadReply", *id, point.map_or(0, |point| point.index.0))
+        }
         Message::SnapshotChunk { meta, offset, .. } => ("SnapshotChunk", meta.index.0, *offset),
         Message::SnapshotReply { index, next_offset } => ("SnapshotReply", index.0, *next_offset),
         Message::TimeoutNow => ("TimeoutNow", 0, 0),

@@ -1,6 +1,7 @@
 //! The drivers: what differs between the servers beside the statements.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -27,9 +28,10 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    pub fn connect(port: u16, isolation: &str) -> Self {
+    pub fn connect(server: SocketAddr, isolation: &str) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let address = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
+        let address =
+            format!("host={} port={} user=postgres dbname=postgres", server.ip(), server.port());
         // It listens before it serves: until then it says so.
         let (client, connection) = until("PostgreSQL serves", || {
             let answer = runtime.block_on(tokio_postgres::connect(&address, NoTls));
@@ -128,19 +130,19 @@ fn of_postgres(error: tokio_postgres::Error) -> Again {
 pub struct MariaDb(Conn);
 
 impl MariaDb {
-    pub fn connect(port: u16, isolation: &str) -> Self {
-        Self::connect_with(port, isolation, CapabilityFlags::empty())
+    pub fn connect(server: SocketAddr, isolation: &str) -> Self {
+        Self::connect_with(server, isolation, CapabilityFlags::empty())
     }
 
     /// A connection to which a row counts that the condition found, whether it changes or not.
-    pub fn connect_with_found_rows(port: u16) -> Self {
-        Self::connect_with(port, "", CapabilityFlags::CLIENT_FOUND_ROWS)
+    pub fn connect_with_found_rows(server: SocketAddr) -> Self {
+        Self::connect_with(server, "", CapabilityFlags::CLIENT_FOUND_ROWS)
     }
 
-    fn connect_with(port: u16, isolation: &str, capabilities: CapabilityFlags) -> Self {
+    fn connect_with(server: SocketAddr, isolation: &str, capabilities: CapabilityFlags) -> Self {
         let options = OptsBuilder::new()
-            .ip_or_hostname(Some("127.0.0.1"))
-            .tcp_port(port)
+            .ip_or_hostname(Some(server.ip().to_string()))
+            .tcp_port(server.port())
             .user(Some("root"))
             .prefer_socket(false)
             .additional_capabilities(capabilities);

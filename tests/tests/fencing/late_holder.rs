@@ -15,14 +15,14 @@ use dsync_client::guard::{FencingToken, Stale};
 use dsync_tests::process::cluster::Cluster;
 use dsync_tests::process::http::HttpClient;
 use dsync_tests::process::process_table;
-use dsync_tests::process::until::until;
+use dsync_tests::process::until::{PATIENCE, until};
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::store::{Form, Kind, Place, SQL_FORMS};
 use crate::token;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = PATIENCE;
 /// Short, since it is waited for.
 const LEASE: &str = "2s";
 const FIRST: &str = "first";

@@ -21,7 +21,7 @@ struct Guarded {
 
 impl Guarded {
     fn new(resource: &str) -> Self {
-        let (runtime, connection) = connect(servers::redis().port());
+        let (runtime, connection) = connect(servers::redis().address);
         Self { runtime, connection, guard: RedisGuard::new(resource) }
     }
 
@@ -209,7 +209,7 @@ fn a_transaction_that_watches_the_mark_is_stopped_by_a_newer_holder() {
 #[test]
 fn in_a_cluster_mark_and_data_live_in_one_slot() {
     let server = servers::redis_cluster();
-    let (runtime, mut connection) = connect(server.port());
+    let (runtime, mut connection) = connect(server.address);
     let slots = cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).to_owned();
     runtime.block_on(slots.exec_async(&mut connection)).unwrap();
     until("the cluster of one node serves", || {

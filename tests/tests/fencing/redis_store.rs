@@ -1,5 +1,7 @@
 //! A value in Redis under a guard.
 
+use std::net::SocketAddr;
+
 use dsync_client::guard::redis::{RedisGuard, RedisGuardError};
 use dsync_client::guard::{FencingToken, Stale};
 use redis::aio::MultiplexedConnection;
@@ -18,9 +20,9 @@ pub struct RedisStore {
 }
 
 /// A connection that waits as long as a loaded machine needs.
-pub fn connect(port: u16) -> (Runtime, MultiplexedConnection) {
+pub fn connect(server: SocketAddr) -> (Runtime, MultiplexedConnection) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let client = Client::open(format!("redis://127.0.0.1:{port}/")).unwrap();
+    let client = Client::open(format!("redis://{server}/")).unwrap();
     let patient = AsyncConnectionConfig::new()
         .set_response_timeout(Some(PATIENCE))
         .set_connection_timeout(Some(PATIENCE));
@@ -31,7 +33,7 @@ pub fn connect(port: u16) -> (Runtime, MultiplexedConnection) {
 
 impl RedisStore {
     pub fn open(place: &Place) -> Self {
-        let (runtime, connection) = connect(place.port());
+        let (runtime, connection) = connect(place.server());
         Self { runtime, connection, guard: RedisGuard::new(&place.resource), form: place.form }
     }
 }

@@ -4,7 +4,7 @@
 //! stands between: it starts the server, waits for the end of its own input, which this process holds
 //! open for as long as it lives, then ends the server and removes its folder.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -61,8 +61,9 @@ pub fn redis_cluster() -> Server {
 }
 
 fn start_redis(more: &[&str]) -> Server {
-    REDIS.start("redis-server", "TERM", |folder, port| {
-        let words = ["--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no"];
+    REDIS.start("redis-server", "TERM", |folder, address| {
+        let (ip, port) = (address.ip().to_string(), address.port().to_string());
+        let words = ["--bind", &ip, "--port", &port, "--save", "", "--appendonly", "no"];
         let folder = folder.to_str().unwrap();
         [&words[..], &["--dir", folder], more].concat().into_iter().map(str::to_owned).collect()
     })
@@ -73,11 +74,13 @@ pub fn postgres() -> &'static Server {
     SERVER.get_or_init(|| {
         // Nothing here is about what survives a cut of the power.
         let quick = ["-c", "fsync=off", "-c", "max_connections=50"];
-        POSTGRES.start("postgres", "INT", |folder, port| {
+        POSTGRES.start("postgres", "INT", |folder, address| {
+            let (ip, port) = (address.ip(), address.port().to_string());
             let data = folder.join("data").display().to_string();
             let words = ["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"];
             POSTGRES.run("initdb", &words, folder);
-            let listen = ["-c", "listen_addresses=127.0.0.1", "-p", port, "-k", ""];
+            let ip = format!("listen_addresses={ip}");
+            let listen = ["-c", &ip, "-p", &port, "-k", ""];
             let words = [&["-D", data.as_str()], &listen[..], &quick].concat();
             words.into_iter().map(str::to_owned).collect()
         })
@@ -87,11 +90,13 @@ pub fn postgres() -> &'static Server {
 pub fn mariadb() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
-        MARIADB.start("mariadbd", "TERM", |folder, port| {
+        MARIADB.start("mariadbd", "TERM", |folder, address| {
+            let (ip, port) = (address.ip(), address.port().to_string());
             let data = format!("--datadir={}", folder.join("data").display());
             let open = "--auth-root-authentication-method=normal";
             MARIADB.run("mariadb-install-db", &["--no-defaults", &data, open], folder);
-            let words = ["--no-defaults", &data, "--bind-address=127.0.0.1", "--port", port];
+            let ip = format!("--bind-address={ip}");
+            let words = ["--no-defaults", &data, &ip, "--port", &port];
             let socket = format!("--socket={}", folder.join("socket").display());
             let quick = "--innodb-flush-log-at-trx-commit=0";
             let words = [&words[..], &[&socket, quick]].concat();
@@ -105,12 +110,12 @@ impl Package {
         &self,
         program: &str,
         ends_by: &str,
-        arguments: impl FnOnce(&Path, &str) -> Vec<String>,
+        arguments: impl FnOnce(&Path, SocketAddr) -> Vec<String>,
     ) -> Server {
         let program = self.find(program).unwrap_or_else(|missing| panic!("{missing}"));
         let folder = self.folder();
         let address = ports::free();
-        let arguments = arguments(&folder, &address.port().to_string());
+        let arguments = arguments(&folder, address);
         let guardian = self
             .command(Path::new("/bin/sh"), &folder)
             .args(["-c", GUARDIAN, "sh"])
@@ -173,10 +178,6 @@ impl Package {
 }
 
 impl Server {
-    pub fn port(&self) -> u16 {
-        self.address.port()
-    }
-
     fn await_connection(&self, folder: &Path) {
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(self.address).is_err() {
@@ -212,5 +213,5 @@ fn a_server_that_is_missing_is_named_with_its_package() {
 
 #[test]
 fn servers_listen_on_the_loopback_interface_only() {
-    assert_eq!(redis().address.ip(), Ipv4Addr::LOCALHOST);
+    assert!(redis().address.ip().is_loopback());
 }

@@ -72,7 +72,7 @@ fn mariadb_answers_the_same_on_a_connection_that_counts_found_rows() {
         let resource = format!("found-{form:?}");
         let place = Place::new(Kind::MariaDb, form, &resource, Path::new(""));
         place.prepare();
-        let mut store = SqlStore::open(MariaDb::connect_with_found_rows(place.port()), &place);
+        let mut store = SqlStore::open(MariaDb::connect_with_found_rows(place.server()), &place);
         for value in ["a", "a", "b", "b"] {
             assert_eq!(store.write(token(7), value), Ok(()), "{form:?} {value}");
         }

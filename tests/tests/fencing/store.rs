@@ -1,5 +1,6 @@
 //! One value under one guard, whatever server keeps it: what the stories and the races are told of.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use dsync_client::guard::sql::Dialect;
@@ -50,7 +51,7 @@ pub struct Place {
     pub form: Form,
     /// As in `SET TRANSACTION ISOLATION LEVEL`; empty: the server's default.
     pub isolation: String,
-    /// A port, or a file.
+    /// Of a server, or a file.
     pub address: String,
     pub resource: String,
 }
@@ -61,9 +62,9 @@ impl Place {
     /// A place on the server of the tests. `folder` is for a server that is a file.
     pub fn new(kind: Kind, form: Form, resource: &str, folder: &Path) -> Self {
         let address = match kind {
-            Kind::Redis => servers::redis().port().to_string(),
-            Kind::Postgres => servers::postgres().port().to_string(),
-            Kind::MariaDb => servers::mariadb().port().to_string(),
+            Kind::Redis => servers::redis().address.to_string(),
+            Kind::Postgres => servers::postgres().address.to_string(),
+            Kind::MariaDb => servers::mariadb().address.to_string(),
             Kind::Sqlite => folder.join("data.sqlite").display().to_string(),
         };
         Self { kind, form, isolation: String::new(), address, resource: resource.to_owned() }
@@ -94,18 +95,18 @@ impl Place {
     }
 
     pub fn postgres(&self) -> Postgres {
-        Postgres::connect(self.port(), &self.isolation)
+        Postgres::connect(self.server(), &self.isolation)
     }
 
     pub fn mariadb(&self) -> MariaDb {
-        MariaDb::connect(self.port(), &self.isolation)
+        MariaDb::connect(self.server(), &self.isolation)
     }
 
     pub fn sqlite(&self) -> Sqlite {
         Sqlite::open(Path::new(&self.address))
     }
 
-    pub fn port(&self) -> u16 {
+    pub fn server(&self) -> SocketAddr {
         self.address.parse().unwrap()
     }
 

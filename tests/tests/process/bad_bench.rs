@@ -8,10 +8,10 @@ use dsync_tests::process::cluster::{Cluster, NODES};
 use dsync_tests::process::description::{Route, routes};
 use dsync_tests::process::http::{HttpClient, Response};
 use dsync_tests::process::percentiles::measured;
-use dsync_tests::process::until::until;
+use dsync_tests::process::until::{PATIENCE, until};
 use serde_json::{Value, json};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = PATIENCE;
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// A cluster whose locks are in use, and what it looked like at first.
@@ -135,7 +135,7 @@ impl Bench {
             (&json!(code), &json!(status), field, &json!(false)),
             "{sent}: {said}"
         );
-        assert_eq!(problem["requestId"].as_str(), response.header("x-request-id"), "{sent}");
+        assert_eq!(problem["request_id"].as_str(), response.header("x-request-id"), "{sent}");
         if let Some(field) = field {
             assert!(problem["detail"].as_str().unwrap().contains(field), "{sent}: {said}");
         }
@@ -220,7 +220,7 @@ fn take(clients: &mut [HttpClient], name: &str, body: &Value) -> String {
 
 fn wait(node: SocketAddr, name: &str, owner: &str) -> TcpStream {
     let body = json!({ "owner": owner, "ttl": 0, "wait": "10m" }).to_string();
-    let head = "HTTP/1.1\r\nhost: node\r\ncontent-type: application/json\r\ncontent-length:";
+    let head = "HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length:";
     let request = format!("POST /v1/locks/{name}/acquire {head} {}\r\n\r\n{body}", body.len());
     let mut stream = TcpStream::connect(node).unwrap();
     stream.write_all(request.as_bytes()).unwrap();

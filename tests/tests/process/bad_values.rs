@@ -30,8 +30,8 @@ pub fn of_field(field: &str) -> Vec<Value> {
         "ttl" => vec![
             json!(""),
             json!("30"),
-            json!("1d"),
-            json!("1.5s"),
+            json!("1w"),
+            json!("1.5ms"),
             json!("-1s"),
             json!("99999999999999999999s"),
             json!(2_592_000_001_u64),

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use dsync_tests::process::cluster::{Cluster, NODES};
 use dsync_tests::process::http::HttpClient;
 use dsync_tests::process::percentiles::measured;
+use dsync_tests::process::until::PATIENCE;
 use serde_json::{Value, json};
 
 use crate::turns;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = PATIENCE;
 
 fn ask(node: SocketAddr, owner: &str, lock: &str) -> Value {
     let body = json!({ "resource_id": lock, "client_id": owner, "lock_type": "exclusive" });

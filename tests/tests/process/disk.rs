@@ -7,11 +7,11 @@ use dsync_tests::process::cluster::Cluster;
 use dsync_tests::process::locks::{LockClient, Mode};
 use dsync_tests::process::node::Node;
 use dsync_tests::process::percentiles::measured;
-use dsync_tests::process::until::until;
+use dsync_tests::process::until::{PATIENCE, until};
 
 use crate::turns;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = PATIENCE;
 
 #[test]
 fn a_wiped_node_stays_outside_and_says_why_and_the_others_serve() {

@@ -12,13 +12,13 @@ use dsync_tests::process::locks::{Answer, LockClient, Mode};
 use dsync_tests::process::node::Node;
 use dsync_tests::process::percentiles::measured;
 use dsync_tests::process::process_table::{open_files_max, raise_open_files};
-use dsync_tests::process::until::until;
+use dsync_tests::process::until::{PATIENCE, until};
 
 use crate::turns;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = PATIENCE;
 /// The head of a request may take 10 s; a loaded machine may be late.
-const CUT_WITHIN: Duration = Duration::from_secs(40);
+const CUT_WITHIN: Duration = PATIENCE;
 const MIB: u64 = 1 << 20;
 /// Above what a node needs for all that is done to it here together.
 const MEMORY_MAX: u64 = 400 * MIB;
@@ -64,9 +64,9 @@ fn a_silent_connection_and_half_a_header_are_cut() {
     let began = Instant::now();
     let silent = connect(node.client);
     let mut half = connect(node.client);
-    half.write_all(b"POST /lock/acquire HTTP/1.1\r\nhost: x\r\ncontent-le").unwrap();
+    half.write_all(b"POST /lock/acquire HTTP/1.1\r\nhost: localhost\r\ncontent-le").unwrap();
     let mut half_body = connect(node.client);
-    let head = b"POST /lock/acquire HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{\"re";
+    let head = b"POST /lock/acquire HTTP/1.1\r\nhost: localhost\r\ncontent-length: 50\r\n\r\n{\"re";
     half_body.write_all(head).unwrap();
     let silent_admin = connect(node.admin);
     others_are_served(node, "beside-silence");
@@ -122,7 +122,7 @@ fn a_hundred_megabytes_are_refused_and_not_kept() {
 fn send_body(address: SocketAddr, header: &str, bytes: usize) -> Response {
     let mut stream = connect(address);
     stream.set_write_timeout(Some(TIMEOUT)).unwrap();
-    let head = format!("POST /lock/acquire HTTP/1.1\r\nhost: x\r\n{header}\r\n\r\n");
+    let head = format!("POST /lock/acquire HTTP/1.1\r\nhost: localhost\r\n{header}\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     let piece = vec![b'x'; 1 << 16];
     let chunked = header.contains("chunked");
@@ -163,7 +163,7 @@ fn thousands_of_idle_connections_are_carried_and_the_node_serves_on() {
     let during = node.resident_bytes();
     assert!(during < MEMORY_MAX, "{} MiB", during / MIB);
 
-    let refused_from = fill(node, &mut idle, files);
+    let opened_in_all = fill(node, &mut idle, files);
     until("the admin port has seats of its own", || node.is_ready().then_some(()));
     assert!(node.resident_bytes() < MEMORY_MAX);
     drop(idle);
@@ -174,31 +174,29 @@ fn thousands_of_idle_connections_are_carried_and_the_node_serves_on() {
     others_are_served(node, "after-idlers");
     measured(&format!(
         "hostile: {carried} of {count} connections opened in {opened:.1?}: {} MiB before, {} MiB \
-         with them; newcomers were refused from {refused_from:?} on",
+         with them; newcomers were served up to {opened_in_all} connections",
         before / MIB,
         during / MIB
     ));
 }
 
-/// Takes the seats that are left, if this process may open so many files. How many were taken when a
-/// newcomer was told so.
-fn fill(node: &Node, idle: &mut Vec<TcpStream>, files: usize) -> Option<usize> {
+/// Takes more seats than there are, if this process may open so many files: idle connections go, and
+/// newcomers are served. How many were opened.
+fn fill(node: &Node, idle: &mut Vec<TcpStream>, files: usize) -> usize {
     while idle.len() + SEATS_FREE < files.min(SEATS_MAX + 2 * SEATS_FREE) {
         idle.extend((0..SEATS_FREE).map(|number| idle_connection(node, number)));
         let answer = HttpClient::new(node.client, TIMEOUT).get("/status").unwrap();
-        if answer.status == 503 {
-            assert_eq!(answer.json()["code"], "too_many_connections");
-            return Some(idle.len());
-        }
+        assert_eq!(answer.status, 200, "{}", answer.text());
     }
-    None
+    assert!(connections(node) <= SEATS_MAX, "more than there are seats");
+    idle.len()
 }
 
 /// Most have been served once and stay idle, which may last; the rest never say a word.
 fn idle_connection(node: &Node, number: usize) -> TcpStream {
     let mut stream = connect(node.client);
     if !number.is_multiple_of(10) {
-        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n");
+        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n");
     }
     stream
 }
@@ -244,7 +242,7 @@ fn nonsense_is_answered_400_and_the_connection_of_others_is_not_hurt() {
         assert!(said.is_empty() || said.starts_with("HTTP/1.1 400"), "{bytes:?}: {said}");
     }
     let mut long = connect(node.client);
-    let head = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(100_000));
+    let head = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a".repeat(100_000));
     let _ = long.write_all(head.as_bytes());
     let (said, _) = rest(&long, Instant::now());
     assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{said}");

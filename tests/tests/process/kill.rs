@@ -20,7 +20,7 @@ use rustix::process::Signal;
 
 use crate::turns;
 
-const TIMEOUT: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = PATIENCE;
 /// Locks that the load takes between two kills, so that there is something to lose.
 const GRANTS_BETWEEN: usize = 15;
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::turns;
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = PATIENCE;
 
 #[test]
 fn a_lease_never_ends_early_and_the_next_one_has_the_lock_soon_after() {

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use dsync_tests::process::local::Local;
 use dsync_tests::process::locks::{LockClient, Mode};
 use dsync_tests::process::percentiles::measured;
-use dsync_tests::process::until::until;
-use dsync_tests::process::{process_table, program};
+use dsync_tests::process::until::{PATIENCE, until};
+use dsync_tests::process::{ports, process_table, program};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::turns;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = PATIENCE;
 
 fn await_end(pids: [u32; 3]) {
     for pid in pids {
@@ -32,14 +32,14 @@ fn status(local: &Local, output: &str) -> Output {
 fn local_shows_three_nodes_stops_them_on_ctrl_c_and_continues_where_it_stopped() {
     let _turn = turns::together();
     let folder = tempfile::tempdir().unwrap();
-    let ports = Local::free_ports();
+    let client_ports = Local::free_ports();
     let began = Instant::now();
-    let mut local = Local::start(folder.path(), ports, &[]);
+    let mut local = Local::start(folder.path(), client_ports, &[]);
     local.await_ready();
     let ready = began.elapsed();
     let screen = local.screen();
-    for port in ports {
-        assert!(screen.contains(&format!("ready  http://127.0.0.1:{port}")), "{screen}");
+    for port in client_ports {
+        assert!(screen.contains(&format!("ready  http://{}:{port}", ports::host())), "{screen}");
     }
     assert_eq!(screen.matches("  curl ").count(), 3, "{screen}");
     let mut client = LockClient::new(local.clients()[1], TIMEOUT);
@@ -55,7 +55,7 @@ fn local_shows_three_nodes_stops_them_on_ctrl_c_and_continues_where_it_stopped()
     assert!(pids.iter().all(|pid| !process_table::runs(*pid)), "a node was left behind");
 
     let began = Instant::now();
-    let mut again = Local::start(folder.path(), ports, &[]);
+    let mut again = Local::start(folder.path(), client_ports, &[]);
     again.await_ready();
     let ready_again = began.elapsed();
     let mut client = LockClient::new(again.clients()[2], TIMEOUT);
@@ -71,19 +71,19 @@ fn local_shows_three_nodes_stops_them_on_ctrl_c_and_continues_where_it_stopped()
 fn a_port_in_use_and_a_folder_in_use_are_clear_errors() {
     let _turn = turns::together();
     let folder = tempfile::tempdir().unwrap();
-    let mut ports = Local::free_ports();
-    let taken = TcpListener::bind(("127.0.0.1", ports[1])).unwrap();
-    let mut refused = Local::start(folder.path(), ports, &[]);
+    let mut client_ports = Local::free_ports();
+    let taken = TcpListener::bind((ports::host(), client_ports[1])).unwrap();
+    let mut refused = Local::start(folder.path(), client_ports, &[]);
     assert_eq!(refused.wait().code(), Some(1), "{}", refused.screen());
     let screen = refused.screen();
-    assert!(screen.contains(&format!("port {} ", ports[1])), "{screen}");
+    assert!(screen.contains(&format!("port {} ", client_ports[1])), "{screen}");
     assert!(screen.contains("in use"), "{screen}");
     drop(taken);
 
-    let first = Local::start(folder.path(), ports, &[]);
+    let first = Local::start(folder.path(), client_ports, &[]);
     first.await_words("ready", 1);
-    ports = Local::free_ports();
-    let mut second = Local::start(folder.path(), ports, &[]);
+    client_ports = Local::free_ports();
+    let mut second = Local::start(folder.path(), client_ports, &[]);
     assert_eq!(second.wait().code(), Some(1), "{}", second.screen());
     assert!(second.screen().contains("another `dsync local` runs on"), "{}", second.screen());
 }

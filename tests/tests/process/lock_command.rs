@@ -10,14 +10,14 @@ use std::time::Duration;
 use dsync_tests::process::cluster::Cluster;
 use dsync_tests::process::http::HttpClient;
 use dsync_tests::process::program;
-use dsync_tests::process::until::until;
+use dsync_tests::process::until::{PATIENCE, until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
 use crate::output::{Output, await_end};
 use crate::turns;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = PATIENCE;
 /// Enough for a renewal that one node did not answer and the next one takes, on a loaded machine.
 const TTL_MS: u64 = 6_000;
 

@@ -12,7 +12,7 @@ use dsync_tests::process::http::read_response;
 use dsync_tests::process::load::{Load, LoadPlan};
 use dsync_tests::process::locks::{Answer, LockClient, Mode};
 use dsync_tests::process::percentiles::measured;
-use dsync_tests::process::until::until;
+use dsync_tests::process::until::{PATIENCE, until};
 use rustix::process::Signal;
 
 use crate::turns;
@@ -58,7 +58,7 @@ fn every_answer_makes_sense_when_the_leader_stands_still_for_five_seconds() {
 const ROUNDS: usize = 5;
 /// So many requests wait in its sockets that some are taken in before it notices the time.
 const LATE_REQUESTS: usize = 200;
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = PATIENCE;
 
 #[test]
 fn a_leader_that_stood_still_never_answers_from_its_past() {
@@ -106,7 +106,7 @@ impl LateRequests {
     }
 
     fn send(&mut self) {
-        let request = format!("GET /v1/locks/{} HTTP/1.1\r\nhost: x\r\n\r\n", self.lock);
+        let request = format!("GET /v1/locks/{} HTTP/1.1\r\nhost: localhost\r\n\r\n", self.lock);
         for connection in &mut self.connections {
             connection.get_mut().write_all(request.as_bytes()).unwrap();
         }

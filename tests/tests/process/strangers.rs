@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use dsync_tests::process::cluster::{Cluster, NODES};
 use dsync_tests::process::locks::{LockClient, Mode};
-use dsync_tests::process::until::until;
+use dsync_tests::process::until::{PATIENCE, until};
 
 use crate::turns;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = PATIENCE;
 
 /// All that the node sends before it closes.
 fn say(address: SocketAddr, bytes: &[u8]) -> String {
@@ -46,13 +46,14 @@ fn a_stranger_on_the_peer_port_gets_nothing() {
         id("boot_id"),
         "a-private".to_owned(),
         "the secret of".to_owned(),
-        format!("127.0.0.1:{}", cluster.nodes[1].peer.port()),
+        cluster.nodes[1].peer.to_string(),
     ];
     let nonce = "dsync-peer-nonce: ".to_owned() + &"12".repeat(32);
     let proof = "dsync-peer-proof: ".to_owned() + &"34".repeat(32);
     let upgrade = "connection: upgrade\r\nupgrade: dsync-peer";
-    let get =
-        |path: &str, headers: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n\r\n");
+    let get = |path: &str, headers: &str| {
+        format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n\r\n")
+    };
     let stream = "/peer/v1/stream";
     for said in [
         get("/status", "a: b"),
@@ -61,7 +62,8 @@ fn a_stranger_on_the_peer_port_gets_nothing() {
         get(stream, upgrade),
         get(stream, &nonce),
         get(stream, &nonce) + &get(stream, &format!("{proof}\r\n{upgrade}")),
-        "POST /lock/acquire HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{".to_owned(),
+        "POST /lock/acquire HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{"
+            .to_owned(),
         "\x16\x03\x01\x02\x00".to_owned(),
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
         String::new(),

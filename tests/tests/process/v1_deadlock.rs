@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use dsync_tests::process::cluster::{Cluster, NODES};
 use dsync_tests::process::http::{HttpClient, Response};
 use dsync_tests::process::percentiles::measured;
-use dsync_tests::process::until::until;
+use dsync_tests::process::until::{PATIENCE, until};
 use serde_json::{Value, json};
 
 use crate::turns;
 
 /// Longer than any of these waits has to take.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = PATIENCE;
 
 /// What everybody holds, and how it asks for the next one's.
 #[derive(Clone, Copy, Debug)]

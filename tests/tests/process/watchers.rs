@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::turns;
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = PATIENCE;
 const WATCHERS: usize = 1_000;
 const CYCLES: usize = 400;
 const GRANTED: &[u8] = b"event: granted";
@@ -61,7 +61,7 @@ fn a_watcher_that_reads_nothing_is_noticed_by_nobody() {
 fn watch(node: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(node).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-    let request = "GET /v1/events HTTP/1.1\r\nhost: node\r\naccept: text/event-stream\r\n\r\n";
+    let request = "GET /v1/events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n";
     stream.write_all(request.as_bytes()).unwrap();
     let mut first = [0; 12];
     stream.read_exact(&mut first).unwrap();

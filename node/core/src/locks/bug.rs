@@ -34,11 +34,13 @@ pub enum Bug {
     GrantPlayedBack,
     /// A repeated renewal is answered as the first copy was: with what was left then.
     RenewalPlayedBack,
+    /// A command's age is counted by cluster time, also while nothing is timed.
+    AgeRunsWhileQuiet,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::GrantPassesWaiters,
         Self::ReaderPassesUpgrade,
         Self::RenewShortens,
@@ -53,6 +55,7 @@ impl Bug {
         Self::AskedAgainIsHeard,
         Self::GrantPlayedBack,
         Self::RenewalPlayedBack,
+        Self::AgeRunsWhileQuiet,
     ];
 }
 

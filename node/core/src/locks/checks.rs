@@ -41,13 +41,16 @@ pub(super) fn check_owner(owner: &Owner, rules: &Rules) -> Result<(), LockRefusa
     check_name("principal", &owner.principal, rules)
 }
 
-/// Nobody keeps the others out for years by a slip of the finger.
+/// Nobody keeps the others out for years, or holds for no time at all, by a slip of the finger.
 pub(super) fn check_lease(ttl_ms: Option<u64>, rules: &Rules) -> Result<(), LockRefusal> {
-    let max = rules.lease_ms_max;
-    if ttl_ms.is_none_or(|ttl_ms| ttl_ms <= max) {
-        return Ok(());
+    let (min, max) = (rules.lease_ms_min, rules.lease_ms_max);
+    let refuse =
+        |setting: &str, limit| Err(LockRefusal::Limit { setting: setting.to_owned(), limit });
+    match ttl_ms {
+        Some(ttl_ms) if ttl_ms > max => refuse("lease_ms_max", max),
+        Some(ttl_ms) if ttl_ms > 0 && ttl_ms < min => refuse("lease_ms_min", min),
+        _ => Ok(()),
     }
-    Err(LockRefusal::Limit { setting: "lease_ms_max".to_owned(), limit: max })
 }
 
 fn check_item(item: &LockItem, rules: &Rules) -> Result<(), LockRefusal> {

@@ -10,7 +10,10 @@
 //! token. Its first value comes with the founding entry and grows with real time (2^22 a second
 //! since 2025), so a cluster founded anew starts above everything the old one can have minted. It
 //! stays below 2^53, which JavaScript can still count, until the year 2093.
-
+//!
+//! No token at or above 2^53 is ever given: long before, no new request is taken ([`USED_UP_AT`]). That
+//! is a last resort. A founder whose clock is far off is refused when it founds; see the node's
+//! `founding_clock.rs`.
 //!
 //! A hold of several locks mints at most one number, for all that need a new one. Permits of a
 //! semaphore get a number for each hold; they exclude nobody, so it says only that the hold was live
@@ -20,6 +23,10 @@ use super::lock::Item;
 use super::request::Mode;
 use super::table::LockTable;
 use crate::types::ClusterTime;
+
+/// From this token on no new request is taken. Those that wait already may still mint one each, and
+/// there are fewer of them than numbers from here to 2^53.
+pub(super) const USED_UP_AT: u64 = (1 << 53) - (1 << 40);
 
 /// The counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +42,11 @@ impl Tokens {
     /// What the next incompatible grant will get.
     pub(super) fn next(self) -> u64 {
         self.next
+    }
+
+    /// Too few are left for new requests.
+    pub(super) fn are_used_up(self) -> bool {
+        self.next >= USED_UP_AT
     }
 
     pub(super) fn mint(&mut self) -> u64 {

@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use super::checks::{check_lease, check_owner};
 use super::event::{LockEvent, What};
-use super::lease::remaining_ms;
 use super::lock::Hold;
 use super::outcome::{
     ForceOutcome, HOLDERS_NAMED_MAX, HoldOutcome, LockRefusal, ReleaseOutcome, RenewAllOutcome,
@@ -273,8 +272,7 @@ impl LockTable {
     }
 
     pub(super) fn remaining_ms(&self, id: HoldId, now: ClusterTime) -> Option<u64> {
-        let hold = self.holds.get(&id)?;
-        remaining_ms(hold.ends_at, now, hold.ttl_ms)
+        Some(self.holds.get(&id)?.ends_at?.since(now))
     }
 
     fn end_and_grant(&mut self, turn: &mut Turn, id: HoldId, what: What, detail: String) {

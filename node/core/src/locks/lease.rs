@@ -28,7 +28,10 @@
 //! # Ends and renewals
 //!
 //! `None` is "never", and later than every time. A renewal never moves an end earlier, so a hold
-//! without a lease keeps none, whatever `ttl` is asked for. The end of a *claim* is another kind of
+//! without a lease keeps none, whatever `ttl` is asked for; its answer says what is left, which may be
+//! more than it asked for. A renewal that does not say for how long uses the length that the hold was
+//! *granted* with: no renewal, repeated ask or upgrade changes that, or one short renewal would shorten
+//! all that follow. The end of a *claim* is another kind of
 //! end: when the claim is taken up, the lease counts from that stamp, also if that is earlier.
 
 use std::collections::BTreeSet;
@@ -99,16 +102,6 @@ pub(super) fn lease_end(now: ClusterTime, ttl_ms: u64) -> Option<ClusterTime> {
 /// The later of two ends.
 pub(super) fn later(a: Option<ClusterTime>, b: Option<ClusterTime>) -> Option<ClusterTime> {
     Some(a?.max(b?))
-}
-
-/// What an answer says of a lease: what is left, at most what was asked for.
-pub(super) fn remaining_ms(
-    ends_at: Option<ClusterTime>,
-    now: ClusterTime,
-    ttl_ms: u64,
-) -> Option<u64> {
-    let left = ends_at?.since(now);
-    Some(if ttl_ms > 0 { left.min(ttl_ms) } else { left })
 }
 
 impl LockTable {
@@ -221,12 +214,5 @@ mod tests {
         let end = lease_end(ClusterTime(10), 5);
         assert!(!ended(end, ClusterTime(14)));
         assert!(ended(end, ClusterTime(15)));
-    }
-
-    #[test]
-    fn what_remains_is_at_most_what_was_asked() {
-        assert_eq!(remaining_ms(Some(ClusterTime(100)), ClusterTime(40), 10), Some(10));
-        assert_eq!(remaining_ms(Some(ClusterTime(100)), ClusterTime(40), 90), Some(60));
-        assert_eq!(remaining_ms(None, ClusterTime(40), 90), None);
     }
 }

@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 use super::bug::Bug;
 use super::event::What;
-use super::lease::{Due, lease_end, remaining_ms};
+use super::lease::{Due, lease_end};
 use super::lock::{Hold, Listener};
 use super::outcome::{AcquireOutcome, LeaveOutcome};
 use super::request::{Attachment, HoldId, Mode};
@@ -243,7 +243,7 @@ impl LockTable {
         AcquireOutcome::Granted {
             hold: id,
             tokens: shares.map(|share| share.token).collect(),
-            remaining_ms: remaining_ms(hold.ends_at, now, hold.ttl_ms),
+            remaining_ms: self.remaining_ms(id, now),
         }
     }
 

@@ -58,7 +58,7 @@ pub(super) struct Hold {
     pub(super) owner: Arc<Owner>,
     /// Its locks, in order. What it has of each stands there.
     pub(super) names: Arc<[Arc<str>]>,
-    /// The lease that was asked for last; 0: none.
+    /// The lease that it was granted with, or that took it up as a claim; 0: none.
     pub(super) ttl_ms: u64,
     /// `None`: never.
     pub(super) ends_at: Option<ClusterTime>,

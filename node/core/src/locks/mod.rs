@@ -21,7 +21,7 @@
 //! 7. `holds.rs`, `upgrade.rs`: what can be done with a hold, also by force.
 //! 8. `presence.rs`: the only code that puts holds and waits in, so that the indexes stay true.
 //!
-//! `bug.rs` names what is easily got wrong here. `request.rs`, `outcome.rs`, `event.rs` and `view.rs` are the words in which the rest of the world
+//! `bug.rs` names what is easily got wrong here. `operation.rs`, `request.rs`, `outcome.rs`, `event.rs` and `view.rs` are the words in which the rest of the world
 //! speaks with this module.
 //!
 //! # Caveats
@@ -38,6 +38,7 @@ mod invariants;
 mod lease;
 mod listeners;
 mod lock;
+mod operation;
 mod outcome;
 mod presence;
 mod records;
@@ -59,6 +60,7 @@ mod script_test;
 pub use bug::Bug;
 pub use event::{EventItem, LockEvent, What};
 pub use lease::ENDS_PER_ENTRY_MAX;
+pub use operation::{LockOperation, LockOutcome};
 pub use outcome::{
     AHEAD_COUNTED_MAX, AcquireOutcome, CYCLE_NAMED_MAX, ForceOutcome, HOLDERS_NAMED_MAX,
     HoldOutcome, LeaveOutcome, LockRefusal, ReleaseOutcome, RenewAllOutcome,

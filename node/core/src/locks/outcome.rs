@@ -196,6 +196,10 @@ pub enum LockRefusal {
     /// A forced release needs a reason.
     #[error("the reason must have at least one byte and no control characters")]
     NoReason,
+    /// The fencing tokens come close to 2^53, which many programs cannot count beyond: the cluster was
+    /// founded by a clock that was decades ahead. Only a cluster that is founded anew has lower ones.
+    #[error("this cluster has given out all its fencing tokens: no token reaches 2^53")]
+    TokensUsedUp,
 }
 
 fn as_what(permits_max: u32) -> String {
@@ -220,6 +224,7 @@ impl LockRefusal {
             Self::Limit { .. } => "limit_reached",
             Self::BadName(_) => "bad_name",
             Self::NoReason => "no_reason",
+            Self::TokensUsedUp => "tokens_used_up",
         }
     }
 }

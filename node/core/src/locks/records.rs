@@ -1,6 +1,6 @@
 //! The table as a sequence of records, for snapshots and hashes.
 //!
-//! Only the state, in one order: lost processes, then holds, then waits, each by id. The indexes are
+//! Only the state, in one order: the next token, lost processes, holds, waits, each by id. The indexes are
 //! made anew when the records are read back, so two tables that behave alike have equal records,
 //! however they came about.
 //!
@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::fencing::Tokens;
 use super::lease::Due;
 use super::listeners::Lost;
 use super::lock::{Hold, Item, Listener, Share, Wait, Wish};
@@ -22,12 +23,19 @@ use crate::types::{BootId, ClusterTime};
 /// One thing of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LockRecord {
+    /// The token that the next incompatible grant will get. There is one, always.
+    Tokens {
+        /// See `fencing.rs`.
+        next: u64,
+    },
     /// A process that does not listen.
     Lost {
         /// Which.
         boot: BootId,
         /// When its places end.
         places_end_at: ClusterTime,
+        /// They have not been cleared yet: something is still timed.
+        timed: bool,
         /// Its node has another one.
         replaced: bool,
     },
@@ -39,7 +47,7 @@ pub enum LockRecord {
         owner: Owner,
         /// Its locks, each with its token.
         items: Vec<(LockItem, u64)>,
-        /// The lease that was asked for last, in milliseconds; 0: none.
+        /// The lease that it was granted with, in milliseconds; 0: none.
         ttl_ms: u64,
         /// Its end.
         ends_at: Option<ClusterTime>,
@@ -93,6 +101,8 @@ pub struct WishRecord {
 /// Where in the sequence a reader is.
 #[derive(Clone, Copy, Debug)]
 pub enum LockCursor {
+    /// After the token.
+    Tokens,
     /// After this process.
     Lost(BootId),
     /// After this hold.
@@ -106,30 +116,35 @@ impl LockTable {
     /// to keep nothing but the frozen table and the cursor.
     #[must_use]
     pub fn record_after(&self, cursor: Option<LockCursor>) -> Option<(LockCursor, LockRecord)> {
+        let Some(cursor) = cursor else {
+            let next = self.tokens.next();
+            return Some((LockCursor::Tokens, LockRecord::Tokens { next }));
+        };
         let lost = match cursor {
-            None => self.lost.first(),
-            Some(LockCursor::Lost(after)) => {
+            LockCursor::Tokens => self.lost.first(),
+            LockCursor::Lost(after) => {
                 self.lost.range::<BootId, _>((Excluded(after), Unbounded)).next()
             }
-            Some(_) => None,
+            _ => None,
         };
         if let Some((boot, lost)) = lost {
             let Lost { places_end_at, replaced } = *lost;
-            let record = LockRecord::Lost { boot: *boot, places_end_at, replaced };
+            let timed = self.dues.contains(&Due::boot(*boot)(places_end_at));
+            let record = LockRecord::Lost { boot: *boot, places_end_at, timed, replaced };
             return Some((LockCursor::Lost(*boot), record));
         }
         let hold = match cursor {
-            None | Some(LockCursor::Lost(_)) => self.holds.first(),
-            Some(LockCursor::Hold(after)) => {
+            LockCursor::Tokens | LockCursor::Lost(_) => self.holds.first(),
+            LockCursor::Hold(after) => {
                 self.holds.range::<HoldId, _>((Excluded(after), Unbounded)).next()
             }
-            Some(LockCursor::Wait(_)) => None,
+            LockCursor::Wait(_) => None,
         };
         if let Some((id, hold)) = hold {
             return Some((LockCursor::Hold(*id), self.hold_record(*id, hold)));
         }
         let wait = match cursor {
-            Some(LockCursor::Wait(after)) => {
+            LockCursor::Wait(after) => {
                 self.waits.range::<HoldId, _>((Excluded(after), Unbounded)).next()
             }
             _ => self.waits.first(),
@@ -143,10 +158,16 @@ impl LockTable {
     /// If the owner is on one of the locks already.
     pub fn restore(&mut self, record: &LockRecord) -> Result<(), String> {
         match record {
-            LockRecord::Lost { boot, places_end_at, replaced } => {
+            LockRecord::Tokens { next } => {
+                self.tokens = Tokens::starting_at(*next);
+                Ok(())
+            }
+            LockRecord::Lost { boot, places_end_at, timed, replaced } => {
                 let lost = Lost { places_end_at: *places_end_at, replaced: *replaced };
                 self.lost.insert_mut(*boot, lost);
-                self.dues.insert_mut(Due::boot(*boot)(*places_end_at));
+                if *timed {
+                    self.dues.insert_mut(Due::boot(*boot)(*places_end_at));
+                }
                 Ok(())
             }
             LockRecord::Hold { owner, items, .. } => {
@@ -161,12 +182,6 @@ impl LockTable {
                 Ok(())
             }
         }
-    }
-
-    /// The token that the next incompatible grant will get.
-    #[must_use]
-    pub fn next_token(&self) -> u64 {
-        self.tokens.next()
     }
 
     fn check_absent<'a>(
@@ -288,5 +303,36 @@ fn wait_record(id: HoldId, wait: &Wait) -> LockRecord {
         attachment: wait.listener.attachment,
         place_ends_at: wait.listener.place_ends_at,
         since: wait.since,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::locks::{Rules, Turn};
+    use crate::types::Index;
+
+    /// What is timed decides how old commands are, so it must be the same in a table that was read back.
+    #[test]
+    fn a_lost_process_whose_places_are_cleared_is_not_timed_again_when_it_is_read_back() {
+        let mut table = LockTable::default();
+        let rules = Rules::default();
+        let boot = BootId(7);
+        table.lose_listeners(&mut Turn::new(Index(1), ClusterTime(10), rules), boot, false);
+        let end = ClusterTime(10).plus(rules.claim_window_ms);
+        assert_eq!(read_back(&table).next_due(), Some(end));
+        table.advance(&mut Turn::new(Index(2), end, rules));
+        assert_eq!(table.next_due(), None);
+        assert_eq!(read_back(&table).next_due(), None);
+    }
+
+    fn read_back(table: &LockTable) -> LockTable {
+        let mut copy = LockTable::default();
+        let mut cursor = None;
+        while let Some((at, record)) = table.record_after(cursor) {
+            copy.restore(&record).unwrap();
+            cursor = Some(at);
+        }
+        copy
     }
 }

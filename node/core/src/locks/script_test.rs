@@ -20,6 +20,7 @@
 //! > graph                                who waits for whom
 //! > events                               what has happened since the last time
 //! > rules lock_waiters_max=2
+//! > tokens from 9007199254740991         the next token
 //! ```
 
 use std::fmt::Write as _;
@@ -87,6 +88,7 @@ impl Stage {
             owner_holds_max: 100,
             name_bytes_max: 20,
             default_lease_ms: 60_000,
+            lease_ms_min: 1,
             lease_ms_max: 1_000_000,
             request_names_max: 4,
             permits_max: 100,
@@ -103,6 +105,10 @@ impl Stage {
             ["graph"] => self.graph(),
             ["events"] => self.events.drain(..).map(|event| event_text(&event)).collect(),
             ["rules", rules @ ..] => self.change_rules(rules),
+            ["tokens", "from", next] => {
+                self.table.start_tokens(next.parse().unwrap());
+                String::new()
+            }
             [time, rest @ ..] => self.entry(time, rest),
             [] => panic!("an empty input"),
         }
@@ -179,11 +185,12 @@ impl Stage {
     fn change_rules(&mut self, rules: &[&str]) -> String {
         for rule in rules {
             let (name, value) = rule.split_once('=').unwrap();
-            let number = value.parse().unwrap();
+            let number: u32 = value.parse().unwrap();
             match name {
                 "lock_waiters_max" => self.rules.lock_waiters_max = number,
                 "owner_holds_max" => self.rules.owner_holds_max = number,
                 "presences_max" => self.rules.presences_max = number,
+                "lease_ms_min" => self.rules.lease_ms_min = number.into(),
                 _ => panic!("no such rule: {name}"),
             }
         }

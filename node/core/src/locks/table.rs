@@ -267,8 +267,7 @@ impl LockTable {
         let asked_end = lease_end(turn.now, ttl_ms);
         let shortens = self.has(Bug::RenewShortens);
         self.change_hold(id, |hold| {
-            let ends_at = if shortens { asked_end } else { later(hold.ends_at, asked_end) };
-            (hold.ends_at, hold.ttl_ms) = (ends_at, ttl_ms);
+            hold.ends_at = if shortens { asked_end } else { later(hold.ends_at, asked_end) };
         });
     }
 
@@ -291,6 +290,9 @@ impl LockTable {
 
     /// The owner is new to these locks: granted, queued, or refused.
     fn ask_first(&mut self, turn: &mut Turn, ask: &Ask) -> AcquireOutcome {
+        if self.tokens.are_used_up() {
+            return AcquireOutcome::Refused(LockRefusal::TokensUsedUp);
+        }
         if let Err(refusal) = self.check_room(turn, ask) {
             return AcquireOutcome::Refused(refusal);
         }

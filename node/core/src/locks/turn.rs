@@ -1,13 +1,16 @@
 //! One applied entry, as the lock table sees it: where, when, by which rules, and what happened.
 
+use serde::{Deserialize, Serialize};
+
 use super::event::LockEvent;
 use super::request::HoldId;
 use crate::types::{ClusterTime, Index};
 
 /// The numbers that the table obeys. Part of the replicated settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
-    /// How long a place and a claim are kept.
+    /// How long a place in a lock's queue, and a grant that nobody has picked up yet, are kept for an
+    /// asker that does not stay connected.
     pub claim_window_ms: u64,
     /// Most waiters of one lock.
     pub lock_waiters_max: u32,
@@ -18,6 +21,9 @@ pub struct Rules {
     pub name_bytes_max: u32,
     /// The lease of who does not say, and of a revoked hold without one.
     pub default_lease_ms: u64,
+    /// Shortest lease that can be asked for; 0, which is none, can be as well. A lease that is over
+    /// before its answer arrives helps nobody, and who asks for 30 mostly means seconds.
+    pub lease_ms_min: u64,
     /// Longest lease that can be asked for.
     pub lease_ms_max: u64,
     /// Most locks in one request.
@@ -26,6 +32,23 @@ pub struct Rules {
     pub permits_max: u32,
     /// Most holds and waits in the whole table, each name of each counted.
     pub presences_max: u32,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            claim_window_ms: 10_000,
+            lock_waiters_max: 10_000,
+            owner_holds_max: 10_000,
+            name_bytes_max: 256,
+            default_lease_ms: 60_000,
+            lease_ms_min: 1_000,
+            lease_ms_max: 30 * 24 * 3_600_000,
+            request_names_max: 128,
+            permits_max: 1_000_000,
+            presences_max: 5_000_000,
+        }
+    }
 }
 
 /// One entry being applied.

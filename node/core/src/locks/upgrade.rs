@@ -94,6 +94,9 @@ impl LockTable {
             let name = other.map(|wish| wish.name.to_string()).unwrap_or_default();
             return AcquireOutcome::Refused(LockRefusal::AlreadyHeld { name, hold: Some(id) });
         }
+        if self.tokens.are_used_up() {
+            return AcquireOutcome::Refused(LockRefusal::TokensUsedUp);
+        }
         if !queue && !self.is_alone(id, &name, turn.now) {
             let holders = self.other_readers(id, &name, turn.now);
             return AcquireOutcome::Held { holders };
@@ -184,7 +187,7 @@ impl LockTable {
         self.change_share(id, name, Mode::Exclusive, token);
         let asked_end = lease_end(turn.now, ttl_ms);
         self.change_hold(id, |hold| {
-            (hold.ends_at, hold.ttl_ms) = (later(hold.ends_at, asked_end), ttl_ms);
+            hold.ends_at = later(hold.ends_at, asked_end);
             hold.tellers = hold.tellers.with(attachment);
             hold.upgraded = attachment.map(|it| (Tellers::One(it), name.clone()));
         });

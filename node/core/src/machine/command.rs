@@ -2,11 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::locks::{
-    Acquire, AcquireOutcome, Attachment, ForceOutcome, ForceRelease, HoldOutcome, HoldRef,
-    LeaveOutcome, Release, ReleaseOutcome, Renew, RenewAll, RenewAllOutcome, Upgrade,
-};
-use crate::types::{BootCount, BootId, ClusterTime, Index, NodeId};
+use crate::locks::{LockOperation, LockOutcome};
+use crate::types::{ActiveTime, BootCount, BootId, ClusterTime, Index, NodeId};
 
 /// A command of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,8 +17,6 @@ pub enum StoredCommand {
 pub struct Command {
     /// Which node sent it, and which of its commands it is.
     pub origin: Origin,
-    /// Which of its client's requests it is, if the client gave it an id.
-    pub request: Option<RequestId>,
     /// What to do.
     pub operation: Operation,
 }
@@ -54,46 +49,68 @@ pub struct Origin {
     pub sequence: u64,
     /// Every number below this is settled at the node: it may be forgotten, and is void from now on.
     pub low_water: u64,
-    /// Cluster time at the node when it took the command in; one that is applied later than the
-    /// retention after it is void.
-    pub taken_at: ClusterTime,
+    /// The state's [`ActiveTime`] at the node when it took the command in; one that is applied the
+    /// retention after it, or later, is void.
+    pub taken_at: ActiveTime,
 }
 
-/// What to do.
+/// What to do, by service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operation {
+    /// Of the nodes themselves.
+    Node(NodeOperation),
+    /// Of the locks.
+    Lock {
+        /// Which of its client's requests it is, if the client gave it an id.
+        request: Option<RequestId>,
+        /// What to do.
+        operation: LockOperation,
+    },
+}
+
+/// What a node says of itself and of others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeOperation {
     /// A process introduces itself before its first other command.
     RegisterBoot {
         /// How many processes its disk has seen, this one included.
         count: BootCount,
     },
-    /// See [`Acquire`].
-    AcquireLock(Acquire),
-    /// See [`Release`].
-    ReleaseLock(Release),
-    /// Gives a hold back.
-    ReleaseHold(HoldRef),
-    /// See [`Renew`].
-    RenewHold(Renew),
-    /// See [`RenewAll`].
-    RenewAll(RenewAll),
-    /// See [`Upgrade`].
-    UpgradeHold(Upgrade),
-    /// Makes the exclusive lock `name` of a hold shared.
-    DowngradeHold(HoldRef),
-    /// See [`ForceRelease`].
-    ForceRelease(ForceRelease),
-    /// The client of this attachment has given up, or is gone, and has got no byte of a grant: ends
-    /// its wait, or undoes its grant, if no later attachment has taken its place.
-    Leave(Attachment),
-    /// This attachment, of the sending process, listens (again): a claim becomes a full hold.
-    Attach(Attachment),
     /// A process is silent: nobody listens there until it says otherwise. Proposed by the leader.
     LoseListeners(BootId),
     /// The sending process listens again.
     ResumeListeners,
     /// The sending process drains: nobody listens there any more.
     StopListening,
+    /// Changes nothing, and brings its origin's low-water mark: sent for a command that was given up
+    /// and may still lie in somebody's log, so that it is void from then on.
+    RaiseLowWater,
+}
+
+impl Operation {
+    /// An operation of the locks without a request id.
+    #[must_use]
+    pub fn lock(operation: LockOperation) -> Self {
+        Self::Lock { request: None, operation }
+    }
+
+    /// Its client's id for it.
+    #[must_use]
+    pub fn request(&self) -> Option<&RequestId> {
+        match self {
+            Self::Node(_) => None,
+            Self::Lock { request, .. } => request.as_ref(),
+        }
+    }
+
+    /// The same under its client's id for it. What a node does by itself has none.
+    #[must_use]
+    pub fn with_request(self, request: Option<RequestId>) -> Self {
+        match self {
+            Self::Node(operation) => Self::Node(operation),
+            Self::Lock { operation, .. } => Self::Lock { request, operation },
+        }
+    }
 }
 
 /// A command that was applied, and where: the first of its copies, if the log holds several.
@@ -111,8 +128,6 @@ pub struct Applied {
 /// its sender says that it needs it no longer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// The boot is registered.
-    BootRegistered,
     /// Another process of the same disk has used this boot count or a later one: the disk was copied
     /// or restored, and this node must stop. Also the answer to any later command of a process that
     /// was registered once and is no longer the newest: whether an earlier copy of that command was
@@ -120,23 +135,27 @@ pub enum Outcome {
     DiskRefused,
     /// Not applied and never will be: too late, or below the low-water mark.
     Void,
-    /// Of [`Operation::AcquireLock`], [`Operation::UpgradeHold`] and [`Operation::Attach`].
-    Acquire(AcquireOutcome),
-    /// Of [`Operation::ReleaseLock`].
-    Release(ReleaseOutcome),
-    /// Of [`Operation::ReleaseHold`], [`Operation::RenewHold`] and [`Operation::DowngradeHold`].
-    Hold(HoldOutcome),
-    /// Of [`Operation::RenewAll`].
-    RenewAll(RenewAllOutcome),
-    /// Of [`Operation::ForceRelease`].
-    Force(ForceOutcome),
-    /// Of [`Operation::Leave`].
-    Leave(LeaveOutcome),
-    /// Of [`Operation::LoseListeners`], [`Operation::ResumeListeners`] and
-    /// [`Operation::StopListening`].
-    ListenersNoted,
     /// The request's id says that it must not be applied.
     RequestRefused(RequestRefusal),
+    /// Of [`Operation::Node`].
+    Node(NodeOutcome),
+    /// Of [`Operation::Lock`].
+    Lock(LockOutcome),
+}
+
+/// What came of a [`NodeOperation`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeOutcome {
+    /// The boot is registered.
+    BootRegistered,
+    /// Of [`NodeOperation::LoseListeners`], [`NodeOperation::ResumeListeners`] and
+    /// [`NodeOperation::StopListening`].
+    ListenersNoted,
+    /// Of [`NodeOperation::RaiseLowWater`].
+    LowWaterRaised {
+        /// The command's own number: what its process sent before has a lower one.
+        sequence: u64,
+    },
 }
 
 /// What a request's id has against it. Nothing was applied.

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::locks::{Acquire, AcquireOutcome, LockItem, Mode, Owner, Release, ReleaseOutcome};
+use crate::locks::{
+    Acquire, AcquireOutcome, LockItem, LockOperation, LockOutcome, Mode, Owner, Release,
+    ReleaseOutcome,
+};
 use crate::types::Term;
 
 /// A machine and the end of its log.
@@ -15,7 +18,8 @@ pub(super) struct Log {
 impl Log {
     pub(super) fn founded() -> Self {
         let mut log = Self { machine: Machine::default(), stamp: 0 };
-        let settings = Settings { command_retention_ms: 1_000, ..Settings::default() };
+        let mut settings = Settings::default();
+        (settings.requests.command_retention_ms, settings.locks.lease_ms_min) = (1_000, 1);
         let first = FirstState::V1 { settings, token_base: 100 };
         log.append(Payload::Founding(Founding {
             cluster_id: ClusterId(7),
@@ -60,7 +64,8 @@ impl Log {
         request: Option<RequestId>,
         operation: Operation,
     ) -> Applied {
-        let command = StoredCommand::V1(Command { origin, request, operation });
+        let command =
+            StoredCommand::V1(Command { origin, operation: operation.with_request(request) });
         let entry = self.append(Payload::Command(wire::encode(&command).into()));
         let (answered, applied) = entry.answer.unwrap();
         assert_eq!(answered, origin);
@@ -69,12 +74,12 @@ impl Log {
 
     pub(super) fn register(&mut self, boot: u64, count: u64) -> Outcome {
         let count = BootCount(count);
-        self.command(origin(boot, 1, 1), Operation::RegisterBoot { count })
+        self.command(origin(boot, 1, 1), Operation::Node(NodeOperation::RegisterBoot { count }))
     }
 }
 
 pub(super) fn origin(boot: u64, sequence: u64, low_water: u64) -> Origin {
-    let taken_at = ClusterTime(0);
+    let taken_at = ActiveTime(0);
     Origin { node: NodeId(1), boot: BootId(boot), sequence, low_water, taken_at }
 }
 
@@ -83,32 +88,35 @@ pub(super) fn acquire(owner: &str, name: &str) -> Operation {
     let mode = Mode::Exclusive;
     let item = LockItem { name: name.to_owned(), mode, permits: 1, permits_max: 1 };
     let (items, ttl_ms) = (vec![item], Some(0));
-    Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue: true, attachment: None })
+    Operation::lock(LockOperation::Acquire(Acquire {
+        owner,
+        items,
+        ttl_ms,
+        queue: true,
+        attachment: None,
+    }))
 }
 
 pub(super) fn release(owner: &str, name: &str) -> Operation {
     let owner = Owner { principal: "anonymous".to_owned(), name: owner.to_owned() };
-    Operation::ReleaseLock(Release { owner, name: name.to_owned() })
+    Operation::lock(LockOperation::Release(Release { owner, name: name.to_owned() }))
 }
 
 fn is_granted(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Acquire(AcquireOutcome::Granted { .. }))
+    matches!(outcome, Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Granted { .. })))
 }
 
 #[test]
 fn nothing_but_the_founding_entry_founds_a_cluster() {
     let mut log = Log { machine: Machine::default(), stamp: 5 };
-    let command = StoredCommand::V1(Command {
-        origin: origin(9, 2, 2),
-        request: None,
-        operation: acquire("a", "x"),
-    });
+    let command =
+        StoredCommand::V1(Command { origin: origin(9, 2, 2), operation: acquire("a", "x") });
     let ignored = log.append(Payload::Command(wire::encode(&command).into()));
     assert!(ignored.answer.is_none() && log.machine.cluster_id().is_none());
     let log = Log::founded();
     assert_eq!(log.machine.cluster_id(), Some(ClusterId(7)));
     assert_eq!(log.machine.founders().unwrap().len(), 1);
-    assert_eq!(log.machine.settings().unwrap().command_retention_ms, 1_000);
+    assert_eq!(log.machine.settings().unwrap().requests.command_retention_ms, 1_000);
 }
 
 #[test]
@@ -116,7 +124,10 @@ fn the_first_token_is_the_founding_entrys() {
     let mut log = Log::founded();
     log.register(9, 1);
     let outcome = log.command(origin(9, 2, 2), acquire("a", "x"));
-    let Outcome::Acquire(AcquireOutcome::Granted { tokens, .. }) = outcome else { panic!() };
+    let Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Granted { tokens, .. })) = outcome
+    else {
+        panic!()
+    };
     assert_eq!(tokens, [100]);
 }
 
@@ -130,11 +141,11 @@ fn a_command_of_an_unregistered_process_is_void() {
 #[test]
 fn a_process_whose_boot_count_was_used_is_refused() {
     let mut log = Log::founded();
-    assert_eq!(log.register(9, 3), Outcome::BootRegistered);
-    assert_eq!(log.register(9, 3), Outcome::BootRegistered, "a repeat");
+    assert_eq!(log.register(9, 3), Outcome::Node(NodeOutcome::BootRegistered));
+    assert_eq!(log.register(9, 3), Outcome::Node(NodeOutcome::BootRegistered), "a repeat");
     assert_eq!(log.register(10, 3), Outcome::DiskRefused);
     assert_eq!(log.register(10, 2), Outcome::DiskRefused);
-    assert_eq!(log.register(11, 4), Outcome::BootRegistered);
+    assert_eq!(log.register(11, 4), Outcome::Node(NodeOutcome::BootRegistered));
     let boots: Vec<_> = log.machine.boots().collect();
     assert_eq!(boots, [(NodeId(1), BootId(11), BootCount(4))]);
 }
@@ -191,13 +202,30 @@ fn what_is_below_the_low_water_mark_is_forgotten_and_void() {
 }
 
 #[test]
-fn a_command_older_than_the_retention_is_void_for_ever() {
+fn a_command_of_the_retentions_age_is_void_for_ever() {
     let mut log = Log::founded();
     log.register(9, 1);
-    let in_time = log.at(1_000).command(origin(9, 2, 2), acquire("a", "x"));
+    // Somebody who does not stay connected waits: its place is timed.
+    log.command(origin(9, 2, 2), acquire("a", "x"));
+    log.command(origin(9, 3, 2), acquire("b", "x"));
+    let in_time = log.at(999).command(origin(9, 4, 2), acquire("a", "y"));
     assert!(is_granted(&in_time));
-    assert_eq!(log.at(1_001).command(origin(9, 3, 2), acquire("a", "y")), Outcome::Void);
-    assert_eq!(log.machine.locks().names(), 1);
+    assert_eq!(log.at(1_000).command(origin(9, 5, 2), acquire("a", "z")), Outcome::Void);
+    assert_eq!(log.machine.locks().names(), 2);
+}
+
+#[test]
+fn the_first_commands_after_a_quiet_hour_are_not_old() {
+    let mut log = Log::founded();
+    log.register(9, 1);
+    // A hold without a lease is not timed.
+    log.command(origin(9, 2, 2), acquire("a", "x"));
+    let taken_at = log.machine.active_time();
+    for (sequence, name) in (3..).zip(["k", "l", "m"]) {
+        let origin = Origin { taken_at, ..origin(9, sequence, 2) };
+        assert!(is_granted(&log.at(3_600_000 + sequence).command(origin, acquire("a", name))));
+    }
+    assert_eq!(log.machine.active_time(), ActiveTime(0), "nothing was timed");
 }
 
 #[test]
@@ -231,7 +259,7 @@ fn a_clone_is_frozen() {
     let frozen = log.machine.clone();
     let hash = frozen.hash();
     let outcome = log.command(origin(9, 3, 3), release("a", "x"));
-    assert_eq!(outcome, Outcome::Release(ReleaseOutcome::Released));
+    assert_eq!(outcome, Outcome::Lock(LockOutcome::Release(ReleaseOutcome::Released)));
     assert_eq!(frozen.locks().names(), 1);
     assert_eq!(frozen.hash(), hash);
     assert_ne!(log.machine.hash(), hash);
@@ -240,15 +268,18 @@ fn a_clone_is_frozen() {
 #[test]
 fn stored_commands_keep_their_bytes() {
     let command = |sequence, operation| {
-        let origin = Origin { taken_at: ClusterTime(300), ..origin(2, sequence, 4) };
-        StoredCommand::V1(Command { origin, request: None, operation })
+        let origin = Origin { taken_at: ActiveTime(300), ..origin(2, sequence, 4) };
+        StoredCommand::V1(Command { origin, operation })
     };
-    golden(&command(1, Operation::RegisterBoot { count: BootCount(3) }), "0001020104ac02000003");
+    golden(
+        &command(1, Operation::Node(NodeOperation::RegisterBoot { count: BootCount(3) })),
+        "0001020104ac02000003",
+    );
     golden(
         &command(5, acquire("a", "x")),
-        "0001020504ac02000109616e6f6e796d6f7573016101017800010101000100",
+        "0001020504ac0201000009616e6f6e796d6f7573016101017800010101000100",
     );
-    golden(&command(6, release("a", "x")), "0001020604ac02000209616e6f6e796d6f757301610178");
+    golden(&command(6, release("a", "x")), "0001020604ac0201000109616e6f6e796d6f757301610178");
 }
 
 #[test]
@@ -256,7 +287,7 @@ fn the_first_state_keeps_its_bytes() {
     let first = FirstState::V1 { settings: Settings::default(), token_base: 1 << 22 };
     golden(
         &first,
-        "00904ee0a712904e904e8002e0d4038090fbd3098001c0843dc096b102c0843de0a71280808002",
+        "00e0a712c0843de0a712904e904e904e8002e0d403e8078090fbd3098001c0843dc096b10280808002",
     );
 }
 

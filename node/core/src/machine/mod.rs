@@ -34,17 +34,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use command::{
-    Applied, Command, Operation, Origin, Outcome, RequestId, RequestRefusal, StoredCommand,
+    Applied, Command, NodeOperation, NodeOutcome, Operation, Origin, Outcome, RequestId,
+    RequestRefusal, StoredCommand,
 };
 pub use restore::{Restore, RestoreError};
 use rpds::RedBlackTreeMapSync;
-pub use settings::{FirstState, Settings};
+pub use settings::{FirstState, RequestRules, Settings, SettingsError};
 pub use snapshot::StoredChunk;
 
-use crate::audit::{AuditHead, AuditRecord};
-use crate::locks::{Bug, HoldRef, LockTable, LocksView, Renew, Turn};
+use crate::audit::{AuditHead, AuditRecord, Event};
+use crate::locks::{Bug, HoldRef, LockOperation, LockOutcome, LockTable, LocksView, Renew, Turn};
 use crate::raft::{Entry, Founding, Payload};
-use crate::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName};
+use crate::types::{
+    ActiveTime, BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName,
+};
 use crate::wire::{self, DecodeError};
 use requests::{Requests, Seen};
 use session::{Admission, Session};
@@ -56,6 +59,8 @@ pub struct Machine {
     applied: Index,
     /// The highest stamp applied.
     time: ClusterTime,
+    /// How much of it has passed while anything was timed.
+    active: ActiveTime,
     /// Set by entry 1. Until then nothing else changes.
     founded: Option<Arc<Founded>>,
     sessions: RedBlackTreeMapSync<NodeId, Session>,
@@ -81,7 +86,7 @@ pub struct AppliedEntry {
     pub stamp: ClusterTime,
     /// For a command: whose it is, and what came of it here or at an earlier copy.
     pub answer: Option<(Origin, Applied)>,
-    /// What happened to locks, in order.
+    /// What happened, in order.
     pub events: Vec<AuditRecord>,
     /// The entry holds bytes that this release cannot read. It changed nothing but the time, and
     /// nobody gets an answer.
@@ -97,10 +102,10 @@ impl Machine {
             "entries are applied in order, each once"
         );
         self.applied = entry.index;
-        self.time = self.time.max(entry.stamp);
+        self.move_time(entry.stamp);
         let settings = self.founded.as_ref().map(|founded| founded.settings.clone());
         let Some(settings) = settings else { return self.apply_unfounded(entry) };
-        let mut turn = Turn::new(self.applied, self.time, settings.lock_rules());
+        let mut turn = Turn::new(self.applied, self.time, settings.locks);
         let effect = self.apply_founded(&mut turn, &settings, &entry.payload);
         let (answer, undecodable) = match effect {
             Ok(answer) => (answer, None),
@@ -108,6 +113,7 @@ impl Machine {
         };
         let (index, stamp) = (entry.index, self.time);
         let events = turn.take_events().into_iter();
+        let events = events.map(Event::Lock);
         let events = events.map(|event| self.audit.append(index, stamp, event)).collect();
         AppliedEntry { index, stamp, answer, events, undecodable }
     }
@@ -140,6 +146,20 @@ impl Machine {
     #[must_use]
     pub fn time(&self) -> ClusterTime {
         self.time
+    }
+
+    /// What a command's age is counted by; see [`ActiveTime`].
+    #[must_use]
+    pub fn active_time(&self) -> ActiveTime {
+        self.active
+    }
+
+    /// The low-water mark of a process, as far as it is applied: every command of it with a number
+    /// below this has taken effect or never will. `None`: it is no node's newest process.
+    #[must_use]
+    pub fn low_water(&self, boot: BootId) -> Option<u64> {
+        let session = self.sessions.values().find(|session| session.boot == boot)?;
+        Some(session.low_water)
     }
 
     /// When the next lease, claim, place or memory of a request ends; not later than [`Machine::time`] while some that
@@ -189,6 +209,16 @@ impl Machine {
         self.locks.check_invariants(self.time)
     }
 
+    /// What nobody waits for is no measure of age: if nothing was timed before this entry, the leader
+    /// had no reason to append one, and whatever was taken in meanwhile was taken in just now.
+    fn move_time(&mut self, stamp: ClusterTime) {
+        let elapsed_ms = stamp.since(self.time);
+        if self.next_due().is_some() || self.locks.has(Bug::AgeRunsWhileQuiet) {
+            self.active = self.active.plus(elapsed_ms);
+        }
+        self.time = self.time.plus(elapsed_ms);
+    }
+
     fn apply_founded(
         &mut self,
         turn: &mut Turn,
@@ -232,7 +262,7 @@ impl Machine {
     ) -> (Origin, Applied) {
         let origin = command.origin;
         let applied = match &command.operation {
-            Operation::RegisterBoot { count } => {
+            Operation::Node(NodeOperation::RegisterBoot { count }) => {
                 let outcome = self.register(turn, &origin, *count);
                 self.here(outcome)
             }
@@ -252,7 +282,7 @@ impl Machine {
     fn register(&mut self, turn: &mut Turn, origin: &Origin, count: BootCount) -> Outcome {
         let known = self.sessions.get(&origin.node).map(|session| (session.boot, session.count));
         if known.is_some_and(|(boot, _)| boot == origin.boot) {
-            return Outcome::BootRegistered;
+            return Outcome::Node(NodeOutcome::BootRegistered);
         }
         if known.is_some_and(|(_, newest)| newest >= count) {
             return Outcome::DiskRefused;
@@ -261,7 +291,7 @@ impl Machine {
             self.locks.lose_listeners(turn, before, true);
         }
         self.sessions.insert_mut(origin.node, Session::new(origin.boot, count));
-        Outcome::BootRegistered
+        Outcome::Node(NodeOutcome::BootRegistered)
     }
 
     fn execute_once(&mut self, turn: &mut Turn, settings: &Settings, command: &Command) -> Applied {
@@ -274,8 +304,9 @@ impl Machine {
             Admission::Known(applied) => return applied,
             Admission::Refused(outcome) => return self.here(outcome),
         }
-        let late = self.time.since(origin.taken_at) > settings.command_retention_ms;
-        let outcome = if late { Outcome::Void } else { self.act_once(turn, settings, command) };
+        // At least as old as a request id that was settled when it was taken in, and is forgotten now.
+        let late = self.active.since(origin.taken_at) >= settings.requests.command_retention_ms;
+        let outcome = if late { Outcome::Void } else { self.act(turn, settings, command) };
         let applied = self.here(outcome);
         if let Some(session) = self.sessions.get_mut(&origin.node) {
             session.remember(origin.sequence, applied.clone());
@@ -283,35 +314,68 @@ impl Machine {
         applied
     }
 
+    /// One arm for each service.
+    fn act(&mut self, turn: &mut Turn, settings: &Settings, command: &Command) -> Outcome {
+        match &command.operation {
+            Operation::Node(operation) => {
+                Outcome::Node(self.act_on_nodes(turn, &command.origin, operation))
+            }
+            Operation::Lock { request: Some(id), operation } => {
+                self.act_on_locks_once(turn, settings, id, operation)
+            }
+            Operation::Lock { request: None, operation } => {
+                let before = turn.events().len();
+                let outcome = self.locks.act(turn, operation);
+                self.requests.note(&turn.events()[before..], self.forget_at(settings));
+                Outcome::Lock(outcome)
+            }
+        }
+    }
+
+    fn act_on_nodes(
+        &mut self,
+        turn: &mut Turn,
+        origin: &Origin,
+        operation: &NodeOperation,
+    ) -> NodeOutcome {
+        match operation {
+            // A registration needs no number, and does not come here.
+            NodeOperation::RegisterBoot { .. } => NodeOutcome::BootRegistered,
+            NodeOperation::LoseListeners(boot) => self.lose_listeners(turn, *boot),
+            NodeOperation::ResumeListeners => self.resume_listeners(turn, origin),
+            NodeOperation::StopListening => {
+                if let Some(session) = self.sessions.get_mut(&origin.node) {
+                    session.draining = true;
+                }
+                self.lose_listeners(turn, origin.boot)
+            }
+            NodeOperation::RaiseLowWater => {
+                NodeOutcome::LowWaterRaised { sequence: origin.sequence }
+            }
+        }
+    }
+
     /// If the client's id for the request is known, it is answered; else the request is applied.
-    fn act_once(&mut self, turn: &mut Turn, settings: &Settings, command: &Command) -> Outcome {
-        let seen = command.request.as_ref().and_then(|id| {
-            let limits = (settings.request_ids_max, settings.request_retention_ms);
-            self.requests.look_up(id, &command.operation, self.time, limits)
-        });
+    fn act_on_locks_once(
+        &mut self,
+        turn: &mut Turn,
+        settings: &Settings,
+        id: &RequestId,
+        operation: &LockOperation,
+    ) -> Outcome {
+        let limits = (settings.requests.ids_max, settings.requests.id_retention_ms);
+        let seen = self.requests.look_up(id, operation, self.time, limits);
         let (forget_at, before) = (self.forget_at(settings), turn.events().len());
-        let outcome = match (&seen, &command.operation) {
-            (Some(Seen::Answer(outcome)), operation) => self.as_now(operation, outcome),
-            (Some(Seen::Live(id)), Operation::AcquireLock(ask)) => {
-                Outcome::Acquire(self.locks.acquire_again(turn, *id, ask))
-            }
-            (Some(Seen::Upgraded(_)), Operation::UpgradeHold(ask)) => {
-                Outcome::Acquire(self.locks.upgraded_again(turn, &ask.hold, ask.attachment))
-            }
-            (Some(Seen::Upgraded(hold)), Operation::AcquireLock(ask)) => {
-                let (hold, principal) = (*hold, ask.owner.principal.clone());
-                let name = ask.items.first().map(|item| item.name.clone());
-                let hold = HoldRef { principal, hold, name };
-                Outcome::Acquire(self.locks.upgraded_again(turn, &hold, ask.attachment))
-            }
-            (_, operation) => self.act(turn, &command.origin, operation),
+        let outcome = match &seen {
+            Some(Seen::Answer(outcome)) => self.as_now(operation, outcome),
+            Some(seen) => Outcome::Lock(self.act_again(turn, seen, operation)),
+            None => Outcome::Lock(self.locks.act(turn, operation)),
         };
         let events = &turn.events()[before..];
         self.requests.note(events, forget_at);
         if let Some(Seen::First(key, digest)) = seen {
-            let operation = &command.operation;
             let target = match operation {
-                Operation::AcquireLock(ask) => self.locks.target(ask, events),
+                LockOperation::Acquire(ask) => self.locks.target(ask, events),
                 _ => None,
             };
             let target = target.filter(|_| !self.locks.has(Bug::GrantPlayedBack));
@@ -320,68 +384,68 @@ impl Machine {
         outcome
     }
 
+    /// What the first copy has become is answered as it is now.
+    fn act_again(
+        &mut self,
+        turn: &mut Turn,
+        seen: &Seen,
+        operation: &LockOperation,
+    ) -> LockOutcome {
+        match (seen, operation) {
+            (Seen::Live(id), LockOperation::Acquire(ask)) => {
+                LockOutcome::Acquire(self.locks.acquire_again(turn, *id, ask))
+            }
+            (Seen::Upgraded(_), LockOperation::Upgrade(ask)) => {
+                LockOutcome::Acquire(self.locks.upgraded_again(turn, &ask.hold, ask.attachment))
+            }
+            (Seen::Upgraded(hold), LockOperation::Acquire(ask)) => {
+                let (hold, principal) = (*hold, ask.owner.principal.clone());
+                let name = ask.items.first().map(|item| item.name.clone());
+                let hold = HoldRef { principal, hold, name };
+                LockOutcome::Acquire(self.locks.upgraded_again(turn, &hold, ask.attachment))
+            }
+            (_, operation) => self.locks.act(turn, operation),
+        }
+    }
+
     /// The answer to a repeat. Most outcomes are said again as they were; how long a hold lasts is said
     /// as it is now, since whoever repeats the request counts from the repeat.
-    fn as_now(&self, operation: &Operation, outcome: &Outcome) -> Outcome {
+    fn as_now(&self, operation: &LockOperation, outcome: &Outcome) -> Outcome {
         let (locks, now) = (&self.locks, self.time);
+        let Outcome::Lock(before) = outcome else { return outcome.clone() };
         if locks.has(Bug::RenewalPlayedBack) {
             return outcome.clone();
         }
-        match (operation, outcome) {
-            (Operation::RenewHold(Renew { hold, .. }) | Operation::DowngradeHold(hold), _) => {
-                match outcome {
-                    Outcome::Hold(outcome) => Outcome::Hold(locks.hold_as_now(hold, outcome, now)),
-                    other => other.clone(),
-                }
+        Outcome::Lock(match (operation, before) {
+            (
+                LockOperation::Renew(Renew { hold, .. }) | LockOperation::Downgrade(hold),
+                LockOutcome::Hold(before),
+            ) => LockOutcome::Hold(locks.hold_as_now(hold, before, now)),
+            (_, LockOutcome::RenewAll(before)) => {
+                LockOutcome::RenewAll(locks.all_as_now(before, now))
             }
-            (_, Outcome::RenewAll(outcome)) => Outcome::RenewAll(locks.all_as_now(outcome, now)),
-            _ => outcome.clone(),
-        }
+            (_, before) => before.clone(),
+        })
     }
 
     fn forget_at(&self, settings: &Settings) -> ClusterTime {
-        self.time.plus(settings.request_retention_ms)
-    }
-
-    fn act(&mut self, turn: &mut Turn, origin: &Origin, operation: &Operation) -> Outcome {
-        let locks = &mut self.locks;
-        match operation {
-            Operation::AcquireLock(ask) => Outcome::Acquire(locks.acquire(turn, ask)),
-            Operation::ReleaseLock(release) => Outcome::Release(locks.release(turn, release)),
-            Operation::ReleaseHold(hold) => Outcome::Hold(locks.release_hold(turn, hold)),
-            Operation::RenewHold(renew) => Outcome::Hold(locks.renew(turn, renew)),
-            Operation::RenewAll(renew) => Outcome::RenewAll(locks.renew_all(turn, renew)),
-            Operation::UpgradeHold(ask) => Outcome::Acquire(locks.upgrade(turn, ask)),
-            Operation::DowngradeHold(hold) => Outcome::Hold(locks.downgrade(turn, hold)),
-            Operation::ForceRelease(force) => Outcome::Force(locks.force(turn, force)),
-            Operation::Leave(attachment) => Outcome::Leave(locks.leave(turn, *attachment)),
-            Operation::Attach(attachment) => Outcome::Acquire(locks.attach(turn, *attachment)),
-            Operation::LoseListeners(boot) => self.lose_listeners(turn, *boot),
-            Operation::ResumeListeners => self.resume_listeners(turn, origin),
-            Operation::StopListening => {
-                if let Some(session) = self.sessions.get_mut(&origin.node) {
-                    session.draining = true;
-                }
-                self.lose_listeners(turn, origin.boot)
-            }
-            Operation::RegisterBoot { .. } => Outcome::BootRegistered,
-        }
+        self.time.plus(settings.requests.id_retention_ms)
     }
 
     /// Only of a process that could listen: the silence of an earlier one was noted when it was
     /// replaced.
-    fn lose_listeners(&mut self, turn: &mut Turn, boot: BootId) -> Outcome {
+    fn lose_listeners(&mut self, turn: &mut Turn, boot: BootId) -> NodeOutcome {
         if self.sessions.values().any(|session| session.boot == boot) {
             self.locks.lose_listeners(turn, boot, false);
         }
-        Outcome::ListenersNoted
+        NodeOutcome::ListenersNoted
     }
 
-    fn resume_listeners(&mut self, turn: &mut Turn, origin: &Origin) -> Outcome {
+    fn resume_listeners(&mut self, turn: &mut Turn, origin: &Origin) -> NodeOutcome {
         let draining = self.sessions.get(&origin.node).is_some_and(|session| session.draining);
         if !draining {
             self.locks.resume_listeners(turn, origin.boot);
         }
-        Outcome::ListenersNoted
+        NodeOutcome::ListenersNoted
     }
 }

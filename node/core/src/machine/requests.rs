@@ -34,9 +34,12 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::command::{Operation, Outcome, RequestId, RequestRefusal};
+use super::command::{Outcome, RequestId, RequestRefusal};
 use crate::locks::HoldId;
-use crate::locks::{Acquire, AcquireOutcome, LockEvent, LockRefusal, Target, Upgrade, What};
+use crate::locks::{
+    Acquire, AcquireOutcome, LockEvent, LockOperation, LockOutcome, LockRefusal, Target, Upgrade,
+    What,
+};
 use crate::types::ClusterTime;
 use crate::wire;
 
@@ -125,7 +128,7 @@ impl Requests {
     pub(super) fn look_up(
         &mut self,
         id: &RequestId,
-        operation: &Operation,
+        operation: &LockOperation,
         now: ClusterTime,
         limits: (u32, u64),
     ) -> Option<Seen> {
@@ -160,18 +163,23 @@ impl Requests {
         &mut self,
         key: Arc<RequestKey>,
         digest: [u8; 16],
-        operation: &Operation,
+        operation: &LockOperation,
         outcome: &Outcome,
         target: Option<Target>,
         forget_at: ClusterTime,
     ) {
-        if let Outcome::Acquire(AcquireOutcome::Refused(LockRefusal::Limit { .. })) = outcome {
+        if let Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Refused(LockRefusal::Limit {
+            ..
+        }))) = outcome
+        {
             return;
         }
         let state = match (operation, outcome, target) {
             (
-                Operation::AcquireLock(_),
-                Outcome::Acquire(AcquireOutcome::Granted { .. } | AcquireOutcome::Waiting { .. }),
+                LockOperation::Acquire(_),
+                Outcome::Lock(LockOutcome::Acquire(
+                    AcquireOutcome::Granted { .. } | AcquireOutcome::Waiting { .. },
+                )),
                 Some(target),
             ) => match target {
                 Target::Own(id) => State::Live(id),
@@ -179,13 +187,13 @@ impl Requests {
                 Target::Upgraded(hold) => State::Upgraded(hold, forget_at),
             },
             (
-                Operation::UpgradeHold(Upgrade { hold, .. }),
-                Outcome::Acquire(AcquireOutcome::Waiting { .. }),
+                LockOperation::Upgrade(Upgrade { hold, .. }),
+                Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Waiting { .. })),
                 _,
             ) => State::Wishes(hold.hold),
             (
-                Operation::UpgradeHold(Upgrade { hold, .. }),
-                Outcome::Acquire(AcquireOutcome::Granted { .. }),
+                LockOperation::Upgrade(Upgrade { hold, .. }),
+                Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Granted { .. })),
                 _,
             ) => State::Upgraded(hold.hold, forget_at),
             _ => State::Answered(outcome.clone(), forget_at),
@@ -196,7 +204,8 @@ impl Requests {
     /// Follows what has happened to waits and holds.
     pub(super) fn note(&mut self, events: &[LockEvent], forget_at: ClusterTime) {
         for event in events {
-            let settled = |outcome| State::Answered(Outcome::Acquire(outcome), forget_at);
+            let settled =
+                |outcome| State::Answered(Outcome::Lock(LockOutcome::Acquire(outcome)), forget_at);
             let ended = || settled(AcquireOutcome::Ended);
             // Late copies must not queue again for somebody who has given up.
             let left = || settled(AcquireOutcome::Left);
@@ -388,35 +397,32 @@ struct Scope {
 
 impl Scope {
     /// `None`: this operation has no client.
-    fn of(operation: &Operation) -> Option<Self> {
+    fn of(operation: &LockOperation) -> Option<Self> {
         let scope = |principal: &str, kind: &str, names: Vec<&str>| {
             let words = std::iter::once(kind).chain(names).map(str::to_owned).collect();
             Some(Self { principal: principal.to_owned(), words })
         };
         match operation {
-            Operation::AcquireLock(ask) => {
+            LockOperation::Acquire(ask) => {
                 let names = ask.items.iter().map(|item| item.name.as_str()).collect();
                 scope(&ask.owner.principal, "acquire", names)
             }
-            Operation::ReleaseLock(it) => scope(&it.owner.principal, "give_back", vec![&it.name]),
-            Operation::ReleaseHold(it) => scope(&it.principal, "release", named(it.name.as_ref())),
-            Operation::DowngradeHold(it) => {
+            LockOperation::Release(it) => scope(&it.owner.principal, "give_back", vec![&it.name]),
+            LockOperation::ReleaseHold(it) => {
+                scope(&it.principal, "release", named(it.name.as_ref()))
+            }
+            LockOperation::Downgrade(it) => {
                 scope(&it.principal, "downgrade", named(it.name.as_ref()))
             }
-            Operation::RenewHold(it) => {
+            LockOperation::Renew(it) => {
                 scope(&it.hold.principal, "renew", named(it.hold.name.as_ref()))
             }
-            Operation::UpgradeHold(it) => {
+            LockOperation::Upgrade(it) => {
                 scope(&it.hold.principal, "upgrade", named(it.hold.name.as_ref()))
             }
-            Operation::RenewAll(it) => scope(&it.owner.principal, "renew_all", vec![]),
-            Operation::ForceRelease(it) => scope(&it.principal, "force", vec![&it.name]),
-            Operation::RegisterBoot { .. }
-            | Operation::Leave(_)
-            | Operation::Attach(_)
-            | Operation::LoseListeners(_)
-            | Operation::ResumeListeners
-            | Operation::StopListening => None,
+            LockOperation::RenewAll(it) => scope(&it.owner.principal, "renew_all", vec![]),
+            LockOperation::Force(it) => scope(&it.principal, "force", vec![&it.name]),
+            LockOperation::Leave(_) | LockOperation::Attach(_) => None,
         }
     }
 
@@ -440,13 +446,13 @@ fn named(name: Option<&String>) -> Vec<&str> {
 
 /// Of what the client has said. Who listens, and whether it waits, is not part of it: it may ask again
 /// on another node, and with less patience.
-fn digest(operation: &Operation) -> [u8; 16] {
+fn digest(operation: &LockOperation) -> [u8; 16] {
     let operation = match operation.clone() {
-        Operation::AcquireLock(ask) => {
-            Operation::AcquireLock(Acquire { attachment: None, queue: false, ..ask })
+        LockOperation::Acquire(ask) => {
+            LockOperation::Acquire(Acquire { attachment: None, queue: false, ..ask })
         }
-        Operation::UpgradeHold(ask) => {
-            Operation::UpgradeHold(Upgrade { attachment: None, queue: false, ..ask })
+        LockOperation::Upgrade(ask) => {
+            LockOperation::Upgrade(Upgrade { attachment: None, queue: false, ..ask })
         }
         other => other,
     };

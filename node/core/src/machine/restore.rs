@@ -11,7 +11,6 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::Machine;
 use super::session::Session;
 use super::snapshot::{Chunk, HEADER_BYTES, Head, Record, StoredChunk};
-use crate::locks::LockTable;
 use crate::types::NodeId;
 use crate::wire;
 
@@ -168,8 +167,8 @@ impl Restore {
     fn take_head(&mut self, head: Head) {
         self.machine.applied = head.applied;
         self.machine.time = head.time;
+        self.machine.active = head.active;
         self.machine.founded = head.founded.map(Arc::new);
-        self.machine.locks = LockTable::new(head.next_token);
         self.machine.audit = head.audit;
     }
 

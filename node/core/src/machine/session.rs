@@ -32,9 +32,14 @@
 //! # Late copies
 //!
 //! A copy may lie about in a queue for hours. Those of settled numbers are void by the mark; those
-//! of processes before the newest by their boot id; and whatever was taken in longer than the
-//! retention ago is void by its age, which is checked after the memory, so that a repeat is answered
-//! like the first, however old.
+//! of processes before the newest by their boot id; and whatever was taken in the retention ago is
+//! void by its age, which is checked after the memory, so that a repeat is answered like the first,
+//! however old.
+//!
+//! Age is counted by a clock that stands still while nothing is timed (`ActiveTime`): the leader of a
+//! quiet cluster appends nothing, so the state that a node takes its first command in with may be
+//! hours old, and the command is not. What age no longer voids on a quiet cluster, the mark does: a
+//! node that gives up a command which it had sent raises its mark over it (`proposer.rs`).
 
 use rpds::RedBlackTreeMapSync;
 

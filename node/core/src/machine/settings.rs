@@ -2,72 +2,80 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::locks::Rules;
+use crate::locks;
 
-/// The settings, set by the founding entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The settings, set by the founding entry: each service's numbers are a group of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// How long a place in a lock's queue, and a grant that nobody has picked up yet, are kept for an
-    /// asker that does not stay connected.
-    pub claim_window_ms: u64,
-    /// A command applied later than this after its node took it in is void.
-    pub command_retention_ms: u64,
-    /// Most waiters of one lock.
-    pub lock_waiters_max: u32,
-    /// Most holds and waits of one owner, together.
-    pub owner_holds_max: u32,
-    /// Most bytes of a lock's name, an owner's name, or a principal.
-    pub name_bytes_max: u32,
-    /// The lease of who does not say, and of a revoked hold without one.
-    pub default_lease_ms: u64,
-    /// Longest lease that can be asked for.
-    pub lease_ms_max: u64,
-    /// Most locks in one request.
-    pub request_names_max: u32,
-    /// Most permits of one lock.
-    pub permits_max: u32,
-    /// Most holds and waits in the whole cluster, each name of each counted.
-    pub presences_max: u32,
-    /// Most request ids that are remembered at a time.
-    pub request_ids_max: u32,
-    /// How long a request id is remembered after it is settled.
-    pub request_retention_ms: u64,
+    /// Of commands and requests, whatever their service.
+    pub requests: RequestRules,
+    /// Of locks.
+    pub locks: locks::Rules,
 }
 
-impl Default for Settings {
+/// How long what was asked is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRules {
+    /// A command applied this long after its node took it in, or later, is void; counted while anything
+    /// is timed ([`ActiveTime`](crate::types::ActiveTime)). At most `id_retention_ms`: a copy of a
+    /// request must be void before the request's id is forgotten.
+    pub command_retention_ms: u64,
+    /// Most request ids that are remembered at a time.
+    pub ids_max: u32,
+    /// How long a request id is remembered after it is settled.
+    pub id_retention_ms: u64,
+}
+
+impl Default for RequestRules {
     fn default() -> Self {
-        Self {
-            claim_window_ms: 10_000,
-            command_retention_ms: 300_000,
-            lock_waiters_max: 10_000,
-            owner_holds_max: 10_000,
-            name_bytes_max: 256,
-            default_lease_ms: 60_000,
-            lease_ms_max: 30 * 24 * 3_600_000,
-            request_names_max: 128,
-            permits_max: 1_000_000,
-            presences_max: 5_000_000,
-            request_ids_max: 1_000_000,
-            request_retention_ms: 300_000,
-        }
+        Self { command_retention_ms: 300_000, ids_max: 1_000_000, id_retention_ms: 300_000 }
     }
 }
 
+/// Settings that contradict each other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// A copy of a request could be applied after its id is forgotten.
+    #[error(
+        "requests.command_retention_ms = {command} must be at least 1 and at most requests.id_retention_ms = {id}"
+    )]
+    Retention {
+        /// `command_retention_ms`.
+        command: u64,
+        /// `id_retention_ms`.
+        id: u64,
+    },
+    /// The default lease could not be asked for.
+    #[error(
+        "locks.default_lease_ms = {default} must be between locks.lease_ms_min = {min} and locks.lease_ms_max = {max}"
+    )]
+    Lease {
+        /// `default_lease_ms`.
+        default: u64,
+        /// `lease_ms_min`.
+        min: u64,
+        /// `lease_ms_max`.
+        max: u64,
+    },
+}
+
 impl Settings {
-    /// What of it the lock table obeys.
-    #[must_use]
-    pub fn lock_rules(&self) -> Rules {
-        Rules {
-            claim_window_ms: self.claim_window_ms,
-            lock_waiters_max: self.lock_waiters_max,
-            owner_holds_max: self.owner_holds_max,
-            name_bytes_max: self.name_bytes_max,
-            default_lease_ms: self.default_lease_ms,
-            lease_ms_max: self.lease_ms_max,
-            request_names_max: self.request_names_max,
-            permits_max: self.permits_max,
-            presences_max: self.presences_max,
+    /// Checks what must hold between them; before a founding entry with them is held.
+    ///
+    /// # Errors
+    /// The first rule that is broken, by the settings' names.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let RequestRules { command_retention_ms: command, id_retention_ms: id, .. } = self.requests;
+        if !(1..=id).contains(&command) {
+            return Err(SettingsError::Retention { command, id });
         }
+        let locks::Rules {
+            default_lease_ms: default, lease_ms_min: min, lease_ms_max: max, ..
+        } = self.locks;
+        if !(min..=max).contains(&default) {
+            return Err(SettingsError::Lease { default, min, max });
+        }
+        Ok(())
     }
 }
 

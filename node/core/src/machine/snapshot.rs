@@ -38,7 +38,7 @@ use super::session::Session;
 use super::{Founded, Machine};
 use crate::audit::AuditHead;
 use crate::locks::{LockCursor, LockRecord};
-use crate::types::{BootCount, BootId, ClusterTime, Index, NodeId};
+use crate::types::{ActiveTime, BootCount, BootId, ClusterTime, Index, NodeId};
 use crate::wire;
 
 /// Bytes of a chunk before its payload.
@@ -81,10 +81,10 @@ pub struct Head {
     pub(super) applied: Index,
     /// Cluster time.
     pub(super) time: ClusterTime,
+    /// How much of it has passed while anything was timed.
+    pub(super) active: ActiveTime,
     /// The founding entry's facts.
     pub(super) founded: Option<Founded>,
-    /// The next fencing token.
-    pub(super) next_token: u64,
     /// The end of the audit trail.
     pub(super) audit: AuditHead,
 }
@@ -181,8 +181,8 @@ fn head(machine: &Machine) -> Head {
     Head {
         applied: machine.applied,
         time: machine.time,
+        active: machine.active,
         founded: machine.founded.as_deref().cloned(),
-        next_token: machine.locks.next_token(),
         audit: machine.audit,
     }
 }

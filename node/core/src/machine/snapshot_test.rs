@@ -7,8 +7,8 @@ use super::snapshot::{Chunk, Head, Record};
 use super::*;
 use crate::audit::AuditHead;
 use crate::locks::{
-    Acquire, AcquireOutcome, Attachment, ForceRelease, HoldId, HoldRef, LockItem, Mode, Owner,
-    Release, Renew, RenewAll, Upgrade,
+    Acquire, AcquireOutcome, Attachment, ForceRelease, HoldId, HoldRef, LockItem, LockOperation,
+    LockOutcome, Mode, Owner, Release, Renew, RenewAll, Upgrade,
 };
 use crate::types::BootId;
 
@@ -45,7 +45,7 @@ fn random(seed: u64, steps: u64) -> Log {
             }
         });
         let low_water = sequence.saturating_sub(below(20)).max(2);
-        let taken_at = log.machine.time();
+        let taken_at = log.machine.active_time();
         let origin = Origin { taken_at, ..origin(9, sequence, low_water) };
         log.at(stamp).request(origin, request, operation);
     }
@@ -63,19 +63,35 @@ fn operation(tight: bool, number: u64, below: &mut impl FnMut(u64) -> u64) -> Op
     let hold = HoldRef { principal: "p".to_owned(), hold: id, name: None };
     let (ttl_ms, queue) = (Some(below(2) * below(500)), below(4) > 0);
     match below(16) {
-        0 => Operation::ReleaseLock(Release { owner, name }),
-        1 => Operation::ReleaseHold(hold),
-        2 => Operation::RenewHold(Renew { hold, ttl_ms }),
-        3 => Operation::RenewAll(RenewAll { owner, ttl_ms, expected: vec![id] }),
-        4 | 5 => Operation::UpgradeHold(Upgrade { hold, ttl_ms, queue, attachment }),
-        6 => Operation::DowngradeHold(hold),
-        7 => Operation::Leave(Attachment { boot: BootId(9), number: below(500) }),
-        8 => Operation::Attach(Attachment { boot: BootId(9), number: below(500) }),
-        9 if below(3) == 0 => Operation::LoseListeners(BootId(9)),
-        10 => Operation::ResumeListeners,
+        0 => Operation::lock(LockOperation::Release(Release { owner, name })),
+        1 => Operation::lock(LockOperation::ReleaseHold(hold)),
+        2 => Operation::lock(LockOperation::Renew(Renew { hold, ttl_ms })),
+        3 => {
+            Operation::lock(LockOperation::RenewAll(RenewAll { owner, ttl_ms, expected: vec![id] }))
+        }
+        4 | 5 => {
+            Operation::lock(LockOperation::Upgrade(Upgrade { hold, ttl_ms, queue, attachment }))
+        }
+        6 => Operation::lock(LockOperation::Downgrade(hold)),
+        7 => Operation::lock(LockOperation::Leave(Attachment {
+            boot: BootId(9),
+            number: below(500),
+        })),
+        8 => Operation::lock(LockOperation::Attach(Attachment {
+            boot: BootId(9),
+            number: below(500),
+        })),
+        9 if below(3) == 0 => Operation::Node(NodeOperation::LoseListeners(BootId(9))),
+        10 => Operation::Node(NodeOperation::ResumeListeners),
         11 if below(3) == 0 => {
             let (principal, reason, now) = ("root".to_owned(), "why".to_owned(), below(2) == 0);
-            Operation::ForceRelease(ForceRelease { principal, name, hold: None, reason, now })
+            Operation::lock(LockOperation::Force(ForceRelease {
+                principal,
+                name,
+                hold: None,
+                reason,
+                now,
+            }))
         }
         _ => {
             let item = |name: String, how: u64| LockItem {
@@ -88,7 +104,13 @@ fn operation(tight: bool, number: u64, below: &mut impl FnMut(u64) -> u64) -> Op
             if below(4) == 0 {
                 items.push(item(format!("m{}", below(others)), below(3)));
             }
-            Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue, attachment })
+            Operation::lock(LockOperation::Acquire(Acquire {
+                owner,
+                items,
+                ttl_ms,
+                queue,
+                attachment,
+            }))
         }
     }
 }
@@ -120,10 +142,10 @@ fn random_states_survive_the_round_trip_and_go_on_alike() {
         let time = log.machine.time();
         for step in 0..50 {
             let stamp = time.plus(step * 300);
-            let origin = Origin { taken_at: stamp, ..origin(9, 100_000 + step, 2) };
+            let taken_at = log.machine.active_time();
+            let origin = Origin { taken_at, ..origin(9, 100_000 + step, 2) };
             let operation = acquire(&format!("o{step}"), &format!("l{}", step % 40));
-            let command =
-                wire::encode(&StoredCommand::V1(Command { origin, request: None, operation }));
+            let command = wire::encode(&StoredCommand::V1(Command { origin, operation }));
             let payload = Payload::Command(command.into());
             let index = copy.applied().next();
             let entry = Entry { term: crate::types::Term(1), index, stamp, payload };
@@ -157,7 +179,9 @@ fn equal_states_have_equal_hashes_however_they_came_about() {
     }
     // The same index, time, token, memory and trail; only the way differs.
     direct.machine.sessions = detour.machine.sessions.clone();
-    direct.machine.locks = LockTable::new(detour.machine.locks.next_token());
+    let (_, tokens) = detour.machine.locks.record_after(None).unwrap();
+    direct.machine.locks = LockTable::default();
+    direct.machine.locks.restore(&tokens).unwrap();
     direct.machine.audit = detour.machine.audit;
     assert_eq!(direct.machine.hash(), detour.machine.hash());
 }
@@ -247,12 +271,12 @@ fn chunks_keep_their_bytes() {
         founders: [(NodeId(1), NodeName("one".to_owned()))].into(),
         settings: Settings::default(),
     };
-    let (applied, time) = (Index(5), ClusterTime(300));
+    let (applied, time, active) = (Index(5), ClusterTime(300), ActiveTime(200));
     let audit = AuditHead { count: 6, hash: [7; 32] };
-    let head = Head { applied, time, founded: Some(founded), next_token: 9, audit };
+    let head = Head { applied, time, active, founded: Some(founded), audit };
     golden(
         &StoredChunk::V1(Chunk::Head(head)),
-        "000005ac0201070101036f6e65904ee0a712904e904e8002e0d4038090fbd3098001c0843dc096b102c0843de0a71209060707070707070707070707070707070707070707070707070707070707070707",
+        "000005ac02c80101070101036f6e65e0a712c0843de0a712904e904e904e8002e0d403e8078090fbd3098001c0843dc096b102060707070707070707070707070707070707070707070707070707070707070707",
     );
     let records = Bytes::from_static(&[1, 2, 3]);
     golden(&StoredChunk::V1(Chunk::Records { count: 2, records }), "00010203010203");
@@ -265,9 +289,9 @@ fn records_keep_their_bytes() {
     golden(&Record::Boot { node, boot, count, draining: false, low_water: 4 }, "000102030004");
     let id = HoldId { index: Index(5), position: 6 };
     let outcome = AcquireOutcome::Granted { hold: id, tokens: vec![7], remaining_ms: Some(8) };
-    let outcome = Outcome::Acquire(outcome);
+    let outcome = Outcome::Lock(LockOutcome::Acquire(outcome));
     let applied = Applied { outcome, index: Index(11), stamp: ClusterTime(12) };
-    golden(&Record::Answer { sequence: 9, applied }, "010903000506010701080b0c");
+    golden(&Record::Answer { sequence: 9, applied }, "01090400000506010701080b0c");
     // One of every kind of lock record, made by a table.
     let mut log = Log::founded();
     log.register(9, 1);
@@ -276,7 +300,13 @@ fn records_keep_their_bytes() {
         let owner = Owner { principal: "p".to_owned(), name: owner.to_owned() };
         let items = vec![LockItem { name: name.to_owned(), mode, permits: 1, permits_max: 1 }];
         let (ttl_ms, attachment) = (Some(300), attachment(number));
-        Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue: true, attachment })
+        Operation::lock(LockOperation::Acquire(Acquire {
+            owner,
+            items,
+            ttl_ms,
+            queue: true,
+            attachment,
+        }))
     };
     log.command(origin(9, 2, 2), ask("a", "x", Mode::Shared, 1));
     log.command(origin(9, 3, 2), ask("b", "x", Mode::Shared, 2));
@@ -286,7 +316,7 @@ fn records_keep_their_bytes() {
         name: None,
     };
     let wish = Upgrade { hold, ttl_ms: Some(5), queue: true, attachment: attachment(3) };
-    log.command(origin(9, 4, 2), Operation::UpgradeHold(wish));
+    log.command(origin(9, 4, 2), Operation::lock(LockOperation::Upgrade(wish)));
     log.command(origin(9, 5, 2), ask("c", "x", Mode::Exclusive, 4));
     let force = ForceRelease {
         principal: "root".to_owned(),
@@ -296,8 +326,8 @@ fn records_keep_their_bytes() {
         now: false,
     };
     let request = RequestId::Numbered { client: 5, sequence: 6, low_water: 6 };
-    log.request(origin(9, 6, 2), Some(request), Operation::ForceRelease(force));
-    log.command(origin(9, 7, 2), Operation::LoseListeners(BootId(9)));
+    log.request(origin(9, 6, 2), Some(request), Operation::lock(LockOperation::Force(force)));
+    log.command(origin(9, 7, 2), Operation::Node(NodeOperation::LoseListeners(BootId(9))));
     let mut cursor = None;
     let mut all = String::new();
     while let Some((at, record)) = log.machine.locks.record_after(cursor) {
@@ -314,14 +344,15 @@ fn records_keep_their_bytes() {
     assert_eq!(all, RECORDS);
 }
 
-/// Lost process, holds with a wish and a revocation, wait; mark and settled request.
+/// Next token, lost process, holds with a wish and a revocation, wait; mark and settled request.
 const RECORDS: &str = "\
-020009904e00\n\
-020103000170016101017801010064ac0201ac020000000001017805010903000000\n\
-020104000170016201017801010064ac0201ac020000010109020101720000\n\
-0202060001700163010178000100ac020109040000\n\
+020065\n\
+020109904e0100\n\
+020203000170016101017801010064ac0201ac020000000001017805010903000000\n\
+020204000170016201017801010064ac0201ac020000010109020101720000\n\
+0203060001700163010178000100ac020109040000\n\
 030104726f6f740506e0a712\n\
-03000004726f6f740506895e2b5c15c4e903f89fa3fc67f84c9903070001010400e0a712\n\
+03000004726f6f74050640901b1c9db32e8bcf7e1a46f45db1d50304040001010400e0a712\n\
 ";
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::locks::{Acquire, AcquireOutcome, LockItem, Mode, Owner, Release, ReleaseOutcome};
-use crate::machine::{Applied, FirstState, Machine, Settings};
+use crate::locks::{
+    Acquire, AcquireOutcome, LockItem, LockOperation, LockOutcome, Mode, Owner, Release,
+    ReleaseOutcome,
+};
+use crate::machine::{Applied, FirstState, Machine, NodeOperation, NodeOutcome, Settings};
 use crate::raft::{Entry, Founding, Payload};
-use crate::types::{ClusterId, Term};
+use crate::types::{ClusterId, ClusterTime, Term};
 
 const RETRY_MS: u64 = 100;
 const LATE: LocalTime = LocalTime(1_000_000);
@@ -20,7 +23,8 @@ fn registered() -> Proposer {
     let mut proposer = proposer();
     let commands = sent(&mut proposer, 0);
     assert_eq!(commands.len(), 1);
-    let settled = proposer.applied(&commands[0].origin, &Outcome::BootRegistered);
+    let settled =
+        proposer.applied(&commands[0].origin, &Outcome::Node(NodeOutcome::BootRegistered));
     assert_eq!(settled, Some(1));
     proposer
 }
@@ -33,15 +37,21 @@ fn acquire(name: &str) -> Operation {
     let mode = Mode::Exclusive;
     let item = LockItem { name: name.to_owned(), mode, permits: 1, permits_max: 1 };
     let (owner, items, ttl_ms) = (owner("o"), vec![item], Some(0));
-    Operation::AcquireLock(Acquire { owner, items, ttl_ms, queue: true, attachment: None })
+    Operation::lock(LockOperation::Acquire(Acquire {
+        owner,
+        items,
+        ttl_ms,
+        queue: true,
+        attachment: None,
+    }))
 }
 
 fn release(name: &str) -> Operation {
-    Operation::ReleaseLock(Release { owner: owner("o"), name: name.to_owned() })
+    Operation::lock(LockOperation::Release(Release { owner: owner("o"), name: name.to_owned() }))
 }
 
 fn submit(proposer: &mut Proposer, now: u64, deadline: u64) -> u64 {
-    proposer.submit(LocalTime(now), ClusterTime(0), None, acquire("x"), LocalTime(deadline))
+    proposer.submit(LocalTime(now), ActiveTime(0), acquire("x"), LocalTime(deadline))
 }
 
 fn decode(bytes: &[u8]) -> Command {
@@ -65,11 +75,14 @@ fn everything_waits_until_the_boot_is_registered() {
     assert_eq!(submit(&mut proposer, 0, 9_999), 2);
     let commands = sent(&mut proposer, 0);
     assert_eq!(numbers(&commands), [1]);
-    assert_eq!(commands[0].operation, Operation::RegisterBoot { count: BootCount(1) });
+    assert_eq!(
+        commands[0].operation,
+        Operation::Node(NodeOperation::RegisterBoot { count: BootCount(1) })
+    );
     assert!(sent(&mut proposer, 99).is_empty());
     assert_eq!(proposer.next_wake(), Some(LocalTime(100)));
     assert_eq!(numbers(&sent(&mut proposer, 100)), [1], "the registration is repeated");
-    proposer.applied(&commands[0].origin, &Outcome::BootRegistered);
+    proposer.applied(&commands[0].origin, &Outcome::Node(NodeOutcome::BootRegistered));
     assert!(proposer.registered());
     assert_eq!(numbers(&sent(&mut proposer, 101)), [2]);
     assert_eq!(proposer.outstanding(), 1);
@@ -92,7 +105,7 @@ fn a_command_is_repeated_under_its_number_until_it_is_applied() {
     assert!(sent(&mut proposer, RETRY_MS - 1).is_empty());
     let second = sent(&mut proposer, RETRY_MS);
     assert_eq!(first, second);
-    let outcome = Outcome::Release(ReleaseOutcome::Released);
+    let outcome = Outcome::Lock(LockOutcome::Release(ReleaseOutcome::Released));
     let settled = proposer.applied(&first[0].origin, &outcome);
     assert_eq!(settled, Some(2));
     assert_eq!(proposer.applied(&first[0].origin, &outcome), None, "a second copy");
@@ -142,7 +155,7 @@ fn a_ticket_holds_a_bounded_number_of_bytes() {
 fn a_command_larger_than_a_ticket_goes_alone() {
     let mut proposer = registered();
     for name in ["x".to_owned(), "y".repeat(TICKET_BYTES_MAX + 1), "z".to_owned()] {
-        proposer.submit(LocalTime(0), ClusterTime(0), None, acquire(&name), LATE);
+        proposer.submit(LocalTime(0), ActiveTime(0), acquire(&name), LATE);
     }
     let attempts = proposer.attempts(LocalTime(0));
     assert_eq!(attempts.iter().map(|(_, commands)| commands.len()).collect::<Vec<_>>(), [1, 1, 1]);
@@ -224,6 +237,48 @@ fn what_is_beyond_the_window_waits_for_the_mark() {
     assert!(sent(&mut proposer, 1).is_empty(), "the mark has not moved");
     proposer.applied(&commands[0].origin, &Outcome::Void);
     assert_eq!(numbers(&sent(&mut proposer, 1)), [WINDOW + 2, WINDOW + 3]);
+}
+
+#[test]
+fn a_command_that_was_sent_and_given_up_is_followed_by_the_mark_until_that_is_applied() {
+    let mut proposer = registered();
+    submit(&mut proposer, 0, 50);
+    sent(&mut proposer, 0);
+    let given_up = proposer.expired(LocalTime(50));
+    assert!(given_up[0].sent);
+    let mark = sent(&mut proposer, 50);
+    assert_eq!(
+        (&mark[0].operation, mark[0].origin.low_water),
+        (&Operation::Node(NodeOperation::RaiseLowWater), 3)
+    );
+    assert!(proposer.expired(LocalTime(u64::MAX - 1)).is_empty(), "the mark does not expire");
+    assert_eq!(numbers(&sent(&mut proposer, 50 + RETRY_MS)), [3], "and is repeated");
+    proposer.applied(&mark[0].origin, &Outcome::Node(NodeOutcome::LowWaterRaised { sequence: 3 }));
+    assert!(sent(&mut proposer, 5_000).is_empty());
+}
+
+#[test]
+fn the_mark_waits_until_everything_before_what_was_given_up_is_settled() {
+    let mut proposer = registered();
+    submit(&mut proposer, 0, 9_999);
+    submit(&mut proposer, 0, 50);
+    let first = sent(&mut proposer, 0)[0].origin;
+    assert_eq!(proposer.expired(LocalTime(50)).len(), 1);
+    assert!(sent(&mut proposer, 50).is_empty());
+    proposer.applied(&first, &Outcome::Void);
+    let mark = sent(&mut proposer, 51);
+    assert_eq!(
+        (&mark[0].operation, mark[0].origin.low_water),
+        (&Operation::Node(NodeOperation::RaiseLowWater), 4)
+    );
+}
+
+#[test]
+fn no_mark_follows_what_was_never_sent() {
+    let mut proposer = registered();
+    submit(&mut proposer, 0, 50);
+    assert!(!proposer.expired(LocalTime(50))[0].sent);
+    assert!(sent(&mut proposer, 50).is_empty());
 }
 
 /// A log between some processes and a machine that loses, doubles, delays, reorders and refuses.
@@ -312,24 +367,28 @@ fn every_command_acts_once_and_its_one_answer_arrives() {
         for lock in 0..20 {
             let node = lock % 2;
             let name = format!("l{lock}");
-            let time = chaos.machine.time();
-            let number =
-                chaos.proposers[node].submit(LocalTime(0), time, None, acquire(&name), LATE);
+            let time = chaos.machine.active_time();
+            let number = chaos.proposers[node].submit(LocalTime(0), time, acquire(&name), LATE);
             wanted.insert((node, number), name);
         }
         let mut returned = BTreeSet::new();
         for _ in 0..20_000 {
             for (node, number, outcome) in chaos.step() {
                 if let Some(name) = wanted.remove(&(node, number)) {
-                    let granted =
-                        matches!(outcome, Outcome::Acquire(AcquireOutcome::Granted { .. }));
+                    let granted = matches!(
+                        outcome,
+                        Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Granted { .. }))
+                    );
                     assert!(granted, "seed {seed}: {outcome:?}");
-                    let (now, time) = (LocalTime(chaos.now), chaos.machine.time());
-                    let number =
-                        chaos.proposers[node].submit(now, time, None, release(&name), LATE);
+                    let (now, time) = (LocalTime(chaos.now), chaos.machine.active_time());
+                    let number = chaos.proposers[node].submit(now, time, release(&name), LATE);
                     returning.insert((node, number), name);
                 } else if let Some(name) = returning.remove(&(node, number)) {
-                    assert_eq!(outcome, Outcome::Release(ReleaseOutcome::Released), "seed {seed}");
+                    assert_eq!(
+                        outcome,
+                        Outcome::Lock(LockOutcome::Release(ReleaseOutcome::Released)),
+                        "seed {seed}"
+                    );
                     returned.insert(name);
                 }
             }

@@ -5,6 +5,11 @@
 //! a term's stamps run at the leader's clock rate; they never fall, because the leader's log holds
 //! every entry that can be committed before its own. While nobody leads, time stands still: a lease
 //! grows by the time without a leader, never shrinks.
+//!
+//! What a reader is told (how long a hold has been held, what is left of it) is as of the time that an
+//! entry would be stamped with now, not of the last stamp: in a quiet cluster that may be hours old.
+//! So the leader says it with heartbeats and with answers to reads. It decides nothing: a hold ends by
+//! a stamp only.
 
 use crate::types::{ClusterTime, LocalTime};
 

@@ -14,7 +14,7 @@ struct Cluster {
     cut_off: BTreeSet<NodeId>,
     network: VecDeque<Envelope>,
     applied: BTreeMap<NodeId, Vec<Bytes>>,
-    reads: Vec<(NodeId, u64, bool)>,
+    reads: Vec<(NodeId, u64, Option<ClusterTime>)>,
     snapshot: Option<SnapshotMeta>,
     /// Sent once, in place of `snapshot`: one that was the newest when its transfer began.
     outdated: Option<SnapshotMeta>,
@@ -159,7 +159,7 @@ fn a_group_of_one_serves_alone() {
     cluster.propose(NodeId(1), "a");
     cluster.step(NodeId(1), Input::Read { id: 9 });
     assert_eq!(cluster.applied[&NodeId(1)], ["a"]);
-    assert_eq!(cluster.reads, [(NodeId(1), 9, true)]);
+    assert!(matches!(cluster.reads[..], [(NodeId(1), 9, Some(_))]));
 }
 
 #[test]
@@ -201,8 +201,29 @@ fn reads_on_every_node_are_confirmed_by_a_round() {
     }
     cluster.run(50);
     cluster.reads.sort_unstable();
-    let expected: Vec<_> = (1..=3).map(|id| (NodeId(id), id, true)).collect();
-    assert_eq!(cluster.reads, expected);
+    let confirmed = cluster.reads.iter().map(|(id, read, time)| (*id, *read, time.is_some()));
+    let expected = (1..=3).map(|id| (NodeId(id), id, true));
+    assert!(confirmed.eq(expected));
+}
+
+/// Nothing is appended while nothing is timed, so the last stamp says nothing about what time it is.
+#[test]
+fn reads_and_followers_know_the_time_however_long_ago_the_last_entry_was() {
+    let mut cluster = Cluster::found(3);
+    cluster.run(2_000);
+    let leader = cluster.leader();
+    let last_stamp = cluster.nodes[&leader].log.last_stamp();
+    cluster.run(3_600_000);
+    assert_eq!(cluster.nodes[&leader].log.last_stamp(), last_stamp);
+    let hour_later = last_stamp.plus(3_600_000);
+    for id in [1, 2, 3].map(NodeId) {
+        let shown = cluster.nodes[&id].status().time;
+        assert!(shown.plus(200) >= hour_later, "{id}: {shown}");
+        cluster.step(id, Input::Read { id: id.0 });
+    }
+    cluster.run(50);
+    assert_eq!(cluster.reads.len(), 3);
+    assert!(cluster.reads.iter().all(|(_, _, time)| *time >= Some(hour_later)));
 }
 
 #[test]

@@ -211,13 +211,14 @@ impl Raft {
         leader.heartbeat_at = self.now.plus(self.options.timing.heartbeat_ms);
         let (round, quorum_hash) = (leader.round, leader.quorum_hash);
         let sync_age_ms = self.disk.oldest_age_ms(self.now);
+        let time = leader.clock.read(self.now).max(self.log.last_stamp());
         let told: Vec<(NodeId, Index)> = leader
             .members
             .iter()
             .map(|(id, progress)| (*id, self.commit.min(progress.matched)))
             .collect();
         for (id, commit) in told {
-            self.send(id, Message::Heartbeat { commit, round, sync_age_ms, quorum_hash });
+            self.send(id, Message::Heartbeat { commit, round, sync_age_ms, quorum_hash, time });
         }
     }
 

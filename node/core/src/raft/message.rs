@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, SnapshotMeta};
 use super::membership::Founding;
-use crate::types::{ClusterId, Index, NodeId, Term};
+use crate::types::{ClusterId, ClusterTime, Index, NodeId, Term};
 
 /// A message with its address. Addressed by node id: a disk that lost its identity gets nothing
 /// that was meant for the one it had.
@@ -82,6 +82,15 @@ pub enum AppendOutcome {
     },
 }
 
+/// What a linearizable read is answered from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadPoint {
+    /// Apply up to here first.
+    pub index: Index,
+    /// Cluster time at the leader, not before the read came in; see `clock.rs`.
+    pub time: ClusterTime,
+}
+
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
@@ -126,6 +135,8 @@ pub enum Message {
         sync_age_ms: u64,
         /// The hash that a quorum agrees on.
         quorum_hash: Option<StateHash>,
+        /// Cluster time at the leader, for who reads; see `clock.rs`.
+        time: ClusterTime,
     },
     /// Member to leader.
     HeartbeatReply {
@@ -171,8 +182,8 @@ pub enum Message {
     ReadReply {
         /// The asker's number.
         id: u64,
-        /// Apply up to here first. `None`: not leader (any more).
-        index: Option<Index>,
+        /// What to answer from. `None`: not leader (any more).
+        point: Option<ReadPoint>,
     },
     /// Leader to a follower whose next entry is no longer in the leader's log. One piece at a time;
     /// the answer asks for the next. Lost: sent again after a while.

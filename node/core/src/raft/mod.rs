@@ -63,7 +63,9 @@ mod transfer;
 pub use bootstrap::{Bootstrap, Introduction, NotYet};
 pub use entry::{Entry, HardState, Payload, Record, Recovered, SnapshotMeta};
 pub use membership::{Founding, Membership};
-pub use message::{AppendOutcome, Ballot, Envelope, Message, Position, Refusal, StateHash};
+pub use message::{
+    AppendOutcome, Ballot, Envelope, Message, Position, ReadPoint, Refusal, StateHash,
+};
 pub use options::{Bug, Limits, RaftOptions, Timing};
 pub use ready::{
     Fatal, Input, PersistBatch, Ready, SnapshotRead, SnapshotWrite, SyncProof, SyncToken,
@@ -116,6 +118,8 @@ pub struct Raft {
     leader: Option<NodeId>,
     /// When the leader of this term was last heard.
     leader_heard_at: Option<LocalTime>,
+    /// Cluster time, as some leader said it last.
+    heard_time: ClusterTime,
     election_at: LocalTime,
 
     founding: FoundingRound,
@@ -150,6 +154,7 @@ impl Raft {
             role: Role::Follower,
             leader: None,
             leader_heard_at: None,
+            heard_time: ClusterTime(0),
             election_at: now,
             reads: LocalReads::default(),
             incoming: None,
@@ -223,6 +228,7 @@ impl Raft {
             durable: self.disk.durable(),
             commit: self.commit,
             applied: self.applied,
+            time: self.cluster_time(),
             founded: self.hard.founded,
         }
     }
@@ -325,7 +331,8 @@ impl Raft {
                 self.append_received(from, prev, entries, commit);
             }
             Message::AppendReply { outcome } => self.append_answered(from, outcome),
-            Message::Heartbeat { commit, round, quorum_hash, .. } => {
+            Message::Heartbeat { commit, round, quorum_hash, time, .. } => {
+                self.heard_time = time;
                 self.heartbeat_received(from, commit, round, quorum_hash);
             }
             Message::HeartbeatReply { round, sync_age_ms, synced_end, hash } => {
@@ -339,7 +346,7 @@ impl Raft {
             Message::Forward { ticket, commands } => self.forwarded(from, ticket, commands),
             Message::ForwardRefused { ticket, refusal } => self.out.refused.push((ticket, refusal)),
             Message::ReadRequest { id } => self.read_requested(from, id),
-            Message::ReadReply { id, index } => self.read_answered(id, index),
+            Message::ReadReply { id, point } => self.read_answered(id, point),
             Message::SnapshotChunk { meta, offset, bytes, last } => {
                 self.chunk_received(from, meta, offset, bytes, last);
             }

@@ -10,9 +10,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::message::Message;
+use super::message::{Message, ReadPoint};
 use super::{Bug, Raft, Role};
-use crate::types::{Index, LocalTime, NodeId};
+use crate::types::{ClusterTime, Index, LocalTime, NodeId};
 
 /// Who waits for an answer: this node (`None`) or another one, and its number for the read.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub(super) struct Asker {
 #[derive(Debug)]
 struct Batch {
     round: u64,
-    index: Index,
+    point: ReadPoint,
     askers: Vec<Asker>,
 }
 
@@ -50,22 +50,26 @@ impl LeaderReads {
 pub(super) struct LocalReads {
     /// Sent to another leader: number and when.
     remote: BTreeMap<u64, LocalTime>,
-    /// Confirmed: may be answered when this index is applied.
-    confirmed: Vec<(Index, u64)>,
+    /// Confirmed: may be answered when its index is applied.
+    confirmed: Vec<(ReadPoint, u64)>,
 }
 
 impl LocalReads {
     /// The leader that was asked is not (known to be) the leader any more: ask again.
-    pub(super) fn fail_remote(&mut self, answers: &mut Vec<(u64, bool)>) {
-        answers.extend(std::mem::take(&mut self.remote).into_keys().map(|id| (id, false)));
+    pub(super) fn fail_remote(&mut self, answers: &mut Vec<(u64, Option<ClusterTime>)>) {
+        answers.extend(std::mem::take(&mut self.remote).into_keys().map(|id| (id, None)));
     }
 
     /// Answers what the applied state can answer now.
-    pub(super) fn release(&mut self, applied: Index, answers: &mut Vec<(u64, bool)>) {
-        self.confirmed.retain(|(index, id)| {
-            let ready = *index <= applied;
+    pub(super) fn release(
+        &mut self,
+        applied: Index,
+        answers: &mut Vec<(u64, Option<ClusterTime>)>,
+    ) {
+        self.confirmed.retain(|(point, id)| {
+            let ready = point.index <= applied;
             if ready {
-                answers.push((*id, true));
+                answers.push((*id, Some(point.time)));
             }
             !ready
         });
@@ -83,7 +87,7 @@ impl Raft {
                 self.reads.remote.insert(id, self.now);
                 self.send(leader, Message::ReadRequest { id });
             }
-            None => self.out.reads.push((id, false)),
+            None => self.out.reads.push((id, None)),
         }
     }
 
@@ -99,26 +103,35 @@ impl Raft {
 
     fn take_read(&mut self, asker: Asker) {
         if self.options.has(Bug::ReadWithoutRound) {
-            return self.answer_read(asker, Some(self.commit));
+            let point = ReadPoint { index: self.commit, time: self.cluster_time() };
+            return self.answer_read(asker, Some(point));
         }
         if let Role::Leader(leader) = &mut self.role {
             leader.reads.arrived.push(asker);
         }
     }
 
+    /// What an entry would be stamped with now; at a follower, what the leader said last.
+    pub(super) fn cluster_time(&self) -> ClusterTime {
+        match &self.role {
+            Role::Leader(leader) => leader.clock.read(self.now).max(self.log.last_stamp()),
+            _ => self.heard_time,
+        }
+    }
+
     /// Begins a round for the reads that have arrived, unless one is under way that they can follow.
     pub(super) fn start_read_round(&mut self) {
-        let commit = self.commit;
+        let point = ReadPoint { index: self.commit, time: self.cluster_time() };
         let Role::Leader(leader) = &mut self.role else { return };
         let may_start = !leader.reads.arrived.is_empty()
             && leader.reads.under_way.is_empty()
-            && commit >= leader.term_start;
+            && point.index >= leader.term_start;
         if !may_start {
             return;
         }
         let askers = std::mem::take(&mut leader.reads.arrived);
         let round = leader.round + 1;
-        leader.reads.under_way.push_back(Batch { round, index: commit, askers });
+        leader.reads.under_way.push_back(Batch { round, point, askers });
         self.heartbeat_round();
         self.confirm_reads();
     }
@@ -136,28 +149,28 @@ impl Raft {
             let Role::Leader(leader) = &mut self.role else { return };
             let Some(batch) = leader.reads.under_way.pop_front() else { break };
             for asker in batch.askers {
-                self.answer_read(asker, Some(batch.index));
+                self.answer_read(asker, Some(batch.point));
             }
         }
     }
 
     /// Tells whoever asked; `None` means ask again.
-    pub(super) fn answer_read(&mut self, asker: Asker, index: Option<Index>) {
-        match (asker.from, index) {
-            (Some(from), index) => self.send(from, Message::ReadReply { id: asker.id, index }),
-            (None, Some(index)) => self.reads.confirmed.push((index, asker.id)),
-            (None, None) => self.out.reads.push((asker.id, false)),
+    pub(super) fn answer_read(&mut self, asker: Asker, point: Option<ReadPoint>) {
+        match (asker.from, point) {
+            (Some(from), point) => self.send(from, Message::ReadReply { id: asker.id, point }),
+            (None, Some(point)) => self.reads.confirmed.push((point, asker.id)),
+            (None, None) => self.out.reads.push((asker.id, None)),
         }
     }
 
     /// The leader's answer to a read of ours. One that was given up meanwhile is ignored.
-    pub(super) fn read_answered(&mut self, id: u64, index: Option<Index>) {
+    pub(super) fn read_answered(&mut self, id: u64, point: Option<ReadPoint>) {
         if self.reads.remote.remove(&id).is_none() {
             return;
         }
-        match index {
-            Some(index) => self.reads.confirmed.push((index, id)),
-            None => self.out.reads.push((id, false)),
+        match point {
+            Some(point) => self.reads.confirmed.push((point, id)),
+            None => self.out.reads.push((id, None)),
         }
     }
 
@@ -169,7 +182,7 @@ impl Raft {
         self.reads.remote.retain(|id, asked_at| {
             let keep = now.since(*asked_at) < limit_ms;
             if !keep {
-                out.push((*id, false));
+                out.push((*id, None));
             }
             keep
         });

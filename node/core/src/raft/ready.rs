@@ -86,8 +86,9 @@ pub struct Ready {
     pub restore: Option<SnapshotMeta>,
     /// Committed entries to apply, in order.
     pub apply: Vec<Entry>,
-    /// Reads that may be answered from the applied state now (true), or have to be asked again.
-    pub reads: Vec<(u64, bool)>,
+    /// Reads that may be answered from the applied state now, as of this cluster time; `None`: they have
+    /// to be asked again.
+    pub reads: Vec<(u64, Option<ClusterTime>)>,
     /// Proposals that were not taken.
     pub refused: Vec<(u64, Refusal)>,
     /// Pieces of the current snapshot that followers need.

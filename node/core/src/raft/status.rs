@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Index, NodeId, Term};
+use crate::types::{ClusterTime, Index, NodeId, Term};
 
 /// A node's part in its term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct RaftStatus {
     pub commit: Index,
     /// Last entry applied.
     pub applied: Index,
+    /// Cluster time: the leader's own, or what the leader said last. Never part of any decision; see
+    /// `clock.rs`.
+    pub time: ClusterTime,
     /// May start elections: holds a founding entry that all founders are known to hold.
     pub founded: bool,
 }

@@ -2,7 +2,7 @@
 
 use super::listeners::Listener;
 use super::outcome::WaitOutcome;
-use crate::locks::{AcquireOutcome, HoldOutcome};
+use crate::locks::{AcquireOutcome, HoldOutcome, LockOutcome};
 use crate::machine::Outcome;
 use crate::types::{ClusterTime, Index};
 
@@ -16,7 +16,8 @@ pub struct Answer {
     pub index: Index,
     /// That state's time.
     pub stamp: ClusterTime,
-    /// From the call to the answer, in milliseconds.
+    /// From the call to the beginning of the step that the answer is from, in milliseconds: what is left
+    /// of a lease is as of then, or later. 0: the request's own entry says it.
     pub waited_ms: u64,
     /// Undoes a grant that nobody is told.
     pub(super) undelivered: Option<Listener>,
@@ -45,20 +46,31 @@ impl Answer {
 impl From<Outcome> for Said {
     fn from(outcome: Outcome) -> Self {
         Self::Final(match outcome {
-            Outcome::Acquire(AcquireOutcome::Granted { hold, tokens, remaining_ms }) => {
-                WaitOutcome::Granted { hold, tokens, remaining_ms }
+            Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Granted {
+                hold,
+                tokens,
+                remaining_ms,
+            })) => WaitOutcome::Granted { hold, tokens, remaining_ms },
+            Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Waiting { .. })) => {
+                return Self::Waits;
             }
-            Outcome::Acquire(AcquireOutcome::Waiting { .. }) => return Self::Waits,
-            Outcome::Acquire(AcquireOutcome::Held { holders }) => WaitOutcome::Held { holders },
-            Outcome::Acquire(AcquireOutcome::Deadlock { cycle }) => WaitOutcome::Deadlock { cycle },
-            Outcome::Acquire(AcquireOutcome::Ended) | Outcome::Hold(HoldOutcome::NotHeld) => {
-                WaitOutcome::Ended
+            Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Held { holders })) => {
+                WaitOutcome::Held { holders }
             }
-            Outcome::Acquire(AcquireOutcome::Left) => WaitOutcome::TimedOut,
-            Outcome::Acquire(AcquireOutcome::Revoked { reason })
-            | Outcome::Hold(HoldOutcome::Revoked { reason }) => WaitOutcome::Revoked { reason },
-            Outcome::Acquire(AcquireOutcome::Refused(refusal))
-            | Outcome::Hold(HoldOutcome::Refused(refusal)) => WaitOutcome::Refused(refusal),
+            Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Deadlock { cycle })) => {
+                WaitOutcome::Deadlock { cycle }
+            }
+            Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Ended))
+            | Outcome::Lock(LockOutcome::Hold(HoldOutcome::NotHeld)) => WaitOutcome::Ended,
+            Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Left)) => WaitOutcome::TimedOut,
+            Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Revoked { reason }))
+            | Outcome::Lock(LockOutcome::Hold(HoldOutcome::Revoked { reason })) => {
+                WaitOutcome::Revoked { reason }
+            }
+            Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Refused(refusal)))
+            | Outcome::Lock(LockOutcome::Hold(HoldOutcome::Refused(refusal))) => {
+                WaitOutcome::Refused(refusal)
+            }
             Outcome::RequestRefused(refusal) => WaitOutcome::RequestRefused(refusal),
             Outcome::Void => WaitOutcome::Void,
             other => return Self::Nonsense(other),

@@ -14,6 +14,11 @@
 //!
 //! A grant that its own entry says (it did not wait) needs none: its lease counts from that entry's
 //! stamp, which came after the call.
+//!
+//! What is left of the lease is as of a moment after the last step began that led to the answer: the
+//! entry that was sent, or the read. How long after the call that step began is the answer's
+//! `waited_ms`: whoever counts what is left from `waited_ms` after it sent its request can only count
+//! too little, however long the wait was.
 
 use std::sync::Arc;
 
@@ -21,16 +26,14 @@ use super::answer::{Answer, Said};
 use super::listeners::{End, Listener, Listeners};
 use super::outcome::WaitOutcome;
 use super::race::race;
-use super::site::{Site, SubmitError};
-use crate::locks::{Attached, Attachment, HoldView, LeaveOutcome};
-use crate::machine::{Applied, Machine, Operation, Outcome, RequestId};
+use super::site::{ReadState, Site, SubmitError};
+use crate::locks::{Attached, Attachment, HoldView, LeaveOutcome, LockOperation, LockOutcome};
+use crate::machine::{Applied, Machine, Operation, Outcome};
 use crate::types::{ClusterTime, Index, LocalTime};
 
 /// What is asked, without its attachment.
 #[derive(Debug)]
 pub struct Asked<F> {
-    /// Its client's id for it.
-    pub request: Option<RequestId>,
     /// Makes the operation that carries the attachment: an acquire or an upgrade that queues if
     /// `wait_ms` is not 0.
     pub operation: F,
@@ -50,11 +53,12 @@ pub async fn ask<S: Site, F: FnOnce(Attachment) -> Operation>(
     listeners: &Arc<Listeners>,
     asked: Asked<F>,
 ) -> Result<Answer, SubmitError> {
-    let Asked { request, operation, wait_ms, step_ms } = asked;
+    let Asked { operation, wait_ms, step_ms } = asked;
     let (began, listener) = (site.now(), listeners.open()?);
-    let asking = Asking { site, listener, began, until: began.plus(wait_ms), step_ms };
+    let asking =
+        Asking { site, listener, began, until: began.plus(wait_ms), step_ms, step_began: began };
     let operation = operation(asking.listener.attachment());
-    asking.run(request, operation).await
+    asking.run(operation).await
 }
 
 struct Asking<'a, S> {
@@ -65,6 +69,8 @@ struct Asking<'a, S> {
     until: LocalTime,
     /// How long each step may take.
     step_ms: u64,
+    /// When the step began that the answer is from.
+    step_began: LocalTime,
 }
 
 /// Why a waiting request looks up.
@@ -90,12 +96,8 @@ enum Found {
 }
 
 impl<S: Site> Asking<'_, S> {
-    async fn run(
-        mut self,
-        request: Option<RequestId>,
-        operation: Operation,
-    ) -> Result<Answer, SubmitError> {
-        let said = self.send(request, operation).await;
+    async fn run(mut self, operation: Operation) -> Result<Answer, SubmitError> {
+        let said = self.send(operation).await;
         let verdict = match said {
             Ok((Said::Waits, _)) => self.wait().await?,
             Ok((Said::Final(outcome), applied)) => Verdict::of(outcome, &applied),
@@ -109,14 +111,10 @@ impl<S: Site> Asking<'_, S> {
     }
 
     /// Sends a command of this attachment, and keeps book of what is at stake.
-    async fn send(
-        &mut self,
-        request: Option<RequestId>,
-        operation: Operation,
-    ) -> Result<(Said, Applied), SubmitError> {
-        let deadline = self.step_ends_at();
+    async fn send(&mut self, operation: Operation) -> Result<(Said, Applied), SubmitError> {
+        let deadline = self.begin_step();
         let before = self.listener.sending();
-        match self.site.submit(request, operation, deadline).await {
+        match self.site.submit(operation, deadline).await {
             Ok(applied) => {
                 self.listener.sent();
                 Ok((Said::from(applied.outcome.clone()), applied))
@@ -161,15 +159,15 @@ impl<S: Site> Asking<'_, S> {
     /// The grant that this node has seen, as of a state that is as new as anything answered anywhere.
     /// `None`: it is not there any more, or is a claim.
     async fn prove(&mut self) -> Result<Option<Verdict>, SubmitError> {
-        let deadline = self.step_ends_at();
-        let machine = match self.site.read(deadline).await {
-            Ok(machine) => machine,
+        let deadline = self.begin_step();
+        let ReadState { machine, now } = match self.site.read(deadline).await {
+            Ok(state) => state,
             Err(error) => return Err(self.unproven(error)),
         };
         let Some(Found::Hold(hold)) = self.look(&machine) else { return Ok(None) };
         let (leave, outcome) = match hold.revoked {
             Some(reason) => (true, WaitOutcome::Revoked { reason }),
-            None => (false, granted(&hold, machine.time())),
+            None => (false, granted(&hold, now)),
         };
         let (index, stamp) = (machine.applied(), machine.time());
         Ok(Some(Verdict { outcome, index, stamp, leave }))
@@ -198,8 +196,8 @@ impl<S: Site> Asking<'_, S> {
             if self.listener.end() == Some(End::Stopping) {
                 return self.ended(End::Stopping);
             }
-            let attach = Operation::Attach(self.listener.attachment());
-            match self.send(None, attach).await {
+            let attach = Operation::lock(LockOperation::Attach(self.listener.attachment()));
+            match self.send(attach).await {
                 Ok((Said::Final(outcome), applied)) => return Ok(Verdict::of(outcome, &applied)),
                 Ok((Said::Waits, _)) => {}
                 Ok((Said::Nonsense(_), _)) => return Err(SubmitError::Unknown),
@@ -237,16 +235,22 @@ impl<S: Site> Asking<'_, S> {
         race(news, time).await
     }
 
+    /// Gives back when the step has to be done.
+    fn begin_step(&mut self) -> LocalTime {
+        self.step_began = self.site.now();
+        self.step_ends_at()
+    }
+
     fn step_ends_at(&self) -> LocalTime {
         self.site.now().plus(self.step_ms)
     }
 
     /// The client's patience is at its end; it is told what leaving says.
     async fn time_out(&mut self) -> Result<Verdict, SubmitError> {
-        let deadline = self.step_ends_at();
-        let leave = Operation::Leave(self.listener.attachment());
-        match self.site.submit(None, leave, deadline).await {
-            Ok(Applied { outcome: Outcome::Leave(said), index, stamp }) => {
+        let deadline = self.begin_step();
+        let leave = Operation::lock(LockOperation::Leave(self.listener.attachment()));
+        match self.site.submit(leave, deadline).await {
+            Ok(Applied { outcome: Outcome::Lock(LockOutcome::Leave(said)), index, stamp }) => {
                 self.listener.forsake();
                 let end = match said {
                     LeaveOutcome::LeftQueue | LeaveOutcome::Released => {
@@ -285,7 +289,9 @@ impl<S: Site> Asking<'_, S> {
 
     fn answer(self, verdict: Verdict) -> Answer {
         let Verdict { outcome, index, stamp, leave } = verdict;
-        let (waited_ms, listener) = (self.site.now().since(self.began), self.listener);
+        // Down: neither reading is of a whole millisecond.
+        let waited_ms = self.step_began.since(self.began).saturating_sub(1);
+        let listener = self.listener;
         let undelivered = if matches!(outcome, WaitOutcome::Granted { .. }) {
             Some(listener)
         } else {

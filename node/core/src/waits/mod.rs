@@ -37,8 +37,8 @@
 //! grant, then time-out, no byte written   Leave comes after the grant and undoes it; told: timed out
 //! Leave overtakes the request's entry     it says "not attached". As long as that entry may still be
 //!                                         applied, the orphan is kept: the entry's event calls for
-//!                                         another Leave, and without one it is forgotten when the
-//!                                         entry would be void by its age
+//!                                         another Leave, and without one it is forgotten once the
+//!                                         low-water mark has passed its commands
 //! hang-up before the outcome is known     the same
 //! asked again for what it holds, hang-up  whoever answered the earlier ask has not left: it stays
 //! snapshot installed, events skipped      every open request looks at the state; so does every orphan
@@ -77,7 +77,7 @@ pub use answer::Answer;
 pub use asking::{Asked, ask};
 pub use listeners::Listeners;
 pub use outcome::WaitOutcome;
-pub use site::{Site, SubmitError};
+pub use site::{ReadState, Site, SubmitError};
 pub use stopping::stop_listening;
 pub use upkeep::{Chore, PATIENCE_MS, SWEEP_MS, Upkeep};
 pub use watch::{Watch, Watched};

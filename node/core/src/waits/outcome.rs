@@ -12,7 +12,8 @@ pub enum WaitOutcome {
         hold: HoldId,
         /// Its fencing tokens, one for each lock in the order of the names.
         tokens: Vec<u64>,
-        /// Milliseconds of lease left at the answer's stamp; `None`: no lease.
+        /// Milliseconds of lease left at the answer's stamp or, after a wait, when the grant was proven;
+        /// `None`: no lease.
         remaining_ms: Option<u64>,
     },
     /// Not granted, and the request does not wait.

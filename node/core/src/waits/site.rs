@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::machine::{Applied, Machine, Operation, Outcome, RequestId};
+use crate::machine::{Applied, Machine, Operation, Outcome};
 use crate::proposer::Expired;
 use crate::raft::Refusal;
-use crate::types::LocalTime;
+use crate::types::{ClusterTime, LocalTime};
 
 /// The node's side of waiting. Nothing in here runs by itself: the node's runtime, or a simulated
 /// one, drives the futures.
@@ -26,16 +26,15 @@ pub trait Site: Sync {
     /// Dropping the future does not take the operation back.
     fn submit(
         &self,
-        request: Option<RequestId>,
         operation: Operation,
         deadline: LocalTime,
     ) -> impl Future<Output = Result<Applied, SubmitError>> + Send;
 
-    /// A machine that contains everything answered anywhere before this call.
+    /// A state that contains everything answered anywhere before this call.
     fn read(
         &self,
         deadline: LocalTime,
-    ) -> impl Future<Output = Result<Arc<Machine>, SubmitError>> + Send;
+    ) -> impl Future<Output = Result<ReadState, SubmitError>> + Send;
 
     /// The published state.
     fn machine(&self) -> Arc<Machine>;
@@ -48,6 +47,26 @@ pub trait Site: Sync {
 
     /// A lock request was answered by what only answers other operations: a bug, to be reported.
     fn answered_by_another(&self, outcome: &Outcome);
+}
+
+/// A state to answer from, and what time it is.
+#[derive(Clone, Debug)]
+pub struct ReadState {
+    /// What is applied.
+    pub machine: Arc<Machine>,
+    /// Cluster time at the leader, not before the read began; at least [`Machine::time`]. No entry may
+    /// have moved the state there yet: a hold whose end is not after this has nothing left, and is a
+    /// hold all the same until an entry ends it.
+    pub now: ClusterTime,
+}
+
+impl ReadState {
+    /// `leader_time`: what the leader said.
+    #[must_use]
+    pub fn new(machine: Arc<Machine>, leader_time: ClusterTime) -> Self {
+        let now = machine.time().max(leader_time);
+        Self { machine, now }
+    }
 }
 
 /// Why an operation has no answer.

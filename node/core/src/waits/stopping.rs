@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::listeners::Listeners;
 use super::race::race;
 use super::site::{Site, SubmitError};
-use crate::machine::Operation;
+use crate::machine::{NodeOperation, Operation};
 
 /// The cluster has this long to take note that nobody listens here any more.
 const STOP_LISTENING_LIMIT_MS: u64 = 1_000;
@@ -30,7 +30,7 @@ pub async fn stop_listening(
         return Ok(());
     }
     let deadline = site.now().plus(STOP_LISTENING_LIMIT_MS);
-    let said = site.submit(None, Operation::StopListening, deadline).await;
+    let said = site.submit(Operation::Node(NodeOperation::StopListening), deadline).await;
     listeners.stop_waits();
     race(listeners.all_settled(), site.sleep_until(site.now().plus(SETTLE_LIMIT_MS))).await;
     said.map(drop)

@@ -1,5 +1,6 @@
-//! What has to be done for the listeners though no client asks for it: leaving orphans, saying that
-//! this process listens after all, and looking around every second.
+//! What has to be done for the listeners though no client asks for it: leaving orphans, raising the mark
+//! that says when nothing can come of them, saying that this process listens after all, and looking
+//! around every second.
 //!
 //! Decided here, done by the node: it submits what [`Upkeep::next_chore`] hands out, each with
 //! [`PATIENCE_MS`], and brings the answer to [`Upkeep::done`]. What had no answer is tried again when
@@ -9,7 +10,8 @@ use std::sync::Arc;
 
 use super::listeners::Listeners;
 use super::site::SubmitError;
-use crate::machine::{Applied, Machine, Operation, Outcome};
+use crate::locks::{LockOperation, LockOutcome};
+use crate::machine::{Applied, Machine, NodeOperation, NodeOutcome, Operation, Outcome};
 
 /// Leaves under way at a time. More would only fill the proposer's window, which clients need.
 const LEAVES_MAX: usize = 256;
@@ -23,15 +25,17 @@ pub const SWEEP_MS: u64 = 1_000;
 pub struct Upkeep {
     listeners: Arc<Listeners>,
     leaving: usize,
-    resuming: Resuming,
+    resuming: Progress,
+    raising: Progress,
 }
 
-/// How far saying that this process listens has come.
+/// How far something has come of which one is under way at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Resuming {
+enum Progress {
     Idle,
     UnderWay,
-    Failed,
+    /// Not before the next look around.
+    Rests,
 }
 
 /// Something to be submitted.
@@ -41,28 +45,41 @@ pub enum Chore {
     Leave(u64),
     /// This process listens.
     Resume,
+    /// What was given up shall be void.
+    RaiseLowWater,
 }
 
 impl Upkeep {
     /// Nothing is under way.
     #[must_use]
     pub fn new(listeners: Arc<Listeners>) -> Self {
-        Self { listeners, leaving: 0, resuming: Resuming::Idle }
+        Self { listeners, leaving: 0, resuming: Progress::Idle, raising: Progress::Rests }
     }
 
     /// What to submit now; it is under way from then on. To be asked after each [`Listeners::work`],
     /// [`Upkeep::sweep`] and [`Upkeep::done`], until there is nothing more.
     pub fn next_chore(&mut self) -> Option<(Chore, Operation)> {
-        if self.resuming == Resuming::Idle && self.listeners.has_to_resume() {
-            self.resuming = Resuming::UnderWay;
-            return Some((Chore::Resume, Operation::ResumeListeners));
+        if self.resuming == Progress::Idle && self.listeners.has_to_resume() {
+            self.resuming = Progress::UnderWay;
+            return Some((Chore::Resume, Operation::Node(NodeOperation::ResumeListeners)));
+        }
+        if self.raising == Progress::Idle {
+            // Once after each look around: what is parked now has had time to show.
+            self.raising = Progress::Rests;
+            if self.listeners.ask_for_mark() {
+                self.raising = Progress::UnderWay;
+                return Some((Chore::RaiseLowWater, Operation::Node(NodeOperation::RaiseLowWater)));
+            }
         }
         if self.leaving >= LEAVES_MAX {
             return None;
         }
         let number = self.listeners.take_due()?;
         self.leaving += 1;
-        Some((Chore::Leave(number), Operation::Leave(self.listeners.attachment(number))))
+        Some((
+            Chore::Leave(number),
+            Operation::lock(LockOperation::Leave(self.listeners.attachment(number))),
+        ))
     }
 
     /// What came of it.
@@ -71,23 +88,33 @@ impl Upkeep {
             Chore::Leave(number) => {
                 self.leaving -= 1;
                 let said = answer.ok().and_then(|applied| match applied.outcome {
-                    Outcome::Leave(said) => Some(said),
+                    Outcome::Lock(LockOutcome::Leave(said)) => Some(said),
                     _ => None,
                 });
                 self.listeners.left(number, said);
             }
             // Claims wait for this to be attached.
             Chore::Resume => {
-                self.resuming = if answer.is_ok() { Resuming::Idle } else { Resuming::Failed };
+                self.resuming = if answer.is_ok() { Progress::Idle } else { Progress::Rests };
                 self.listeners.wake_all();
+            }
+            Chore::RaiseLowWater => {
+                self.raising = Progress::Rests;
+                let sequence = answer.ok().and_then(|applied| match applied.outcome {
+                    Outcome::Node(NodeOutcome::LowWaterRaised { sequence }) => Some(sequence),
+                    _ => None,
+                });
+                self.listeners.mark_raised(sequence);
             }
         }
     }
 
     /// Looks around; `machine` is the published state. Every [`SWEEP_MS`].
     pub fn sweep(&mut self, machine: &Machine) {
-        if self.resuming == Resuming::Failed {
-            self.resuming = Resuming::Idle;
+        for progress in [&mut self.resuming, &mut self.raising] {
+            if *progress == Progress::Rests {
+                *progress = Progress::Idle;
+            }
         }
         self.listeners.sweep(machine);
     }

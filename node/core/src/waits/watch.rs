@@ -17,7 +17,7 @@ pub struct Watch {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Watched {
     /// Processes of silent members, to be written down with
-    /// [`Operation::LoseListeners`](crate::machine::Operation::LoseListeners).
+    /// [`NodeOperation::LoseListeners`](crate::machine::NodeOperation::LoseListeners).
     pub silent: Vec<(NodeId, BootId)>,
     /// This node has had no leader for as long as the machine keeps a place:
     /// [`Listeners::cut_off`](super::Listeners::cut_off).
@@ -61,7 +61,7 @@ impl Watch {
     fn is_cut_off(&mut self, now: LocalTime, led: bool, machine: &Machine) -> bool {
         let settings = machine.settings().cloned().unwrap_or_default();
         let since = *self.led_at.get_or_insert(now);
-        let cut_off = !led && now.since(since) >= settings.claim_window_ms;
+        let cut_off = !led && now.since(since) >= settings.locks.claim_window_ms;
         if led || cut_off {
             self.led_at = Some(now);
         }

@@ -5,7 +5,6 @@
 //! a linearizable read, another server, the node's own snapshot, or one that was noted before
 //! (`--head`).
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use dsync_core::contract::LOCAL_CLIENT_PORTS;
 
 use crate::audit::verify::Witness;
 use crate::audit::{line, wall};
+use crate::cli::output;
 use crate::config::parse_duration;
 
 mod offline;
@@ -155,7 +155,7 @@ pub fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
         }
         AuditCommand::Verify(args) => verify(&args)?,
     };
-    io::stdout().write_all(text.as_bytes())?;
+    output::write(&text)?;
     Ok(code)
 }
 

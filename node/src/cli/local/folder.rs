@@ -36,6 +36,7 @@ impl Folder {
             Some(path) => path,
             None => default_folder()?,
         };
+        refuse_foreign(&path)?;
         fs::create_dir_all(&path)
             .and_then(|()| path.canonicalize())
             .with_context(|| format!("cannot make the folder {}", path.display()))
@@ -84,6 +85,25 @@ impl Folder {
         fs::create_dir_all(&path)
             .with_context(|| format!("cannot make the folder {}", path.display()))?;
         Ok(path)
+    }
+}
+
+/// A folder that was never a cluster's, and holds something else, is surely not the one that was meant.
+fn refuse_foreign(path: &Path) -> anyhow::Result<()> {
+    let Ok(entries) = fs::read_dir(path) else { return Ok(()) };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let names: Vec<String> = names.collect();
+    let own = |name: &String| name == "lock" || name == "secret" || name.starts_with("node-");
+    let harmless = |name: &String| name == "lost+found" || name.starts_with('.');
+    if names.iter().any(|name| name == "secret") {
+        return Ok(());
+    }
+    match names.iter().find(|name| !own(name) && !harmless(name)) {
+        Some(found) => bail!(
+            "--data: {} holds {found:?}, which is not dsync's; give the cluster a folder of its own",
+            path.display()
+        ),
+        None => Ok(()),
     }
 }
 
@@ -143,6 +163,18 @@ mod tests {
         let error = Folder::open(Some(temporary.path().to_owned())).unwrap_err().to_string();
         assert!(error.contains("another `dsync local` runs on"), "{error}");
         drop(first);
+        assert!(Folder::open(Some(temporary.path().to_owned())).is_ok());
+    }
+
+    #[test]
+    fn a_folder_with_anything_else_in_it_is_refused_by_its_name_and_left_as_it_is() {
+        let temporary = tempfile::tempdir().unwrap();
+        fs::write(temporary.path().join("notes.txt"), "mine").unwrap();
+        let error = Folder::open(Some(temporary.path().to_owned())).unwrap_err().to_string();
+        assert!(error.contains("notes.txt"), "{error}");
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 1);
+        // Once it is a cluster's, it stays so.
+        fs::write(temporary.path().join("secret"), "").unwrap();
         assert!(Folder::open(Some(temporary.path().to_owned())).is_ok());
     }
 

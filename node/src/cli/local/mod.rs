@@ -5,7 +5,7 @@
 //! that Ctrl-C reaches only this process, which then stops them in order; and each holds the other
 //! end of a pipe, so that none survives this process, however it ends.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,6 +29,8 @@ use plan::NodePlan;
 use screen::Screen;
 use supervisor::{Order, Supervisor};
 
+use crate::signals;
+
 /// How many nodes: the fewest of which one may be lost.
 const NODES: usize = 3;
 
@@ -40,7 +42,12 @@ pub struct LocalArgs {
     #[arg(long, env = "DSYNC_LOCAL_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// Ports for clients on 127.0.0.1, one a node.
+    /// Loopback address that the nodes listen on. With another one, like 127.0.0.2, a second cluster has
+    /// the same ports.
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    address: IpAddr,
+
+    /// Ports for clients on that address, one a node.
     #[arg(long, value_name = "PORT,PORT,PORT", value_delimiter = ',', num_args = 1,
           default_values_t = LOCAL_CLIENT_PORTS)]
     client_ports: Vec<u16>,
@@ -71,8 +78,12 @@ pub fn run(args: LocalArgs) -> anyhow::Result<ExitCode> {
             super::usage_error("local", "--client-ports needs three ports, like 5001,5002,5003")
         }
     };
+    if !args.address.is_loopback() {
+        let address = args.address;
+        super::usage_error("local", &format!("--address {address} is not a loopback address"));
+    }
     let folder = Folder::open(args.data)?;
-    let ports = ports::choose(client_ports)?;
+    let ports = ports::choose(args.address, client_ports)?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let plans = plan::nodes(&folder, &program, &ports)?;
     super::runtime(None)?.block_on(keep(&folder, &plans, !args.no_restart))
@@ -117,18 +128,34 @@ fn advance(order: &watch::Sender<Order>) -> Order {
 }
 
 /// The signals that mean "stop".
-struct Signals([Signal; 3]);
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// `None`: `nohup` wants it ignored.
+    hangup: Option<Signal>,
+}
 
 impl Signals {
     fn catch() -> anyhow::Result<Self> {
-        let caught = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let [a, b, c] = caught.map(signal);
-        Ok(Self([a?, b?, c?]))
+        let ignored = signals::is_ignored(rustix::process::Signal::HUP);
+        let hangup = (!ignored).then(|| signal(SignalKind::hangup())).transpose()?;
+        let (interrupt, terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, hangup })
     }
 
     async fn next(&mut self) {
-        let [a, b, c] = &mut self.0;
-        tokio::select! { _ = a.recv() => (), _ = b.recv() => (), _ = c.recv() => () }
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => (),
+            _ = self.terminate.recv() => (),
+            _ = hangup => (),
+        }
     }
 }
 

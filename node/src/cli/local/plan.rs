@@ -48,8 +48,8 @@ pub fn nodes(
     Ok(plans)
 }
 
-/// Everything that the environment could set otherwise is said, but for the log filter and the
-/// timing: those are the user's to change.
+/// Everything that the environment could set otherwise is said, but for the log filter, the timing and
+/// the allowed hosts: those are the user's to change.
 fn arguments(
     number: usize,
     ports: &NodePorts,

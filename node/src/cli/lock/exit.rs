@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use dsync_client::LockError;
 use rustix::process::WaitStatus;
 
+use crate::cli::visible;
+
 /// Called wrongly.
 pub(in crate::cli) const USAGE: u8 = 64;
 /// No node of the cluster serves.
@@ -62,7 +64,7 @@ pub(super) fn code(result: Result<u8, Failure>) -> ExitCode {
 /// One line for people.
 pub(super) fn say(message: &str) {
     // Not eprintln!, which panics when nobody reads any more.
-    let _ = writeln!(std::io::stderr(), "dsync: {message}");
+    let _ = writeln!(std::io::stderr(), "dsync: {}", visible::lines(message));
 }
 
 /// What became of the command, as a shell would say it.

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use dsync_client::{BootInstant, Client, Hold, LockError, LockRequest};
+use dsync_client::{BootInstant, Client, Error, Hold, LockError, LockRequest};
 use rustix::process::{Pid, Signal, getpgrp, getpid};
 use tokio::io::{Stdin, Stdout, stdin, stdout};
 
@@ -37,29 +37,37 @@ pub(in crate::cli) fn run() -> anyhow::Result<ExitCode> {
 }
 
 async fn keep(wanted: Wanted, mut told: Told<Stdin>, mut out: Stdout) {
-    let ttl = wanted.ttl;
-    let held = tokio::select! {
-        held = acquire(wanted) => held,
-        // The supervisor gives up, or is dead. Dropping the request leaves the queue.
-        _ = told.next::<ToKeeper>() => return,
+    // The supervisor says so, or is dead.
+    let give_up = async {
+        let _said: Option<ToKeeper> = told.next().await;
     };
-    match held {
-        Ok(hold) => {
-            let end = hold.ends_at();
-            let (id, locks) = (hold.id().to_owned(), hold.locks());
-            let grant = Grant { hold: id, locks, end: end.into() };
+    let said = match acquire(&wanted, give_up).await {
+        Ok(Some(hold)) => {
+            let grant = Grant {
+                hold: hold.id().to_owned(),
+                locks: hold.locks(),
+                end: hold.ends_at().into(),
+                keep_until: hold.keep_until().into(),
+            };
+            let limits = Limits::new(wanted.ttl, hold.ends_at());
             let _ = tell(&mut out, &FromKeeper::Held(grant)).await;
-            Keeper { hold, limits: Limits::new(ttl, end), told, out }.watch().await;
+            return Keeper { hold, limits, told, out }.watch().await;
         }
-        Err(error) => {
-            let failed =
-                FromKeeper::Failed { code: exit::of_error(&error), message: error.to_string() };
-            let _ = tell(&mut out, &failed).await;
-        }
-    }
+        Ok(None) => FromKeeper::Released { error: None },
+        Err(error) => failed(&error),
+    };
+    let _ = tell(&mut out, &said).await;
 }
 
-async fn acquire(wanted: Wanted) -> Result<Hold, LockError> {
+fn failed(error: &LockError) -> FromKeeper {
+    let may_be_held = matches!(error, LockError::Call(Error::OutcomeUnknown(_)));
+    FromKeeper::Failed { code: exit::of_error(error), message: error.to_string(), may_be_held }
+}
+
+async fn acquire(
+    wanted: &Wanted,
+    give_up: impl Future<Output = ()>,
+) -> Result<Option<Hold>, LockError> {
     let mut client = Client::new(&wanted.servers).map_err(LockError::Call)?;
     if let Some(owner) = &wanted.owner {
         client = client.with_owner(owner);
@@ -76,7 +84,11 @@ async fn acquire(wanted: Wanted) -> Result<Hold, LockError> {
         true => request.without_lease(),
         false => request.ttl(wanted.ttl),
     };
-    request.wait(wanted.wait).acquire().await
+    let request = match wanted.hold_at_least {
+        Some(time) => request.hold_at_least(time),
+        None => request,
+    };
+    request.wait(wanted.wait).acquire_unless(give_up).await
 }
 
 struct Keeper {
@@ -103,7 +115,8 @@ impl Keeper {
             tokio::select! {
                 biased;
                 said = self.told.next() => match said {
-                    Some(ToKeeper::Release) => return self.release().await,
+                    Some(ToKeeper::Release) => return release(self.hold.release(), self.out).await,
+                    Some(ToKeeper::GiveUp) => return release(self.hold.release_now(), self.out).await,
                     Some(ToKeeper::Terminal(group)) => self.give_terminal(group).await,
                     Some(ToKeeper::Terminating) => {
                         supervisor_ends_it = true;
@@ -134,15 +147,6 @@ impl Keeper {
         }
     }
 
-    async fn release(mut self) {
-        let error = match self.hold.release().await {
-            // Then there is nothing to give back.
-            Ok(()) | Err(LockError::Lost(_)) => None,
-            Err(error) => Some(error.to_string()),
-        };
-        let _ = tell(&mut self.out, &FromKeeper::Released { error }).await;
-    }
-
     async fn give_terminal(&mut self, group: i32) {
         if let (Some(terminal), Some(group)) = (Terminal::in_hand(), Pid::from_raw(group)) {
             terminal.give(group);
@@ -161,4 +165,14 @@ impl Keeper {
         until(self.limits.next().map(|(at, _)| at)).await;
         signals::send(getpgrp(), Signal::KILL);
     }
+}
+
+/// Says how it went.
+async fn release(released: impl Future<Output = Result<(), LockError>>, mut out: Stdout) {
+    let error = match released.await {
+        // Then there is nothing to give back.
+        Ok(()) | Err(LockError::Lost(_)) => None,
+        Err(error) => Some(error.to_string()),
+    };
+    let _ = tell(&mut out, &FromKeeper::Released { error }).await;
 }

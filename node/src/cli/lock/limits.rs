@@ -58,6 +58,11 @@ impl Limits {
         self.terminating
     }
 
+    /// Whether the lease ends by then, if it is not renewed any more.
+    pub(super) fn end_by(&self, moment: BootInstant) -> bool {
+        self.end.is_some_and(|end| end <= moment)
+    }
+
     /// The next thing that is due, and when.
     pub(super) fn next(&self) -> Option<(BootInstant, Due)> {
         if self.terminating {

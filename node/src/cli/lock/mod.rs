@@ -49,6 +49,7 @@ use dsync_client::BootInstant;
 use serde::{Deserialize, Serialize};
 
 use super::servers::ServerArgs;
+use super::{called_wrongly, usage};
 use crate::config::parse_duration;
 
 pub(super) mod exit;
@@ -66,7 +67,8 @@ mod terminal;
 #[command(after_help = "\
 Examples:
   dsync lock deploy -- ./deploy.sh
-  dsync lock nightly --try -- ./nightly.sh          skip if another machine runs it
+  dsync lock nightly --try --hold-at-least 60s -- ./nightly.sh
+                                                    skip if another machine runs it, or just did
   dsync lock catalogue --shared --wait 5m -- ./read.sh
   dsync lock gpu --permits 4 -- ./train.sh          at most four at once
   dsync lock account/1 account/2 -- ./transfer.sh   all of them or none
@@ -111,6 +113,11 @@ pub(super) struct LockArgs {
           value_parser = parse_ttl)]
     ttl: Duration,
 
+    /// Hold the locks so long at least from their grant, however early the command ends and whatever
+    /// becomes of this machine: for a job that several machines begin a moment apart.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    hold_at_least: Option<Duration>,
+
     /// Under which name to hold them. Default: host, process, random part. Whoever uses the same name,
     /// and be it the command itself, is the same holder: it gets the same locks, and gives them back.
     #[arg(long, value_name = "NAME")]
@@ -133,6 +140,7 @@ struct Wanted {
     wait: Duration,
     /// Zero: no lease.
     ttl: Duration,
+    hold_at_least: Option<Duration>,
     owner: Option<String>,
     servers: Vec<String>,
 }
@@ -146,11 +154,22 @@ struct Permits {
 
 /// Acquires, runs the command, releases.
 pub(super) fn run(args: LockArgs) -> ExitCode {
-    let LockArgs { names, shared, permits, wait, no_wait, ttl, owner, servers, command } = args;
-    let wait = if no_wait { Duration::ZERO } else { wait };
-    let servers = servers.addresses();
-    let wanted = Wanted { names, shared, permits, wait, ttl, owner, servers };
-    exit::code(supervisor::run(&wanted, &command))
+    if args.ttl.is_zero() && args.hold_at_least.is_some() {
+        let message =
+            "--hold-at-least needs a lease, which ends it if this machine is lost: not --ttl 0s";
+        called_wrongly(&usage("lock", message));
+    }
+    let wanted = Wanted {
+        names: args.names,
+        shared: args.shared,
+        permits: args.permits,
+        wait: if args.no_wait { Duration::ZERO } else { args.wait },
+        ttl: args.ttl,
+        hold_at_least: args.hold_at_least,
+        owner: args.owner,
+        servers: args.servers.addresses(),
+    };
+    exit::code(supervisor::run(&wanted, &args.command))
 }
 
 /// A shorter one would be over before it is renewed.

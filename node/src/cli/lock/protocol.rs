@@ -13,8 +13,10 @@ pub(super) enum ToKeeper {
     Terminating,
     /// Give the terminal back to this group.
     Terminal(i32),
-    /// Give the locks back and end.
+    /// Give the locks back, as soon as they have been held for as long as they are to be, and end.
     Release,
+    /// The command will not run: leave the queue, or give the locks back at once, and end.
+    GiveUp,
 }
 
 /// From the keeper. The end of the pipe means that it is dead: nobody renews any more.
@@ -23,15 +25,15 @@ pub(super) enum ToKeeper {
 pub(super) enum FromKeeper {
     /// The locks are held.
     Held(Grant),
-    /// They will not be.
-    Failed { code: u8, message: String },
+    /// They will not be. `may_be_held`: no node has said what became of the request.
+    Failed { code: u8, message: String, may_be_held: bool },
     /// A renewal was answered.
     Renewed { end: End },
     /// They are held no more.
     Lost { message: String },
     /// The terminal is the other group's.
     TerminalGiven,
-    /// They are given back, or why not.
+    /// Nothing is held: they are given back. Or why not.
     Released { error: Option<String> },
 }
 
@@ -41,6 +43,8 @@ pub(super) struct Grant {
     pub(super) hold: String,
     pub(super) locks: Vec<HeldLock>,
     pub(super) end: End,
+    /// Up to when it is held however early the command ends.
+    pub(super) keep_until: End,
 }
 
 /// A counted end, as one process tells another of the same machine.

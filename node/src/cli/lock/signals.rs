@@ -6,6 +6,8 @@ use rustix::process::{Pid, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::signals::is_ignored;
+
 /// Passed on. What a terminal sends to its foreground group (window size, stop) reaches the command by
 /// itself.
 const FORWARDED: [Signal; 8] = [
@@ -22,10 +24,11 @@ const FORWARDED: [Signal; 8] = [
 /// What the keeper must survive, being in the command's group.
 const SURVIVED: [Signal; 3] = [Signal::TSTP, Signal::TTIN, Signal::TTOU];
 
-/// Catches all that are forwarded, from now on.
+/// Catches all that are forwarded, from now on, but for those that were ignored before: the command
+/// then ignores them as well.
 pub(super) fn catch() -> io::Result<mpsc::UnboundedReceiver<Signal>> {
     let (caught, signals) = mpsc::unbounded_channel();
-    for kind in FORWARDED {
+    for kind in not_ignored(FORWARDED) {
         let mut stream = signal(SignalKind::from_raw(kind.as_raw()))?;
         let caught = caught.clone();
         tokio::spawn(
@@ -37,11 +40,16 @@ pub(super) fn catch() -> io::Result<mpsc::UnboundedReceiver<Signal>> {
 
 /// Lets none of the signals that are sent to the command's group end or stop this process.
 pub(super) fn survive() -> io::Result<()> {
-    for kind in FORWARDED.into_iter().chain(SURVIVED) {
+    for kind in not_ignored(FORWARDED.into_iter().chain(SURVIVED)) {
         // A handler stays for ever once it is there, whether its stream is read or not.
         drop(signal(SignalKind::from_raw(kind.as_raw()))?);
     }
     Ok(())
+}
+
+fn not_ignored(signals: impl IntoIterator<Item = Signal>) -> Vec<Signal> {
+    // All looked at before the first is caught.
+    signals.into_iter().filter(|kind| !is_ignored(*kind)).collect()
 }
 
 /// Whether it asks a process to end.

@@ -27,6 +27,8 @@ use super::{Wanted, notice, signals, until};
 const KEEPER_TURN: Duration = Duration::from_millis(20);
 /// How long the cluster has for taking the locks back. The command is done; its user waits.
 const RELEASE_MAX: Duration = Duration::from_secs(10);
+/// A shorter wait after the command's end needs no word.
+const WORTH_SAYING: Duration = Duration::from_secs(2);
 
 /// Acquires, runs the command, releases; gives the exit code.
 pub(super) fn run(wanted: &Wanted, command: &[OsString]) -> Result<u8, Failure> {
@@ -47,10 +49,18 @@ pub(super) fn run(wanted: &Wanted, command: &[OsString]) -> Result<u8, Failure> 
         if let Some(terminal) = &terminal {
             terminal.give(keeper.group);
         }
-        let command = start(command, &grant, keeper.group)?;
+        let keep_until = grant.keep_until.into();
+        let command = match start(command, &grant, keeper.group) {
+            Ok(command) => command,
+            Err(failure) => {
+                keeper.give_up(wanted, &mut caught).await;
+                return Err(failure);
+            }
+        };
         let supervisor = Supervisor {
             keeper,
             limits,
+            keep_until,
             caught,
             children,
             command,
@@ -102,11 +112,16 @@ impl Keeper {
                 never = &mut saying => match never {},
                 told = self.told.next() => return match told {
                     Some(FromKeeper::Held(grant)) => Ok(grant),
-                    Some(FromKeeper::Failed { code, message }) => Err(Failure::new(code, message)),
+                    Some(FromKeeper::Failed { code, message, may_be_held: false }) => {
+                        Err(Failure::new(code, message))
+                    }
+                    Some(FromKeeper::Failed { code, message, .. }) => {
+                        Err(Failure::new(code, format!("{message}; {}", if_granted(wanted))))
+                    }
                     _ => Err(Failure::new(exit::FAILED, "the keeper ended before it held the locks")),
                 },
                 Some(signal) = caught.recv() => if signals::ends(signal) {
-                    self.give_up().await;
+                    self.give_up(wanted, caught).await;
                     let code = u8::try_from(exit::SIGNALLED + signal.as_raw());
                     return Err(Failure::new(code.unwrap_or(exit::FAILED), ""));
                 },
@@ -114,10 +129,47 @@ impl Keeper {
         }
     }
 
-    /// Leaves the queue.
-    async fn give_up(&mut self) {
-        let _ = tell(&mut self.orders, &ToKeeper::Release).await;
-        let _ = timeout(RELEASE_MAX, self.process.wait()).await;
+    /// Leaves the queue. A grant that was on its way is given back, or it is said that it may not be;
+    /// another signal that ends things ends that too.
+    async fn give_up(&mut self, wanted: &Wanted, caught: &mut UnboundedReceiver<Signal>) {
+        let _ = tell(&mut self.orders, &ToKeeper::GiveUp).await;
+        let again =
+            async { while caught.recv().await.is_some_and(|signal| !signals::ends(signal)) {} };
+        let settled = tokio::select! {
+            settled = timeout(RELEASE_MAX, settled(&mut self.told)) => {
+                settled.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+            }
+            () = again => Err("interrupted".to_owned()),
+        };
+        if let Err(error) = settled {
+            say(&format!(
+                "it is not known whether the lock was granted: {error}; {}",
+                if_granted(wanted)
+            ));
+            let _ = self.process.start_kill();
+        }
+    }
+}
+
+/// Until the keeper says that nothing is held, or that nobody knows.
+async fn settled(told: &mut Told<ChildStdout>) -> Result<(), String> {
+    loop {
+        match told.next().await {
+            Some(FromKeeper::Released { error }) => return error.map_or(Ok(()), Err),
+            Some(FromKeeper::Failed { may_be_held: false, .. }) => return Ok(()),
+            Some(FromKeeper::Failed { message, .. }) => return Err(message),
+            Some(_) => {}
+            None => return Err("the keeper ended".to_owned()),
+        }
+    }
+}
+
+/// What becomes of a lock of which nobody knows whether it is held.
+fn if_granted(wanted: &Wanted) -> String {
+    let name = wanted.names.first().map_or("", String::as_str);
+    match wanted.ttl.is_zero() {
+        true => format!("if it was, it stays held: `dsync locks get {name}` shows by whom"),
+        false => "if it was, its lease ends it".to_owned(),
     }
 }
 
@@ -153,6 +205,8 @@ fn own_binary() -> std::io::Result<PathBuf> {
 struct Supervisor {
     keeper: Keeper,
     limits: Limits,
+    /// Up to when the locks are held, however early the command ends.
+    keep_until: Option<BootInstant>,
     caught: UnboundedReceiver<Signal>,
     children: SignalStream,
     command: Pid,
@@ -202,17 +256,22 @@ impl Supervisor {
     /// Does what is due, unless the keeper has news. After this process was stopped, the timer fires
     /// and the news of many renewals comes at the same moment.
     async fn act(&mut self) {
-        while !self.keeper_gone
-            && let Ok(told) = timeout(KEEPER_TURN, self.keeper.told.next()).await
-        {
-            self.hear(told);
-        }
+        self.catch_up().await;
         match self.limits.next() {
             Some((at, due)) if at <= BootInstant::now() => match due {
                 Due::Term => self.terminate().await,
                 Due::Kill => self.kill().await,
             },
             _ => {}
+        }
+    }
+
+    /// Hears what the keeper has said so far.
+    async fn catch_up(&mut self) {
+        while !self.keeper_gone
+            && let Ok(told) = timeout(KEEPER_TURN, self.keeper.told.next()).await
+        {
+            self.hear(told);
         }
     }
 
@@ -284,6 +343,12 @@ impl Supervisor {
     /// news and the command's death may come at one moment, after this process was stopped.
     async fn end(mut self, status: Option<WaitStatus>) -> u8 {
         self.take_terminal().await;
+        let code = status.map_or(exit::FAILED, exit::of_command);
+        if let Some(loss) = self.keep().await {
+            // The command has come to no harm.
+            say(&format!("{loss}, before it was held for as long as --hold-at-least says"));
+            return code;
+        }
         if self.lost.is_none()
             && let Err(error) = self.release().await
             && self.lost.is_none()
@@ -296,7 +361,36 @@ impl Supervisor {
             }
             return exit::LOST;
         }
-        status.map_or(exit::FAILED, exit::of_command)
+        code
+    }
+
+    /// Holds the locks for as long as they are to be held at least; the reason if they are lost
+    /// meanwhile. A lease that ends by then needs nobody who waits. A signal that ends things ends the
+    /// wait: the lease ends the hold then, a little later.
+    async fn keep(&mut self) -> Option<String> {
+        let moment = self.keep_until?;
+        self.catch_up().await;
+        if self.lost.is_some() || self.limits.end_by(moment) {
+            return None;
+        }
+        let left = moment.since(BootInstant::now());
+        if left >= WORTH_SAYING {
+            say(&format!("the command has ended; the lock is held for {} s more", left.as_secs()));
+        }
+        loop {
+            tokio::select! {
+                () = moment.reached() => return None,
+                told = self.keeper.told.next(), if !self.keeper_gone => {
+                    self.hear(told);
+                    if self.lost.is_some() || self.keeper_gone {
+                        return self.lost.take();
+                    }
+                }
+                Some(signal) = self.caught.recv() => if signals::ends(signal) {
+                    return None;
+                },
+            }
+        }
     }
 
     async fn release(&mut self) -> Result<(), String> {

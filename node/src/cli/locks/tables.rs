@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cli::output::{length, table};
+use crate::cli::visible;
 
 /// Owners that one cell names.
 const NAMED_MAX: usize = 3;
@@ -52,7 +53,7 @@ pub(super) fn lock(lock: &Lock) -> String {
         ]
     }));
     if rows.is_empty() {
-        return format!("{} is free\n", lock.name);
+        return format!("{} is free\n", visible::cell(&lock.name));
     }
     table(["STATE", "OWNER", "MODE", "FOR", "LEASE LEFT", "TOKEN", "HOLD"], rows)
 }

@@ -1,10 +1,11 @@
 //! `dsync locks watch`: what happens to locks, one line for each event, as it happens.
 
-use std::io::{self, Write};
+use std::io;
 
 use serde_json::Value;
 
-use crate::cli::output::{Output, length, yaml};
+use crate::cli::output::{self, Output, length};
+use crate::cli::visible;
 
 /// As the columns begin; one that turns out too narrow stays wider from then on.
 const COLUMNS: [(&str, usize); 7] = [
@@ -41,15 +42,16 @@ impl Printer {
     pub(super) fn event(&mut self, event: &Value) -> anyhow::Result<String> {
         Ok(match self.output {
             Output::Table => self.row(&cells(event)),
-            Output::Json => serde_json::to_string(event)? + "\n",
-            Output::Yaml => format!("---\n{}", yaml(event)?),
-            Output::Name => names(event).iter().map(|name| format!("{name}\n")).collect(),
+            Output::Json => output::json_line(event)?,
+            Output::Yaml => format!("---\n{}", output::yaml(event)?),
+            Output::Name => names(event).iter().map(|name| output::line(name)).collect(),
         })
     }
 
     fn row(&mut self, cells: &[String; COLUMNS.len()]) -> String {
         let mut line = String::new();
         for (cell, width) in cells.iter().zip(&mut self.widths) {
+            let cell = visible::cell(cell);
             *width = (*width).max(cell.chars().count());
             line.push_str(&format!("{cell:<width$}  ", width = *width));
         }
@@ -59,8 +61,7 @@ impl Printer {
 
 /// Writes to standard output. False: whoever read it has seen enough.
 pub(super) fn show(text: &str) -> io::Result<bool> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match output::write(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         done => done.map(|()| true),
     }

@@ -7,14 +7,14 @@
 //! |---|---|---|
 //! | 0 | ok | every server answered, takes part, and names the same leader |
 //! | 3 | degraded | there is a leader, but a server did not answer, is outside or is behind in its term |
-//! | 4 | no leader | no server knows a leader, or none answered |
+//! | 4 | no leader | servers answered, and none knows a leader |
+//! | 5 | unknown | no server said anything of the cluster: none answered, or they have no connection left |
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use dsync_client::{Client, ClientSettings, RoleKind, Status};
+use dsync_client::{Client, ClientSettings, Error, RoleKind, Status};
 use serde::Serialize;
 
 use super::output;
@@ -25,7 +25,9 @@ mod table;
 
 /// `dsync status`.
 #[derive(Args, Debug)]
-#[command(after_help = "Exit code: 0 all well, 3 a leader but not all nodes, 4 no leader.")]
+#[command(
+    after_help = "Exit code: 0 all well, 3 a leader but not all nodes, 4 no leader, 5 nobody said."
+)]
 pub struct StatusArgs {
     #[command(flatten)]
     servers: ServerArgs,
@@ -55,6 +57,7 @@ enum Health {
     Ok,
     Degraded,
     NoLeader,
+    Unknown,
 }
 
 /// All that is printed.
@@ -72,6 +75,7 @@ struct Report {
 #[derive(Debug, Serialize)]
 struct Row {
     server: String,
+    /// It answered, if only to refuse.
     reachable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -112,11 +116,11 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     };
     let client = Client::with_settings(args.servers.addresses(), settings)?;
     let answers = super::runtime(None)?.block_on(client.statuses());
-    let rows = answers.into_iter().map(|(server, answer)| {
-        Row::new(server.as_str().trim_end_matches('/'), answer.map_err(|error| error.to_string()))
-    });
+    let rows = answers
+        .into_iter()
+        .map(|(server, answer)| Row::new(server.as_str().trim_end_matches('/'), answer));
     let report = Report::new(rows.collect());
-    io::stdout().write_all(report.print(args.output)?.as_bytes())?;
+    output::write(&report.print(args.output)?)?;
     Ok(report.health.exit_code())
 }
 
@@ -126,18 +130,24 @@ impl Health {
             Self::Ok => 0,
             Self::Degraded => 3,
             Self::NoLeader => 4,
+            Self::Unknown => 5,
         })
     }
 }
 
 impl Row {
-    fn new(server: &str, answer: Result<Status, String>) -> Self {
+    fn new(server: &str, answer: Result<Status, Error>) -> Self {
         let server = server.to_owned();
         match answer {
             Ok(status) => {
                 Self { server, reachable: true, error: None, node: Some(Node::new(status)) }
             }
-            Err(error) => Self { server, reachable: false, error: Some(error), node: None },
+            Err(error) => {
+                let reachable = error.last().is_none_or(|last| last.answered);
+                // Each is asked once: how long it was tried says nothing.
+                let why = error.last().map_or_else(|| error.to_string(), |it| it.reason.clone());
+                Self { server, reachable, error: Some(why), node: None }
+            }
         }
     }
 }
@@ -188,6 +198,7 @@ impl Report {
             })
         };
         let health = match leader {
+            None if said().next().is_none() => Health::Unknown,
             None => Health::NoLeader,
             Some(_) if nodes.iter().all(agrees) => Health::Ok,
             Some(_) => Health::Degraded,

@@ -1,5 +1,6 @@
 //! From what nodes say to what is printed and which code is returned.
 
+use dsync_client::NodeError;
 use serde_json::{Value, json};
 
 use super::*;
@@ -17,7 +18,17 @@ fn says(name: &str, state: &str, term: u64, leader: Option<&str>) -> Row {
 }
 
 fn silent(name: &str) -> Row {
-    Row::new(&format!("http://{name}"), Err("connection refused".to_owned()))
+    does_not_serve(name, "connection refused", false)
+}
+
+fn full(name: &str) -> Row {
+    does_not_serve(name, "this node has no connection left", true)
+}
+
+fn does_not_serve(name: &str, reason: &str, answered: bool) -> Row {
+    let node = format!("http://{name}");
+    let last = NodeError { node: node.clone(), reason: reason.to_owned(), answered };
+    Row::new(&node, Err(Error::Unavailable { deadline: Duration::from_secs(2), last }))
 }
 
 fn three_well() -> Vec<Row> {
@@ -73,10 +84,30 @@ fn a_node_that_still_follows_an_older_leader_degrades_the_cluster() {
 }
 
 #[test]
-fn candidates_and_silence_are_no_leader() {
+fn candidates_are_no_leader() {
     let candidates = vec![says("n1", "CANDIDATE", 5, None), says("n2", "CANDIDATE", 5, None)];
     assert_eq!(Report::new(candidates).health, Health::NoLeader);
-    assert_eq!(Report::new(vec![silent("n1"), silent("n2")]).health, Health::NoLeader);
+    let others_silent = vec![says("n1", "CANDIDATE", 5, None), silent("n2")];
+    assert_eq!(Report::new(others_silent).health, Health::NoLeader);
+}
+
+/// They may well have a leader: nobody who knows was heard.
+#[test]
+fn servers_that_say_nothing_and_servers_without_a_connection_left_leave_the_leader_unknown() {
+    let report = Report::new(vec![silent("n1"), full("n2")]);
+    assert_eq!(report.health, Health::Unknown);
+    assert_eq!(
+        report.print(Output::Table).unwrap(),
+        "\
+NODE       STATE  TERM  LEADER  COMMIT  LOG  LOCKS  WAITING  REACHABLE
+http://n1  -      -     -       -       -    -      -        no
+http://n2  -      -     -       -       -    -      -        refuses
+
+No server said who leads.
+http://n1: connection refused
+http://n2: this node has no connection left
+"
+    );
 }
 
 #[test]

@@ -3,23 +3,14 @@
 use dsync_client::RoleKind;
 
 use super::{Health, Node, Report, Row};
+use crate::cli::output;
 
 const HEADINGS: [&str; 9] =
     ["NODE", "STATE", "TERM", "LEADER", "COMMIT", "LOG", "LOCKS", "WAITING", "REACHABLE"];
 
 /// The table, then one sentence on the whole and one for each node that has something to explain.
 pub fn print(report: &Report) -> String {
-    let mut lines = vec![HEADINGS.map(str::to_owned)];
-    lines.extend(report.nodes.iter().map(cells));
-    let widths: Vec<usize> = (0..HEADINGS.len())
-        .map(|column| lines.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for cells in &lines {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        text.push_str(padded.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
+    let mut text = output::table(HEADINGS, report.nodes.iter().map(cells).collect());
     text.push('\n');
     text.push_str(&summary(report));
     for row in &report.nodes {
@@ -35,7 +26,8 @@ fn cells(row: &Row) -> [String; 9] {
     let Some(node) = &row.node else {
         let mut cells = HEADINGS.map(|_| none());
         cells[0].clone_from(&row.server);
-        cells[HEADINGS.len() - 1] = "no".to_owned();
+        let reachable = if row.reachable { "refuses" } else { "no" };
+        cells[HEADINGS.len() - 1] = reachable.to_owned();
         return cells;
     };
     [
@@ -74,6 +66,7 @@ fn summary(report: &Report) -> String {
             format!("Who was asked follows {leader}; of the members, nobody asked {others}.\n")
         }
         (_, Some(leader)) => format!("{leader} leads, but not all nodes follow it.\n"),
+        (Health::Unknown, None) => "No server said who leads.\n".to_owned(),
         (_, None) => "No leader is known.\n".to_owned(),
     }
 }

@@ -1,7 +1,7 @@
 //! One turn's work: the core is fed, and what it asks for is carried out: sent, written, applied,
 //! answered.
 
-use dsync_core::audit::AuditRecord;
+use dsync_core::audit::{AuditRecord, Event};
 use dsync_core::machine::{Machine, Outcome};
 use dsync_core::raft::{Entry, Fatal, Input, Ready, Refusal};
 use dsync_core::types::Index;
@@ -72,8 +72,8 @@ impl Driver {
             }
         }
         self.to_apply.extend(ready.apply);
-        for (id, fresh) in ready.reads {
-            self.reads.answered(id, fresh);
+        for (id, time) in ready.reads {
+            self.reads.answered(id, time);
         }
         for (ticket, refusal) in ready.refused {
             let reason = ReasonLabel { reason: refusal_word(refusal) };
@@ -146,7 +146,10 @@ impl Driver {
         self.parts.audit.append(&applied.events, self.parts.machine.audit());
         if entry.index > self.counted {
             let metrics = &self.parts.metrics.locks;
-            applied.events.iter().for_each(|record| metrics.record(&record.event));
+            for record in &applied.events {
+                let Event::Lock(event) = &record.event;
+                metrics.record(event);
+            }
         }
         records.extend(applied.events);
         self.parts.snapshotter.checkpoint(entry, &self.parts.machine, &self.parts.raft);

@@ -1,9 +1,10 @@
 //! What comes in: from the other nodes, the snapshot worker, this node's clients, and the clock.
 
-use dsync_core::machine::{Operation, RequestId};
-use dsync_core::raft::{Input, SnapshotMeta};
+use dsync_core::machine::{NodeOperation, Operation};
+use dsync_core::raft::{Envelope, Input, Message, SnapshotMeta};
 use tokio::time::Instant;
 
+use super::super::founding_clock::Moment;
 use super::super::inbox::SnapshotEvent;
 use super::super::waiters::Reply;
 use super::{Driver, DriverParts};
@@ -15,12 +16,23 @@ impl Driver {
     pub(super) fn peer_event(&mut self, event: PeerEvent) {
         match event {
             PeerEvent::Introduced(introduction) => self.parts.founder.introduced(&introduction),
+            PeerEvent::Message(envelope) if !self.may_take(&envelope) => {}
             PeerEvent::Message(envelope) => {
                 self.watch.heard(envelope.from, clock::now());
                 self.step(Input::Message(envelope));
             }
             PeerEvent::Unreachable(node) => self.step(Input::Unreachable(node)),
             PeerEvent::Refused { refusal, .. } => self.parts.founder.refused(&refusal),
+        }
+    }
+
+    /// A founding proposal is held, and so confirmed, only if this node's clock agrees.
+    fn may_take(&mut self, envelope: &Envelope) -> bool {
+        match &envelope.message {
+            Message::FoundingOffer(founding) if self.parts.raft.is_empty() => {
+                self.parts.founder.confirms(founding, Moment::now())
+            }
+            _ => true,
         }
     }
 
@@ -61,8 +73,8 @@ impl Driver {
 
     pub(super) fn request(&mut self, request: DriverRequest) {
         match request {
-            DriverRequest::Submit { request, operation, deadline, reply } => {
-                self.submit(request, operation, deadline.into(), reply);
+            DriverRequest::Submit { operation, deadline, reply } => {
+                self.submit(operation, deadline.into(), reply);
             }
             DriverRequest::Barrier { deadline, reply } => match self.refusal() {
                 Some(error) => drop(reply.send(Err(error))),
@@ -72,21 +84,15 @@ impl Driver {
         }
     }
 
-    fn submit(
-        &mut self,
-        request: Option<RequestId>,
-        operation: Operation,
-        deadline: Instant,
-        reply: Reply,
-    ) {
+    fn submit(&mut self, operation: Operation, deadline: Instant, reply: Reply) {
         if let Some(error) = self.refusal() {
             return drop(reply.send(Err(error)));
         }
         let now = clock::now();
         let left = deadline.saturating_duration_since(Instant::now());
         let until = now.plus(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-        let time = self.parts.machine.time();
-        let sequence = self.parts.proposer.submit(now, time, request, operation, until);
+        let taken_at = self.parts.machine.active_time();
+        let sequence = self.parts.proposer.submit(now, taken_at, operation, until);
         self.waiters.wait(sequence, reply);
     }
 
@@ -114,7 +120,7 @@ impl Driver {
             self.step(Input::Transfer { to: None });
         }
         self.parts.snapshotter.clean(self.parts.raft.status().durable);
-        if let Some(founding) = self.parts.founder.proposal(&self.parts.raft) {
+        if let Some(founding) = self.parts.founder.proposal(&self.parts.raft, Moment::now) {
             self.step(Input::Found(founding));
         }
     }
@@ -124,11 +130,11 @@ impl Driver {
         let now = clock::now();
         let DriverParts { raft, machine, .. } = &self.parts;
         let watched = self.watch.tick(now, raft, machine);
-        let (time, until) = (machine.time(), now.plus(self.parts.silence_limit_ms));
+        let (taken_at, until) = (machine.active_time(), now.plus(self.parts.silence_limit_ms));
         for (node, boot) in watched.silent {
             tracing::warn!(%node, %boot, "a member is silent: nobody is taken to listen there");
-            let operation = Operation::LoseListeners(boot);
-            self.parts.proposer.submit(now, time, None, operation, until);
+            let operation = Operation::Node(NodeOperation::LoseListeners(boot));
+            self.parts.proposer.submit(now, taken_at, operation, until);
         }
         if watched.cut_off {
             self.parts.listeners.cut_off();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dsync_core::machine::Operation;
+use dsync_core::machine::{NodeOperation, Operation};
 use dsync_core::types::BootCount;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -34,7 +34,9 @@ async fn bench() -> Bench {
     assert_eq!(catalog.last(), 100);
     let mut node = FakeNode::new(move |operation, published| {
         // Not a request of the test's clients: how the test says where the state is.
-        let Operation::RegisterBoot { count } = operation else { panic!("{operation:?}") };
+        let Operation::Node(NodeOperation::RegisterBoot { count }) = operation else {
+            panic!("{operation:?}")
+        };
         published.store(Arc::new(machines[usize::try_from(count.0).unwrap()].clone()));
         Err(SubmitError::Unknown)
     });
@@ -45,7 +47,7 @@ async fn bench() -> Bench {
 impl Bench {
     /// The node has applied as much as made the first so many records.
     async fn at(self, records: u64) -> Self {
-        let operation = Operation::RegisterBoot { count: BootCount(records) };
+        let operation = Operation::Node(NodeOperation::RegisterBoot { count: BootCount(records) });
         let submitted = self.node.site.node.submit(operation, std::time::Instant::now()).await;
         assert!(submitted.is_err());
         assert_eq!(self.node.site.node.machine().audit().count, records);

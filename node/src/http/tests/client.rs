@@ -3,7 +3,9 @@
 
 use dsync_client::original::{Acquired, Released};
 use dsync_client::{Client, Error, Mode};
-use dsync_core::locks::{AcquireOutcome, HoldId, Owner, ReleaseOutcome};
+use dsync_core::locks::{
+    AcquireOutcome, HoldId, LockOperation, LockOutcome, Owner, ReleaseOutcome,
+};
 use dsync_core::machine::{Operation, Outcome};
 use dsync_core::types::Index;
 use tokio::net::TcpListener;
@@ -28,8 +30,8 @@ fn owner(name: &str) -> Owner {
 fn by_name() -> FakeNode {
     FakeNode::new(|operation, _| {
         Ok(applied(match operation {
-            Operation::AcquireLock(acquire) => {
-                Outcome::Acquire(match acquire.items[0].name.as_str() {
+            Operation::Lock { operation: LockOperation::Acquire(acquire), .. } => {
+                Outcome::Lock(LockOutcome::Acquire(match acquire.items[0].name.as_str() {
                     "free" => AcquireOutcome::Granted {
                         hold: HoldId { index: Index(7), position: 0 },
                         tokens: vec![41],
@@ -37,9 +39,9 @@ fn by_name() -> FakeNode {
                     },
                     "held" => AcquireOutcome::Waiting { ahead: 0, holders: vec![owner("a")] },
                     _ => AcquireOutcome::Deadlock { cycle: vec![(owner("b"), "knot".to_owned())] },
-                })
+                }))
             }
-            _ => Outcome::Release(ReleaseOutcome::NotHolder),
+            _ => Outcome::Lock(LockOutcome::Release(ReleaseOutcome::NotHolder)),
         }))
     })
 }
@@ -50,8 +52,8 @@ async fn the_client_reads_every_answer_of_the_server() {
     let (_server, client) = serve(&node).await;
     let acquire =
         async |name, ttl_ms| client.original().acquire(name, "b", Mode::Exclusive, ttl_ms).await;
-    let Acquired::Held(hold) = acquire("free", Some(900)).await.unwrap() else { panic!() };
-    assert_eq!((hold.token, hold.hold_id.as_str(), hold.remaining_ms), (41, "7-0", Some(900)));
+    let Acquired::Held(hold) = acquire("free", Some(9_000)).await.unwrap() else { panic!() };
+    assert_eq!((hold.token, hold.hold_id.as_str(), hold.remaining_ms), (41, "7-0", Some(9_000)));
     let Acquired::Waiting(wait) = acquire("held", None).await.unwrap() else { panic!() };
     assert_eq!((wait.position, wait.owners), (1, vec!["a".to_owned()]));
     let Acquired::Deadlock(cycle) = acquire("knot", None).await.unwrap() else { panic!() };

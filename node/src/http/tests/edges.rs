@@ -6,7 +6,8 @@ use axum::routing::get;
 use http::Request;
 
 use super::fake_node::{FakeNode, call};
-use crate::http::compose;
+use crate::http::hosts::HostRules;
+use crate::http::{admin_router, client_router, compose};
 
 #[tokio::test]
 async fn unknown_paths_and_routes_that_come_later_are_404_problems() {
@@ -23,10 +24,59 @@ async fn unknown_paths_and_routes_that_come_later_are_404_problems() {
         assert_eq!(problem["code"], "not_found");
         assert_eq!(problem["retryable"], false);
         assert_eq!(problem["leader"], "n1");
-        assert_eq!(problem["requestId"], reply.header("x-request-id"));
+        assert_eq!(problem["request_id"], reply.header("x-request-id"));
         assert!(problem["title"].is_string() && problem["detail"].is_string());
     }
     assert_eq!(node.post("/queue/push", "{}").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_percent_without_two_hexadecimal_digits_is_refused_wherever_it_stands() {
+    let node = FakeNode::granting();
+    for escape in ["%", "%zz", "a%2", "%2", "%g0", "a%%20"] {
+        for path in [format!("/v1/locks/{escape}"), format!("/nothing/{escape}")] {
+            let reply = node.get(&path).await;
+            assert_eq!(reply.status, 400, "{path}");
+            assert_eq!(reply.json()["field"], "path", "{path}");
+        }
+        for parameter in ["prefix", "limit"] {
+            let path = format!("/v1/locks?consistency=stale&{parameter}={escape}");
+            let reply = node.get(&path).await;
+            assert_eq!(reply.status, 400, "{path}");
+            assert_eq!(reply.json()["field"], parameter, "{path}");
+        }
+    }
+    for good in ["/v1/locks/%25", "/v1/locks/%2Fa%2f", "/v1/locks?prefix=%25%7E"] {
+        assert_eq!(node.get(good).await.status, 200, "{good}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_or_a_page_that_is_not_served_reaches_no_route() {
+    let node = FakeNode::granting();
+    let rules = HostRules::new("127.0.0.1:5001".parse().unwrap(), Vec::new());
+    let site = node.site.clone().with_hosts(rules);
+    for (router, path) in [
+        (client_router(site.clone()), "/lock/acquire"),
+        (client_router(site.clone()), "/v1/locks/x/force"),
+        (client_router(site.clone()), "/status"),
+        (client_router(site.clone()), "/nothing"),
+        (admin_router(site), "/livez"),
+    ] {
+        for (header, value, code) in [
+            ("host", "evil.example", "host_not_allowed"),
+            ("origin", "http://evil.example", "origin_not_allowed"),
+        ] {
+            let request = Request::post(path).header("content-type", "application/json");
+            let body = r#"{"resource_id":"x","client_id":"c"}"#;
+            let request = request.header(header, value).body(Body::from(body)).unwrap();
+            let reply = call(router.clone(), request).await;
+            assert_eq!(reply.status, 403, "{path}: {}", reply.text());
+            assert_eq!(reply.json()["code"], code, "{path}");
+            assert_eq!(reply.header("content-type"), "application/problem+json");
+        }
+    }
+    assert!(node.operations.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -88,7 +138,7 @@ async fn a_panic_is_a_500_problem_and_not_a_broken_connection() {
     assert_eq!(reply.status, 500);
     assert_eq!(reply.header("content-type"), "application/problem+json");
     assert_eq!(reply.json()["code"], "internal");
-    assert_eq!(reply.json()["requestId"], reply.header("x-request-id"));
+    assert_eq!(reply.json()["request_id"], reply.header("x-request-id"));
     assert!(!reply.text().contains("on purpose"));
 }
 

@@ -8,12 +8,12 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use dsync_core::locks::AcquireOutcome;
+use dsync_core::locks::{AcquireOutcome, LockOutcome};
 use dsync_core::machine::{Machine, Operation, Outcome, RequestId};
 use dsync_core::raft::{Membership, RaftStatus, RoleKind};
 use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName, Term};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Request, StatusCode};
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -33,8 +33,8 @@ pub struct FakeNode {
     /// What is published.
     pub machine: Arc<ArcSwap<Machine>>,
     /// What read barriers are answered.
-    pub barrier: Arc<Mutex<Result<(), SubmitError>>>,
-    /// Every operation that reached the driver.
+    pub barrier: Arc<Mutex<Result<ClusterTime, SubmitError>>>,
+    /// Every operation that reached the driver, without its id.
     pub operations: Arc<Mutex<Vec<Operation>>>,
     /// The id of each of them.
     pub ids: Arc<Mutex<Vec<Option<RequestId>>>>,
@@ -44,19 +44,12 @@ impl FakeNode {
     /// A node that answers operations by a function of the operation and the machine, which the
     /// function may replace.
     pub fn new(
-        mut answer: impl FnMut(&Operation, &ArcSwap<Machine>) -> Answer + Send + 'static,
-    ) -> Self {
-        Self::with_ids(move |_, operation, machine| answer(operation, machine))
-    }
-
-    /// The same by a function that is told the request's id, too.
-    pub fn with_ids(
-        answer: impl FnMut(Option<&RequestId>, &Operation, &ArcSwap<Machine>) -> Answer + Send + 'static,
+        answer: impl FnMut(&Operation, &ArcSwap<Machine>) -> Answer + Send + 'static,
     ) -> Self {
         let (requests, inbox) = mpsc::channel(16);
         let machine = Arc::new(ArcSwap::from_pointee(Machine::default()));
         let status = Arc::new(ArcSwap::from_pointee(healthy()));
-        let barrier = Arc::new(Mutex::new(Ok(())));
+        let barrier = Arc::new(Mutex::new(Ok(ClusterTime(0))));
         let operations = Arc::new(Mutex::new(Vec::new()));
         let ids = Arc::new(Mutex::new(Vec::new()));
         let handle = NodeHandle::new(requests, Arc::clone(&machine), Arc::clone(&status));
@@ -85,7 +78,7 @@ impl FakeNode {
     pub fn granting() -> Self {
         let hold = dsync_core::locks::HoldId { index: Index(7), position: 0 };
         let outcome = AcquireOutcome::Granted { hold, tokens: vec![41], remaining_ms: None };
-        Self::saying(Ok(Outcome::Acquire(outcome)))
+        Self::saying(Ok(Outcome::Lock(LockOutcome::Acquire(outcome))))
     }
 
     /// The same node, which gives bodies almost no time.
@@ -150,7 +143,10 @@ impl Reply {
     }
 }
 
-pub async fn call(mut router: Router, request: Request<Body>) -> Reply {
+pub async fn call(mut router: Router, mut request: Request<Body>) -> Reply {
+    // Every client names the host that it asks.
+    let localhost = HeaderValue::from_static("localhost");
+    request.headers_mut().entry(HOST).or_insert(localhost);
     let response = router.call(request).await.unwrap();
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
@@ -181,6 +177,7 @@ pub fn healthy() -> NodeStatus {
             durable: Index(12),
             commit: Index(11),
             applied: Index(10),
+            time: ClusterTime(0),
             founded: true,
         },
         membership: Some(Membership {
@@ -195,20 +192,20 @@ pub fn healthy() -> NodeStatus {
 
 struct Driver<F> {
     machine: Arc<ArcSwap<Machine>>,
-    barrier: Arc<Mutex<Result<(), SubmitError>>>,
+    barrier: Arc<Mutex<Result<ClusterTime, SubmitError>>>,
     operations: Arc<Mutex<Vec<Operation>>>,
     ids: Arc<Mutex<Vec<Option<RequestId>>>>,
     answer: F,
 }
 
-impl<F: FnMut(Option<&RequestId>, &Operation, &ArcSwap<Machine>) -> Answer> Driver<F> {
+impl<F: FnMut(&Operation, &ArcSwap<Machine>) -> Answer> Driver<F> {
     async fn run(mut self, mut inbox: mpsc::Receiver<DriverRequest>) {
         while let Some(request) = inbox.recv().await {
             match request {
-                DriverRequest::Submit { request, operation, reply, .. } => {
-                    let answer = (self.answer)(request.as_ref(), &operation, &self.machine);
-                    self.operations.lock().unwrap().push(operation);
-                    self.ids.lock().unwrap().push(request);
+                DriverRequest::Submit { operation, reply, .. } => {
+                    let answer = (self.answer)(&operation, &self.machine);
+                    self.ids.lock().unwrap().push(operation.request().cloned());
+                    self.operations.lock().unwrap().push(operation.with_request(None));
                     let _ = reply.send(answer);
                 }
                 DriverRequest::Barrier { reply, .. } => {

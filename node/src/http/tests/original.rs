@@ -2,7 +2,8 @@
 //! it.
 
 use dsync_core::locks::{
-    Acquire, AcquireOutcome, HoldId, LockItem, LockRefusal, Mode, Owner, Release, ReleaseOutcome,
+    Acquire, AcquireOutcome, HoldId, LockItem, LockOperation, LockOutcome, LockRefusal, Mode,
+    Owner, Release, ReleaseOutcome,
 };
 use dsync_core::machine::{Operation, Outcome};
 use dsync_core::types::Index;
@@ -18,11 +19,13 @@ fn owner(name: &str) -> Owner {
 }
 
 async fn ask(outcome: AcquireOutcome) -> Reply {
-    FakeNode::saying(Ok(Outcome::Acquire(outcome))).post("/lock/acquire", ASK).await
+    FakeNode::saying(Ok(Outcome::Lock(LockOutcome::Acquire(outcome))))
+        .post("/lock/acquire", ASK)
+        .await
 }
 
 async fn give_back(outcome: ReleaseOutcome) -> Reply {
-    let node = FakeNode::saying(Ok(Outcome::Release(outcome)));
+    let node = FakeNode::saying(Ok(Outcome::Lock(LockOutcome::Release(outcome))));
     node.post("/lock/release", r#"{"resource_id":"x","client_id":"b"}"#).await
 }
 
@@ -111,37 +114,53 @@ async fn a_release_ends_a_hold_or_a_wait_and_nothing_of_a_stranger() {
     }
 }
 
+/// Each optional field given, null and left out, beside each other one so.
 #[tokio::test]
 async fn fields_reach_the_machine_as_they_were_sent() {
-    for (ttl, ttl_ms) in [
+    let lock_types = [
+        ("", Mode::Exclusive),
+        (r#","lock_type":null"#, Mode::Exclusive),
+        (r#","lock_type":"exclusive""#, Mode::Exclusive),
+        (r#","lock_type":"shared""#, Mode::Shared),
+    ];
+    let ttls = [
         ("", 0),
         (r#","ttl":null"#, 0),
         (r#","ttl":0"#, 0),
         (r#","ttl":1500"#, 1500),
         (r#","ttl":"30s""#, 30_000),
+        (r#","ttl":"1h30m""#, 5_400_000),
         (r#","unknown":{"deep":[1]}"#, 0),
-    ] {
-        let node = FakeNode::granting();
-        let body = format!(r#"{{"resource_id":"a/ü","client_id":"c","lock_type":"shared"{ttl}}}"#);
-        assert_eq!(node.post("/lock/acquire", &body).await.status, 200, "{body}");
-        let (name, mode) = ("a/ü".to_owned(), Mode::Shared);
-        let items = vec![LockItem { name, mode, permits: 1, permits_max: 1 }];
-        let expected = Operation::AcquireLock(Acquire {
-            owner: owner("c"),
-            items,
-            ttl_ms: Some(ttl_ms),
-            queue: true,
-            attachment: None,
-        });
-        assert_eq!(*node.operations.lock().unwrap(), [expected], "{body}");
+    ];
+    for (lock_type, mode) in lock_types {
+        for (ttl, ttl_ms) in ttls {
+            let node = FakeNode::granting();
+            let body = format!(r#"{{"resource_id":"a/ü","client_id":"c"{lock_type}{ttl}}}"#);
+            let reply = node.post("/lock/acquire", &body).await;
+            assert_eq!(reply.status, 200, "{body}");
+            assert_eq!(reply.json()["lock_type"], json!(mode), "{body}");
+            let items =
+                vec![LockItem { name: "a/ü".to_owned(), mode, permits: 1, permits_max: 1 }];
+            let expected = Operation::lock(LockOperation::Acquire(Acquire {
+                owner: owner("c"),
+                items,
+                ttl_ms: Some(ttl_ms),
+                queue: true,
+                attachment: None,
+            }));
+            assert_eq!(*node.operations.lock().unwrap(), [expected], "{body}");
+        }
     }
 }
 
 #[tokio::test]
 async fn a_release_reaches_the_machine_by_name_and_owner() {
-    let node = FakeNode::saying(Ok(Outcome::Release(ReleaseOutcome::Released)));
+    let node = FakeNode::saying(Ok(Outcome::Lock(LockOutcome::Release(ReleaseOutcome::Released))));
     node.post("/lock/release", r#"{"resource_id":"x","client_id":"c"}"#).await;
-    let expected = Operation::ReleaseLock(Release { owner: owner("c"), name: "x".to_owned() });
+    let expected = Operation::lock(LockOperation::Release(Release {
+        owner: owner("c"),
+        name: "x".to_owned(),
+    }));
     assert_eq!(*node.operations.lock().unwrap(), [expected]);
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use dsync_core::audit::AuditRecord;
 use dsync_core::machine::{
-    Command, FirstState, Machine, Operation, Origin, RequestId, Settings, StoredCommand,
+    Command, FirstState, Machine, NodeOperation, Operation, Origin, Settings, StoredCommand,
 };
 use dsync_core::raft::{Entry, Founding, Payload};
 use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, NodeId, NodeName, Term};
@@ -33,24 +33,20 @@ impl Log {
         };
         let mut log = Self { machine: Machine::default(), sequence: 0 };
         log.append(Payload::Founding(founding));
-        log.submit(None, Operation::RegisterBoot { count: BootCount(1) });
+        log.submit(Operation::Node(NodeOperation::RegisterBoot { count: BootCount(1) }));
         log
     }
 
-    fn submit(
-        &mut self,
-        request: Option<RequestId>,
-        operation: Operation,
-    ) -> (Applied, Vec<AuditRecord>) {
+    fn submit(&mut self, operation: Operation) -> (Applied, Vec<AuditRecord>) {
         self.sequence += 1;
         let origin = Origin {
             node: NODE,
             boot: BOOT,
             sequence: self.sequence,
             low_water: self.sequence,
-            taken_at: self.machine.time(),
+            taken_at: self.machine.active_time(),
         };
-        let command = StoredCommand::V1(Command { origin, request, operation });
+        let command = StoredCommand::V1(Command { origin, operation });
         let (applied, records) = self.append(Payload::Command(encode(&command).into()));
         (applied.expect("a command has an answer"), records)
     }
@@ -64,9 +60,11 @@ impl Log {
     }
 }
 
-/// A node with the default settings.
+/// A node with the default settings, but for leases that are short enough for tests.
 pub fn node() -> FakeNode {
-    node_with(Settings::default())
+    let mut settings = Settings::default();
+    settings.locks.lease_ms_min = 1;
+    node_with(settings)
 }
 
 /// A node with these settings.
@@ -75,8 +73,8 @@ pub fn node_with(settings: Settings) -> FakeNode {
     let founded = Arc::new(log.machine.clone());
     let handle = Arc::new(OnceLock::<NodeHandle>::new());
     let told = Arc::clone(&handle);
-    let node = FakeNode::with_ids(move |request, operation, published| {
-        let (applied, records) = log.submit(request.cloned(), operation.clone());
+    let node = FakeNode::new(move |operation, published| {
+        let (applied, records) = log.submit(operation.clone());
         published.store(Arc::new(log.machine.clone()));
         let handle = told.get().expect("it is set before the first request");
         handle.listeners().applied(&log.machine, &records);

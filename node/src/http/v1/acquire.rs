@@ -94,9 +94,10 @@ pub struct GrantAnswer {
     locks: Vec<GrantedLock>,
     /// The lease that the hold was granted with; 0: none.
     ttl_ms: u64,
-    /// What is left of the lease; null: no lease. Count it from the sending of the request.
+    /// What is left of the lease; null: no lease. Count it from `waited_ms` after the sending of the
+    /// request.
     remaining_ms: Option<u64>,
-    /// From the request's arrival to its answer.
+    /// How long after the request's arrival `remaining_ms` was true, at the latest; 0: it did not wait.
     waited_ms: u64,
     /// Log entry up to which the answer looks.
     index: u64,
@@ -170,7 +171,7 @@ async fn try_one(site: &Site, path: NamePath, request: Request) -> Result<Respon
 async fn try_many(site: &Site, request: Request) -> Result<Response, Fault> {
     let asked = Asked::read(site, request, &["owner", "locks", "ttl", "wait"]).await?;
     let owner = asked.owner()?;
-    let max = usize::try_from(asked.settings.request_names_max).unwrap_or(usize::MAX);
+    let max = usize::try_from(asked.settings.locks.request_names_max).unwrap_or(usize::MAX);
     let known = ["name", "mode", "permits", "permits_max"];
     let mut items: Vec<LockItem> = Vec::new();
     for lock in asked.fields.objects("locks", max, &known)? {
@@ -187,7 +188,7 @@ async fn try_many(site: &Site, request: Request) -> Result<Response, Fault> {
 
 fn item(asked: &Asked, fields: &Fields, name: String) -> Result<LockItem, Fault> {
     let mode = fields.choice_or_none("mode", &MODES)?.unwrap_or(Mode::Exclusive);
-    let range = 1..=u64::from(asked.settings.permits_max);
+    let range = 1..=u64::from(asked.settings.locks.permits_max);
     let permits_max = fields.integer("permits_max", range.clone())?;
     let permits = fields.integer("permits", range)?;
     if mode != Mode::Permits {
@@ -217,12 +218,13 @@ async fn acquire(
     let names: Vec<String> = items.iter().map(|item| item.name.clone()).collect();
     let wanted = Wanted {
         items: items.clone(),
-        ttl_ms: ttl_ms.unwrap_or(asked.settings.default_lease_ms),
+        ttl_ms: ttl_ms.unwrap_or(asked.settings.locks.default_lease_ms),
         token_of: None,
     };
     // Both are set by the node.
     let (queue, attachment) = (false, None);
     let ask = Acquire { owner, items, ttl_ms, queue, attachment };
+    let _seat = asking::seat(site, &patience)?;
     let answer = site.node.acquire(asked.request.clone(), ask, patience).await?;
     deliver(site, answer, &wanted).map_err(|fault| with_holders(site, fault, &names))
 }

@@ -9,6 +9,7 @@ use dsync_core::locks::{HoldId, HoldRef, Owner};
 use dsync_core::machine::{Machine, Operation, Outcome, RequestId, Settings};
 use dsync_core::types::Index;
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::lock;
 use crate::handle::Applied;
@@ -52,7 +53,7 @@ impl Asked {
     /// Most bytes of a name.
     #[must_use]
     pub fn name_bytes_max(&self) -> usize {
-        usize::try_from(self.settings.name_bytes_max).unwrap_or(usize::MAX)
+        usize::try_from(self.settings.locks.name_bytes_max).unwrap_or(usize::MAX)
     }
 
     /// The field `owner`.
@@ -75,9 +76,10 @@ impl Asked {
     /// The field `ttl`.
     ///
     /// # Errors
-    /// If it is no length of time, or longer than the settings allow.
+    /// If it is no length of time, or longer or shorter than the settings allow.
     pub fn ttl_ms(&self) -> Result<Option<u64>, Fault> {
-        self.fields.duration_up_to("ttl", self.settings.lease_ms_max)
+        let rules = &self.settings.locks;
+        self.fields.lease_ms("ttl", rules.lease_ms_min, rules.lease_ms_max)
     }
 
     /// The field `wait`, and how long the rest may take.
@@ -96,13 +98,22 @@ impl Asked {
     /// If there is no answer, or the id or the age of the request is against it.
     pub async fn submit(&self, site: &Site, operation: Operation) -> Result<Applied, Fault> {
         let deadline = Instant::now() + site.limits.deadline;
-        let applied = site.node.submit_as(self.request.clone(), operation, deadline).await?;
+        let operation = operation.with_request(self.request.clone());
+        let applied = site.node.submit(operation, deadline).await?;
         match applied.outcome {
             Outcome::Void => Err(Fault::void()),
             Outcome::RequestRefused(refusal) => Err(refusal.into()),
             _ => Ok(applied),
         }
     }
+}
+
+/// A seat for a request that waits; one that only tries needs none.
+///
+/// # Errors
+/// If there is none.
+pub fn seat(site: &Site, patience: &Patience) -> Result<Option<OwnedSemaphorePermit>, Fault> {
+    if patience.wait.is_zero() { Ok(None) } else { site.seat_to_wait().map(Some) }
 }
 
 /// An answer to another operation than the one that was asked for: a bug.
@@ -184,13 +195,13 @@ pub async fn hold_ended(site: &Site, hold: HoldId, name: Option<&str>, index: In
     let detail = format!("there is no hold {} of this lock (any more)", hold_id(hold));
     let fault = Fault::conflict("hold_ended", detail).with("hold", hold_id(hold));
     let Some(name) = name else { return fault };
-    let mut machine = site.node.machine();
-    if machine.applied() < index {
+    let mut state = site.node.stale_state();
+    if state.machine.applied() < index {
         match site.read().await {
-            Ok(newer) => machine = newer,
+            Ok(newer) => state = newer,
             Err(_) => return fault,
         }
     }
-    let lock = serde_json::to_value(lock::briefly(&machine, name));
+    let lock = serde_json::to_value(lock::briefly(&state, name));
     fault.with("lock", lock.unwrap_or_default())
 }

@@ -74,15 +74,15 @@ async fn try_check(site: &Site, path: NamePath, request: Request) -> Result<Resp
         (Some(_), Some(_)) => return Err(asked.fields.wrong("hold", "cannot stand beside token")),
         _ => {}
     }
-    let machine = site.read().await?;
-    let (index, time) = locks_view::position(&machine);
-    let view = locks_view::lock(&machine, &name);
+    let state = site.read().await?;
+    let (index, time) = locks_view::position(&state);
+    let view = locks_view::lock(&state.machine, &name);
     // Nobody was ever told of a claim, so nobody can have its token.
     let mut live = view.holders.iter().filter(|holder| !holder.claim);
     let token_max = live.clone().map(|holder| holder.token).max();
     let holder = live
         .find(|holder| token == Some(holder.token) || hold == Some(holder.hold))
-        .map(|holder| lock::holder(&machine, holder));
+        .map(|holder| lock::holder(time, holder));
     let valid = holder.is_some();
     let answer = CheckAnswer { name, valid, holder, token_max, index: index.0, time_ms: time.0 };
     Ok(typed_answer(&answer))

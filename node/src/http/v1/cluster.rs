@@ -14,6 +14,7 @@ use super::asking::settings;
 use super::problems::ReadProblems;
 use super::read::Snapshot;
 use crate::handle::NodeStatus;
+use crate::handle::ReadState;
 use crate::http::envelope::{RequestContext, leader_name};
 use crate::http::params::Params;
 use crate::http::problem::{Fault, typed_answer};
@@ -32,8 +33,9 @@ pub struct ClusterAnswer {
     members: Vec<MemberAnswer>,
     /// The node that answers.
     node: NodeAnswer,
-    /// The settings in force, the same on every node.
-    settings: SettingsAnswer,
+    /// The settings in force, the same on every node, in one group a service.
+    #[schema(value_type = Object)]
+    settings: Settings,
     /// How much is in the lock table. Some of it may have just ended.
     locks: LockCounts,
     /// How many records the audit trail has: the number of the newest event.
@@ -102,35 +104,6 @@ pub struct LockCounts {
     waits: usize,
 }
 
-/// The settings.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct SettingsAnswer {
-    /// How long a waiter's place, and a grant that nobody has picked up, are kept.
-    claim_window_ms: u64,
-    /// A command that is applied later than this after it was taken in is void.
-    command_retention_ms: u64,
-    /// Most waiters of one lock.
-    lock_waiters_max: u32,
-    /// Most holds and waits of one owner.
-    owner_holds_max: u32,
-    /// Most bytes of a name.
-    name_bytes_max: u32,
-    /// The lease of who does not say.
-    default_lease_ms: u64,
-    /// Longest lease.
-    lease_ms_max: u64,
-    /// Most locks in one request.
-    request_names_max: u32,
-    /// Most permits of one lock.
-    permits_max: u32,
-    /// Most holds and waits in the cluster, each name of each counted.
-    presences_max: u32,
-    /// Most request ids that are remembered.
-    request_ids_max: u32,
-    /// How long a request id is remembered after it is settled.
-    request_retention_ms: u64,
-}
-
 /// Members, leader, settings.
 #[utoipa::path(
     get, path = "/v1/cluster", operation_id = "get_cluster", tag = "cluster",
@@ -148,12 +121,13 @@ pub async fn cluster(
 async fn try_cluster(site: &Site, uri: &Uri) -> Result<Response, Fault> {
     let params = Params::read(uri, &["consistency"])?;
     let snapshot = Snapshot::take(site, &params).await?;
-    let answer = draw(&snapshot.machine, &site.node.status());
+    let answer = draw(&snapshot.state, &site.node.status());
     Ok(snapshot.mark(typed_answer(&answer)))
 }
 
-fn draw(machine: &Machine, status: &NodeStatus) -> ClusterAnswer {
-    let (index, time) = locks_view::position(machine);
+fn draw(state: &ReadState, status: &NodeStatus) -> ClusterAnswer {
+    let (index, time) = locks_view::position(state);
+    let machine = &*state.machine;
     let locks = machine.locks();
     ClusterAnswer {
         cluster_id: status.cluster_id.map(|id| id.to_string()),
@@ -163,7 +137,7 @@ fn draw(machine: &Machine, status: &NodeStatus) -> ClusterAnswer {
             all.names.keys().map(|id| member(machine, status, all, *id)).collect()
         }),
         node: node(status),
-        settings: settings(machine).into(),
+        settings: settings(machine),
         locks: LockCounts { names: locks.names(), holds: locks.holds(), waits: locks.waits() },
         events: machine.audit().count,
         index: index.0,
@@ -196,7 +170,7 @@ fn node(status: &NodeStatus) -> NodeAnswer {
         name: status.name.to_string(),
         id: status.node_id.to_string(),
         boot_id: status.boot_id.to_string(),
-        version: env!("CARGO_PKG_VERSION"),
+        version: crate::VERSION,
         role: raft.role,
         registered: status.registered,
         outside: status.outside.clone(),
@@ -205,24 +179,5 @@ fn node(status: &NodeStatus) -> NodeAnswer {
         durable_index: raft.durable.0,
         commit_index: raft.commit.0,
         applied_index: raft.applied.0,
-    }
-}
-
-impl From<Settings> for SettingsAnswer {
-    fn from(settings: Settings) -> Self {
-        Self {
-            claim_window_ms: settings.claim_window_ms,
-            command_retention_ms: settings.command_retention_ms,
-            lock_waiters_max: settings.lock_waiters_max,
-            owner_holds_max: settings.owner_holds_max,
-            name_bytes_max: settings.name_bytes_max,
-            default_lease_ms: settings.default_lease_ms,
-            lease_ms_max: settings.lease_ms_max,
-            request_names_max: settings.request_names_max,
-            permits_max: settings.permits_max,
-            presences_max: settings.presences_max,
-            request_ids_max: settings.request_ids_max,
-            request_retention_ms: settings.request_retention_ms,
-        }
     }
 }

@@ -7,7 +7,7 @@
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use dsync_core::locks::{ForceOutcome, ForceRelease};
+use dsync_core::locks::{ForceOutcome, ForceRelease, LockOperation, LockOutcome};
 use dsync_core::machine::{Operation, Outcome};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -76,17 +76,17 @@ async fn try_force(site: &Site, path: NamePath, request: Request) -> Result<Resp
     let now = asked.fields.truth("now")?.unwrap_or(false);
     let principal = ANONYMOUS.to_owned();
     let force = ForceRelease { principal, name: name.clone(), hold, reason, now };
-    let applied = asked.submit(site, Operation::ForceRelease(force)).await?;
+    let applied = asked.submit(site, Operation::lock(LockOperation::Force(force))).await?;
     match applied.outcome {
-        Outcome::Force(ForceOutcome::Forced { count, holds }) => {
+        Outcome::Lock(LockOutcome::Force(ForceOutcome::Forced { count, holds })) => {
             let holds = holds.into_iter().map(hold_id).collect();
             Ok(typed_answer(&ForceAnswer { count, holds, index: applied.index.0 }))
         }
-        Outcome::Force(ForceOutcome::NotHeld) => Err(match hold {
+        Outcome::Lock(LockOutcome::Force(ForceOutcome::NotHeld)) => Err(match hold {
             Some(hold) => asking::hold_ended(site, hold, Some(&name), applied.index).await,
             None => Fault::conflict("not_held", format!("nobody holds the lock {name}")),
         }),
-        Outcome::Force(ForceOutcome::Refused(refusal)) => Err(refusal.into()),
+        Outcome::Lock(LockOutcome::Force(ForceOutcome::Refused(refusal))) => Err(refusal.into()),
         other => Err(asking::unexpected(&other)),
     }
 }

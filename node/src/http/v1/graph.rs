@@ -72,8 +72,8 @@ async fn try_graph(site: &Site, uri: &Uri) -> Result<Response, Fault> {
     let params = Params::read(uri, &["limit", "consistency"])?;
     let limit = params.limit(EDGES_DEFAULT, EDGES_MAX)?;
     let snapshot = Snapshot::take(site, &params).await?;
-    let (index, time) = locks_view::position(&snapshot.machine);
-    let mut all = snapshot.machine.locks().graph();
+    let (index, time) = locks_view::position(&snapshot.state);
+    let mut all = snapshot.state.machine.locks().graph();
     let edges: Vec<_> = all.by_ref().take(limit).map(edge).collect();
     let truncated = all.next().is_some();
     let graph = GraphAnswer { edges, truncated, index: index.0, time_ms: time.0 };

@@ -6,7 +6,9 @@
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use dsync_core::locks::{HoldOutcome, HoldRef, LockItem, Mode, Renew, Upgrade};
+use dsync_core::locks::{
+    HoldOutcome, HoldRef, LockItem, LockOperation, LockOutcome, Mode, Renew, Upgrade,
+};
 use dsync_core::machine::{Operation, Outcome};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -209,13 +211,16 @@ async fn try_release(
 ) -> Result<Response, Fault> {
     let asked = Asked::read(site, request, &["hold"]).await?;
     let hold = asked.hold(name)?;
-    let applied = asked.submit(site, Operation::ReleaseHold(hold.clone())).await?;
+    let applied =
+        asked.submit(site, Operation::lock(LockOperation::ReleaseHold(hold.clone()))).await?;
     match &applied.outcome {
-        Outcome::Hold(HoldOutcome::Released) => Ok(typed_answer(&ReleaseAnswer {
-            hold: hold_id(hold.hold),
-            released: true,
-            index: applied.index.0,
-        })),
+        Outcome::Lock(LockOutcome::Hold(HoldOutcome::Released)) => {
+            Ok(typed_answer(&ReleaseAnswer {
+                hold: hold_id(hold.hold),
+                released: true,
+                index: applied.index.0,
+            }))
+        }
         _ => Err(refused(site, &hold, &applied).await),
     }
 }
@@ -224,13 +229,15 @@ async fn try_renew(site: &Site, name: Option<String>, request: Request) -> Resul
     let asked = Asked::read(site, request, &["hold", "ttl"]).await?;
     let (hold, ttl_ms) = (asked.hold(name)?, asked.ttl_ms()?);
     let renew = Renew { hold: hold.clone(), ttl_ms };
-    let applied = asked.submit(site, Operation::RenewHold(renew)).await?;
+    let applied = asked.submit(site, Operation::lock(LockOperation::Renew(renew))).await?;
     match &applied.outcome {
-        Outcome::Hold(HoldOutcome::Renewed { remaining_ms }) => Ok(typed_answer(&RenewAnswer {
-            hold: hold_id(hold.hold),
-            remaining_ms: *remaining_ms,
-            index: applied.index.0,
-        })),
+        Outcome::Lock(LockOutcome::Hold(HoldOutcome::Renewed { remaining_ms })) => {
+            Ok(typed_answer(&RenewAnswer {
+                hold: hold_id(hold.hold),
+                remaining_ms: *remaining_ms,
+                index: applied.index.0,
+            }))
+        }
         _ => Err(refused(site, &hold, &applied).await),
     }
 }
@@ -243,12 +250,13 @@ async fn try_upgrade(site: &Site, path: NamePath, request: Request) -> Result<Re
     let item = LockItem { name: name.clone(), mode: Mode::Exclusive, permits: 1, permits_max: 1 };
     let wanted = Wanted {
         items: vec![item],
-        ttl_ms: ttl_ms.unwrap_or(asked.settings.default_lease_ms),
+        ttl_ms: ttl_ms.unwrap_or(asked.settings.locks.default_lease_ms),
         token_of: Some(name.clone()),
     };
     // Both are set by the node.
     let (queue, attachment) = (false, None);
     let ask = Upgrade { hold: hold.clone(), ttl_ms, queue, attachment };
+    let _seat = asking::seat(site, &patience)?;
     let answer = site.node.upgrade(asked.request.clone(), ask, patience).await?;
     if answer.outcome == WaitOutcome::Ended {
         return Err(asking::hold_ended(site, hold.hold, Some(&name), answer.index).await);
@@ -260,9 +268,10 @@ async fn try_downgrade(site: &Site, path: NamePath, request: Request) -> Result<
     let name = name_of(site, path)?;
     let asked = Asked::read(site, request, &["hold"]).await?;
     let hold = asked.hold(Some(name))?;
-    let applied = asked.submit(site, Operation::DowngradeHold(hold.clone())).await?;
+    let applied =
+        asked.submit(site, Operation::lock(LockOperation::Downgrade(hold.clone()))).await?;
     match &applied.outcome {
-        Outcome::Hold(HoldOutcome::Downgraded { token, remaining_ms }) => {
+        Outcome::Lock(LockOutcome::Hold(HoldOutcome::Downgraded { token, remaining_ms })) => {
             Ok(typed_answer(&DowngradeAnswer {
                 hold: hold_id(hold.hold),
                 token: *token,
@@ -276,11 +285,13 @@ async fn try_downgrade(site: &Site, path: NamePath, request: Request) -> Result<
 
 async fn refused(site: &Site, hold: &HoldRef, applied: &Applied) -> Fault {
     match &applied.outcome {
-        Outcome::Hold(HoldOutcome::NotHeld) => {
+        Outcome::Lock(LockOutcome::Hold(HoldOutcome::NotHeld)) => {
             asking::hold_ended(site, hold.hold, hold.name.as_deref(), applied.index).await
         }
-        Outcome::Hold(HoldOutcome::Revoked { reason }) => asking::revoked(reason),
-        Outcome::Hold(HoldOutcome::Refused(refusal)) => refusal.clone().into(),
+        Outcome::Lock(LockOutcome::Hold(HoldOutcome::Revoked { reason })) => {
+            asking::revoked(reason)
+        }
+        Outcome::Lock(LockOutcome::Hold(HoldOutcome::Refused(refusal))) => refusal.clone().into(),
         other => asking::unexpected(other),
     }
 }

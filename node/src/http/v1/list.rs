@@ -10,7 +10,6 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use dsync_core::machine::Machine;
 use http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,6 +17,7 @@ use utoipa::ToSchema;
 use super::lock::{self, LockAnswer};
 use super::problems::ReadProblems;
 use super::read::Snapshot;
+use crate::handle::ReadState;
 use crate::http::envelope::RequestContext;
 use crate::http::params::Params;
 use crate::http::problem::{Fault, typed_answer};
@@ -77,21 +77,21 @@ async fn try_list(site: &Site, uri: &Uri) -> Result<Response, Fault> {
         Some(token) => read_token(token, prefix)?,
     };
     let snapshot = Snapshot::take(site, &params).await?;
-    let page = page(&snapshot.machine, prefix, &after, limit);
+    let page = page(&snapshot.state, prefix, &after, limit);
     Ok(snapshot.mark(typed_answer(&page)))
 }
 
-fn page(machine: &Machine, prefix: &str, after: &str, limit: usize) -> LocksAnswer {
-    let (index, time) = locks_view::position(machine);
+fn page(state: &ReadState, prefix: &str, after: &str, limit: usize) -> LocksAnswer {
+    let (index, time) = locks_view::position(state);
     let mut locks: Vec<LockAnswer> = Vec::new();
     let (mut presences, mut last, mut next) = (0, String::new(), None);
-    for view in machine.locks().after(prefix, after) {
+    for view in state.machine.locks().after(prefix, after) {
         if locks.len() >= limit || presences >= PRESENCES_MAX {
             next = Some(token(prefix, &last));
             break;
         }
         presences += view.holders.len() + view.waiters.len();
-        locks.push(lock::draw(machine, &view, lock::BRIEF_MAX));
+        locks.push(lock::draw(time, &view, lock::BRIEF_MAX));
         last = view.name;
     }
     LocksAnswer { locks, next, index: index.0, time_ms: time.0 }

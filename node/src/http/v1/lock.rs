@@ -7,13 +7,14 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use dsync_core::locks::{HolderView, LockView, Mode, WaiterView};
-use dsync_core::machine::Machine;
+use dsync_core::types::ClusterTime;
 use http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::problems::ReadProblems;
 use super::read::Snapshot;
+use crate::handle::ReadState;
 use crate::http::envelope::RequestContext;
 use crate::http::fields::{check_name, hold_id};
 use crate::http::params::Params;
@@ -145,7 +146,7 @@ async fn answer(site: &Site, name: &str, uri: &Uri) -> Result<Response, Fault> {
     let params = Params::read(uri, &["limit", "consistency"])?;
     let limit = params.limit(LISTED_DEFAULT, LISTED_MAX)?;
     let snapshot = Snapshot::take(site, &params).await?;
-    let lock = now(&snapshot.machine, name, limit);
+    let lock = now(&snapshot.state, name, limit);
     Ok(snapshot.mark(typed_answer(&lock)))
 }
 
@@ -166,16 +167,16 @@ pub fn name_of(site: &Site, path: NamePath) -> Result<String, Fault> {
 
 /// One lock, with the moment.
 #[must_use]
-pub fn now(machine: &Machine, name: &str, limit: usize) -> LockNowAnswer {
-    let (index, time) = locks_view::position(machine);
-    let lock = draw(machine, &locks_view::lock(machine, name), limit);
+pub fn now(state: &ReadState, name: &str, limit: usize) -> LockNowAnswer {
+    let (index, time) = locks_view::position(state);
+    let lock = draw(time, &locks_view::lock(&state.machine, name), limit);
     LockNowAnswer { lock, index: index.0, time_ms: time.0 }
 }
 
 /// One lock, as a conflict shows it.
 #[must_use]
-pub fn briefly(machine: &Machine, name: &str) -> LockNowAnswer {
-    now(machine, name, BRIEF_MAX)
+pub fn briefly(state: &ReadState, name: &str) -> LockNowAnswer {
+    now(state, name, BRIEF_MAX)
 }
 
 /// Holders, and waiters, of a lock that is shown beside something else.
@@ -183,16 +184,16 @@ pub const BRIEF_MAX: usize = 16;
 
 /// One lock, with at most `limit` holders and waiters.
 #[must_use]
-pub fn draw(machine: &Machine, lock: &LockView, limit: usize) -> LockAnswer {
+pub fn draw(now: ClusterTime, lock: &LockView, limit: usize) -> LockAnswer {
     let (holders_count, waiters_count) = (lock.holders.len(), lock.waiters.len());
     let held: u32 = lock.holders.iter().map(|holder| holder.permits).sum();
     LockAnswer {
         name: lock.name.clone(),
         permits_max: lock.permits_max,
         permits_free: lock.permits_max.map(|max| max.saturating_sub(held)),
-        holders: lock.holders.iter().take(limit).map(|it| holder(machine, it)).collect(),
+        holders: lock.holders.iter().take(limit).map(|it| holder(now, it)).collect(),
         holders_count,
-        waiters: lock.waiters.iter().take(limit).map(|it| waiter(machine, it)).collect(),
+        waiters: lock.waiters.iter().take(limit).map(|it| waiter(now, it)).collect(),
         waiters_count,
         truncated: holders_count > limit || waiters_count > limit,
     }
@@ -200,7 +201,7 @@ pub fn draw(machine: &Machine, lock: &LockView, limit: usize) -> LockAnswer {
 
 /// One holder.
 #[must_use]
-pub fn holder(machine: &Machine, holder: &HolderView) -> HolderAnswer {
+pub fn holder(now: ClusterTime, holder: &HolderView) -> HolderAnswer {
     HolderAnswer {
         owner: holder.owner.name.clone(),
         mode: holder.mode,
@@ -209,14 +210,13 @@ pub fn holder(machine: &Machine, holder: &HolderView) -> HolderAnswer {
         token: holder.token,
         claim: holder.claim,
         since_ms: holder.since.0,
-        held_ms: machine.time().since(holder.since),
-        remaining_ms: locks_view::remaining_ms(machine, holder),
+        held_ms: now.since(holder.since),
+        remaining_ms: holder.ends_at.map(|end| end.since(now)),
         revoked: holder.revoked.clone(),
     }
 }
 
-fn waiter(machine: &Machine, waiter: &WaiterView) -> WaiterAnswer {
-    let now = machine.time();
+fn waiter(now: ClusterTime, waiter: &WaiterView) -> WaiterAnswer {
     WaiterAnswer {
         owner: waiter.owner.name.clone(),
         mode: waiter.mode,

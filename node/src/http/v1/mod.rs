@@ -24,6 +24,7 @@ mod asking;
 pub mod check;
 pub mod cluster;
 pub mod events;
+mod examples;
 pub mod force;
 pub mod graph;
 pub mod hold;
@@ -43,6 +44,7 @@ use http::Uri;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(super) use self::asking::settings;
 use super::envelope::RequestContext;
 use super::{Site, audit};
 

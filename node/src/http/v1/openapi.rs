@@ -10,10 +10,12 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use serde_json::{Value, json};
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::problems::ProblemSchema;
+use super::examples;
+use super::problems::{CycleEdge, ProblemCode, ProblemHolder, ProblemSchema};
 
 static TEXT: LazyLock<Bytes> = LazyLock::new(|| text().into());
 
@@ -29,8 +31,9 @@ pub async fn serve() -> Response {
 /// The description as it is served, and as it stands in the repository.
 #[must_use]
 pub fn text() -> String {
-    let text = description().to_pretty_json().unwrap_or_default();
-    format!("{text}\n")
+    let mut api = serde_json::to_value(description()).unwrap_or_default();
+    complete(&mut api);
+    format!("{api:#}\n")
 }
 
 fn description() -> OpenApi {
@@ -38,7 +41,83 @@ fn description() -> OpenApi {
     api.merge(super::described().into_openapi());
     let schemas = &mut api.components.get_or_insert_default().schemas;
     schemas.insert(ProblemSchema::name().into_owned(), ProblemSchema::schema());
+    schemas.insert(ProblemCode::name().into_owned(), ProblemCode::schema());
+    schemas.insert(ProblemHolder::name().into_owned(), ProblemHolder::schema());
+    schemas.insert(CycleEdge::name().into_owned(), CycleEdge::schema());
     api
+}
+
+/// Adds what is the same on every route, and an example to each.
+fn complete(api: &mut Value) {
+    api["servers"] = json!([{ "url": "/", "description": "Any node: each serves every route." }]);
+    api["tags"] = json!([
+        { "name": "locks", "description": "Take, keep, give back, look at." },
+        { "name": "events", "description": "What happens to locks, as it happens." },
+        { "name": "cluster", "description": "Who is in it, and with which settings." },
+        { "name": "audit", "description": "What has happened to locks, from the audit trail." },
+    ]);
+    api["components"]["headers"] = headers();
+    let paths = api["paths"].as_object_mut().into_iter().flatten();
+    for (_, route) in paths.flat_map(|(_, methods)| methods.as_object_mut().into_iter().flatten()) {
+        add_headers(route);
+        add_example(route);
+    }
+}
+
+fn headers() -> Value {
+    let text =
+        |description: &str| json!({ "description": description, "schema": { "type": "string" } });
+    let number = |description: &str| json!({ "description": description, "schema": { "type": "integer", "minimum": 0 } });
+    let mut id = text("The request's own, if it had one of 1 to 128 bytes; else a new one.");
+    id["required"] = json!(true);
+    json!({
+        "X-Request-Id": id,
+        "Traceparent": text("The request's, echoed."),
+        "Dsync-Leader": text("Who leads, as far as this node knows."),
+        "Cache-Control": text("`no-store`: an answer is about one moment."),
+        "Dsync-Applied": number("The last log entry that the answer contains."),
+        "Dsync-Staleness-Ms": number("With `consistency=stale`: the answer contains everything that \
+            was answered anywhere up to so many milliseconds ago."),
+        "Retry-After": number("Seconds after which to ask again."),
+        "Allow": text("The methods that there are."),
+    })
+}
+
+fn add_headers(route: &mut Value) {
+    let reads = route["parameters"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(|parameter| parameter["name"] == "consistency"));
+    let responses = route["responses"].as_object_mut().into_iter().flatten();
+    for (status, response) in responses {
+        let more: &[&str] = match status.as_str() {
+            "200" if reads => &["Dsync-Applied", "Dsync-Staleness-Ms"],
+            "405" => &["Allow"],
+            "429" | "503" => &["Retry-After"],
+            _ => &[],
+        };
+        let always = ["X-Request-Id", "Traceparent", "Dsync-Leader", "Cache-Control"];
+        for name in always.iter().chain(more) {
+            let reference = format!("#/components/headers/{name}");
+            response["headers"][name] = json!({ "$ref": reference });
+        }
+    }
+}
+
+fn add_example(route: &mut Value) {
+    let id = route["operationId"].as_str().unwrap_or_default();
+    let Some((asked, answered)) = examples::of(id) else { return };
+    if let Some(asked) = asked {
+        route["requestBody"]["content"]["application/json"]["example"] = asked;
+    }
+    let contents = route["responses"]["200"]["content"].as_object_mut().into_iter().flatten();
+    for (media_type, content) in contents {
+        content["example"] = match media_type.as_str() {
+            "text/event-stream" => {
+                json!(format!("id: 42\nevent: granted\ndata: {answered}\n\n"))
+            }
+            _ => answered.clone(),
+        };
+    }
 }
 
 fn info() -> utoipa::openapi::Info {

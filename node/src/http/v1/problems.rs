@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr};
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Schema};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
-use crate::http::problem::PROBLEM_JSON;
+use crate::http::problem::{CODES, PROBLEM_JSON};
 
 /// A problem (RFC 9457). Some codes have members of their own beside these.
 #[derive(ToSchema)]
 #[schema(as = Problem)]
-#[allow(dead_code, non_snake_case, reason = "only its schema is used")]
+#[allow(dead_code, reason = "only its schema is used")]
 pub struct ProblemSchema {
     /// `urn:dsync:problem:` and the code.
     r#type: String,
@@ -24,22 +25,21 @@ pub struct ProblemSchema {
     /// One sentence about this very request.
     detail: String,
     /// The stable word for programs.
+    #[schema(value_type = ProblemCode)]
     code: String,
     /// Nothing was applied, and the same request may work later.
     retryable: bool,
     /// The `X-Request-Id` of this request.
-    requestId: String,
+    request_id: String,
     /// The node that leads, as far as this node knows.
     #[schema(required)]
     leader: Option<String>,
     /// The field, parameter or header that is wrong.
     field: Option<String>,
     /// With `held` and `wait_timeout`: who is in the way, at most 16.
-    #[schema(value_type = Option<Vec<Object>>)]
-    holders: Option<Value>,
+    holders: Option<Vec<ProblemHolder>>,
     /// With `deadlock`: each owner waits for a lock behind the next one, the last behind the first.
-    #[schema(value_type = Option<Vec<Object>>)]
-    cycle: Option<Value>,
+    cycle: Option<Vec<CycleEdge>>,
     /// With `hold_ended`: the lock as it is now.
     #[schema(value_type = Option<super::lock::LockNowAnswer>)]
     lock: Option<Value>,
@@ -59,7 +59,42 @@ pub struct ProblemSchema {
     oldest: Option<u64>,
 }
 
-const ALWAYS: [(u16, &str); 4] = [
+/// Who is in the way.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct ProblemHolder {
+    /// Who.
+    owner: String,
+}
+
+/// One owner of a cycle of waits.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct CycleEdge {
+    /// Who waits.
+    owner: String,
+    /// For which lock.
+    waits_for: String,
+}
+
+/// The stable word of a problem, for programs.
+pub struct ProblemCode;
+
+impl PartialSchema for ProblemCode {
+    fn schema() -> RefOr<Schema> {
+        let words = ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::String))
+            .description(Some("The stable word of a problem, for programs."))
+            .enum_values(Some(CODES.map(|(code, _)| code)));
+        Schema::Object(words.build()).into()
+    }
+}
+
+impl ToSchema for ProblemCode {}
+
+const ALWAYS: [(u16, &str); 6] = [
+    (403, "The host is not served here, or the web page did not come from this node."),
+    (431, "The head of the request is too long."),
     (400, "A field, parameter or header is missing or wrong: `field` names it. Nothing changed."),
     (500, "A bug of the server."),
     (503, "Nothing was applied: no leader, overloaded, shutting down. Try again."),

@@ -17,11 +17,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use axum::response::Response;
-use dsync_core::machine::Machine;
 use http::{HeaderName, HeaderValue};
 
 use crate::clock;
-use crate::handle::{NodeHandle, SubmitError};
+use crate::handle::{NodeHandle, ReadState, SubmitError};
 use crate::http::Site;
 use crate::http::params::Params;
 use crate::http::problem::Fault;
@@ -44,12 +43,12 @@ impl Freshness {
         &self,
         node: &NodeHandle,
         deadline: Instant,
-    ) -> Result<Arc<Machine>, SubmitError> {
+    ) -> Result<ReadState, SubmitError> {
         // Never 0, which stands for none.
         let began_ms = clock::now().0.max(1);
-        let machine = node.read(deadline).await?;
+        let state = node.read(deadline).await?;
         self.0.fetch_max(began_ms, Ordering::Relaxed);
-        Ok(machine)
+        Ok(state)
     }
 
     fn staleness_ms(&self) -> Option<u64> {
@@ -61,8 +60,8 @@ impl Freshness {
 /// A state to answer from.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// The state.
-    pub machine: Arc<Machine>,
+    /// The state, and what time it is.
+    pub state: ReadState,
     stale: bool,
     staleness_ms: Option<u64>,
 }
@@ -78,17 +77,17 @@ impl Snapshot {
         if stale {
             // Before the state: the state is then at least as new.
             let staleness_ms = site.freshness.staleness_ms();
-            return Ok(Self { machine: site.node.machine(), stale, staleness_ms });
+            return Ok(Self { state: site.node.stale_state(), stale, staleness_ms });
         }
-        let machine = site.read().await?;
-        Ok(Self { machine, stale, staleness_ms: None })
+        let state = site.read().await?;
+        Ok(Self { state, stale, staleness_ms: None })
     }
 
     /// Says in an answer's head which state it is from.
     #[must_use]
     pub fn mark(&self, mut response: Response) -> Response {
         let headers = response.headers_mut();
-        headers.insert(APPLIED, HeaderValue::from(self.machine.applied().0));
+        headers.insert(APPLIED, HeaderValue::from(self.state.machine.applied().0));
         if let Some(ms) = self.staleness_ms.filter(|_| self.stale) {
             headers.insert(STALENESS_MS, HeaderValue::from(ms));
         }

@@ -6,7 +6,7 @@
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use dsync_core::locks::{HoldId, RenewAll, RenewAllOutcome};
+use dsync_core::locks::{HoldId, LockOperation, LockOutcome, RenewAll, RenewAllOutcome};
 use dsync_core::machine::{Operation, Outcome};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -74,13 +74,15 @@ pub async fn renew_all(
 async fn try_renew_all(site: &Site, request: Request) -> Result<Response, Fault> {
     let asked = Asked::read(site, request, &["owner", "ttl", "holds"]).await?;
     let (owner, ttl_ms) = (asked.owner()?, asked.ttl_ms()?);
-    let max = usize::try_from(asked.settings.owner_holds_max).unwrap_or(usize::MAX);
+    let max = usize::try_from(asked.settings.locks.owner_holds_max).unwrap_or(usize::MAX);
     let expected = asked.fields.holds("holds", max)?;
     let renew = RenewAll { owner, ttl_ms, expected };
-    let applied = asked.submit(site, Operation::RenewAll(renew)).await?;
+    let applied = asked.submit(site, Operation::lock(LockOperation::RenewAll(renew))).await?;
     match applied.outcome {
-        Outcome::RenewAll(RenewAllOutcome { refusal: Some(refusal), .. }) => Err(refusal.into()),
-        Outcome::RenewAll(RenewAllOutcome { kept, lost, revoked, .. }) => {
+        Outcome::Lock(LockOutcome::RenewAll(RenewAllOutcome {
+            refusal: Some(refusal), ..
+        })) => Err(refusal.into()),
+        Outcome::Lock(LockOutcome::RenewAll(RenewAllOutcome { kept, lost, revoked, .. })) => {
             let ids = |holds: Vec<HoldId>| holds.into_iter().map(hold_id).collect();
             let kept = kept.into_iter();
             let kept =

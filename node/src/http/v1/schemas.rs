@@ -19,6 +19,48 @@ pub enum ModeWord {
     Permits,
 }
 
+/// What happened to a lock.
+#[derive(ToSchema)]
+#[schema(as = EventKind, rename_all = "snake_case")]
+#[cfg_attr(test, derive(Debug))]
+#[allow(dead_code, reason = "only its schema is used")]
+pub enum EventKind {
+    /// A request was queued.
+    Queued,
+    /// A request was granted.
+    Granted,
+    /// A request was granted while nobody listened.
+    ClaimOpened,
+    /// A claim became a full hold.
+    ClaimTaken,
+    /// A shared holder was queued for exclusive.
+    UpgradeQueued,
+    /// A shared lock became exclusive.
+    Upgraded,
+    /// An exclusive lock became shared.
+    Downgraded,
+    /// A hold was given back.
+    Released,
+    /// A hold was undone because its client never heard of it.
+    Undone,
+    /// A lease ended.
+    Expired,
+    /// A claim was not taken up in time.
+    ClaimLapsed,
+    /// A waiter left its queue.
+    Left,
+    /// A waiter's place ended because nobody had listened for too long.
+    PlaceLapsed,
+    /// A hold was revoked.
+    Revoked,
+    /// A hold was ended by force.
+    Forced,
+    /// A request was refused.
+    Refused,
+    /// A request was refused because it would have closed a cycle.
+    Deadlock,
+}
+
 /// A length of time: an integer of milliseconds, or a text like `30s`.
 pub struct Duration;
 
@@ -30,8 +72,8 @@ impl PartialSchema for Duration {
             .description(Some("Milliseconds."));
         let text = ObjectBuilder::new()
             .schema_type(SchemaType::new(Type::String))
-            .pattern(Some("^[0-9]+(ms|s|m|h)$"))
-            .description(Some("With a unit: `500ms`, `30s`, `5m`, `1h`."));
+            .pattern(Some(r"^([0-9]+(\.[0-9]+)?(d|h|m|s|ms))+$"))
+            .description(Some("With units, the longest first: `500ms`, `1.5s`, `1h30m`, `1d`."));
         let one = OneOfBuilder::new().item(number).item(text);
         Schema::OneOf(one.description(Some("A length of time.")).build()).into()
     }
@@ -106,4 +148,8 @@ pub struct RequestIdHeaders {
         pattern = "^[!-~]([ -~]*[!-~])?$"
     )]
     idempotency_key: Option<String>,
+    /// `CLIENT-SEQUENCE-LOWWATER`: a random number of the client in hex, the request's own number from
+    /// 1, and the lowest number that the client may still repeat. What is below it is forgotten at once.
+    #[param(rename = "Dsync-Request", pattern = "^[0-9a-fA-F]{1,16}-[0-9]+-[0-9]+$")]
+    dsync_request: Option<String>,
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use dsync_core::audit::AuditRecord;
-use dsync_core::locks::{Acquire, Attachment, Release};
+use dsync_core::locks::{Acquire, Attachment, LockOperation, Release};
 use dsync_core::machine::{
-    Command, FirstState, Machine, Operation, Origin, Outcome, Settings, StoredCommand,
+    Command, FirstState, Machine, NodeOperation, Operation, Origin, Outcome, Settings,
+    StoredCommand,
 };
 use dsync_core::raft::{Entry, Founding, Payload, RaftStatus, RoleKind};
 use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName, Term};
@@ -56,6 +57,8 @@ pub struct State {
     pub applied: Vec<Operation>,
     /// What lies somewhere.
     stalled: Vec<(Origin, Operation)>,
+    /// What stalls has been given up: commands carry a mark above it.
+    pub raises_mark: bool,
     draining: bool,
 }
 
@@ -77,6 +80,7 @@ impl World {
             missed: Vec::new(),
             applied: Vec::new(),
             stalled: Vec::new(),
+            raises_mark: false,
             draining: false,
         };
         state.found();
@@ -101,12 +105,12 @@ impl World {
 
     /// Somebody has the lock, through another node.
     pub fn hold(&self, ask: Acquire) {
-        self.elsewhere(Operation::AcquireLock(ask));
+        self.elsewhere(Operation::lock(LockOperation::Acquire(ask)));
     }
 
     pub fn release(&self, who: &str, lock: &str) {
         let release = Release { owner: owner(who), name: lock.into() };
-        self.elsewhere(Operation::ReleaseLock(release));
+        self.elsewhere(Operation::lock(LockOperation::Release(release)));
     }
 
     pub fn attachment_elsewhere(number: u64) -> Option<Attachment> {
@@ -115,7 +119,7 @@ impl World {
 
     /// The cluster says that nobody listens at the node under test.
     pub fn lose_this_node(&self) {
-        self.elsewhere(Operation::LoseListeners(HERE.1));
+        self.elsewhere(Operation::Node(NodeOperation::LoseListeners(HERE.1)));
     }
 
     /// Comes back when the state is so.
@@ -137,7 +141,11 @@ impl World {
     /// What this node proposed, by its first word.
     pub fn proposed(&self) -> Vec<String> {
         let word = |it: &Operation| {
-            format!("{it:?}").split(['(', ' ']).next().unwrap_or_default().to_owned()
+            let operation = match it {
+                Operation::Node(operation) => format!("{operation:?}"),
+                Operation::Lock { operation, .. } => format!("{operation:?}"),
+            };
+            operation.split(['(', ' ']).next().unwrap_or_default().to_owned()
         };
         self.state().applied.iter().map(word).collect()
     }
@@ -153,7 +161,10 @@ impl State {
             machine: encode(&first).into(),
         }));
         for from in [HERE, ELSEWHERE] {
-            self.apply_from(from, Operation::RegisterBoot { count: BootCount(1) });
+            self.apply_from(
+                from,
+                Operation::Node(NodeOperation::RegisterBoot { count: BootCount(1) }),
+            );
         }
     }
 
@@ -165,7 +176,7 @@ impl State {
     /// The requests that lay somewhere are applied after all. (Leaves that lay there are lost.)
     pub fn apply_stalled(&mut self) {
         for (origin, operation) in std::mem::take(&mut self.stalled) {
-            if !matches!(operation, Operation::Leave(_)) {
+            if !matches!(operation, Operation::Lock { operation: LockOperation::Leave(_), .. }) {
                 self.apply(origin, operation);
             }
         }
@@ -186,15 +197,16 @@ impl State {
 
     fn origin(&mut self, (node, boot): (NodeId, BootId)) -> Origin {
         self.sequence += 1;
-        let taken_at = self.machine.time();
-        Origin { node, boot, sequence: self.sequence, low_water: 0, taken_at }
+        let taken_at = self.machine.active_time();
+        let low_water = if self.raises_mark { self.sequence } else { 0 };
+        Origin { node, boot, sequence: self.sequence, low_water, taken_at }
     }
 
     fn apply(&mut self, origin: Origin, operation: Operation) -> Applied {
         if origin.node == HERE.0 {
             self.applied.push(operation.clone());
         }
-        let command = Command { origin, request: None, operation };
+        let command = Command { origin, operation };
         let bytes = encode(&StoredCommand::V1(command)).into();
         self.append(Payload::Command(bytes)).expect("a command has an answer")
     }
@@ -262,7 +274,8 @@ fn serve(shared: &Arc<Mutex<State>>, request: DriverRequest) {
                 }
                 sleep(barrier).await;
                 shared.lock().unwrap().catch_up(false);
-                let _ = reply.send(Ok(()));
+                let time = shared.lock().unwrap().machine.time();
+                let _ = reply.send(Ok(time));
             });
         }
         DriverRequest::Drain { done } => {
@@ -288,6 +301,7 @@ fn status() -> NodeStatus {
             durable: Index(0),
             commit: Index(0),
             applied: Index(0),
+            time: ClusterTime(0),
             founded: true,
         },
         membership: None,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use dsync_core::locks::{AcquireOutcome, ForceRelease, HoldRef, Upgrade};
+use dsync_core::locks::{
+    AcquireOutcome, ForceRelease, HoldRef, LockOperation, LockOutcome, Upgrade,
+};
 use dsync_core::machine::{Operation, Outcome};
 use tokio::time::sleep;
 
@@ -25,7 +27,8 @@ async fn a_grant_ends_a_wait_and_says_what_is_left_of_its_lease() {
     // The lease began with the grant; the proof took its time, and is of the last entry by then.
     let left = remaining_ms.unwrap();
     assert!((57_300..=57_700).contains(&left), "{left}");
-    assert!(answer.waited_ms >= 5_500);
+    // From here on it may count what is left: not from when the proof was there.
+    assert!((2_900..=3_100).contains(&answer.waited_ms), "{}", answer.waited_ms);
     answer.deliver();
 }
 
@@ -46,7 +49,7 @@ async fn a_request_without_patience_is_only_tried() {
     assert_eq!(outcome(answer), WaitOutcome::Held { holders: vec![owner("ann")] });
     assert_eq!(world.machine().locks().waits(), 0);
     world.settled().await;
-    assert_eq!(world.proposed(), ["RegisterBoot", "AcquireLock"]);
+    assert_eq!(world.proposed(), ["RegisterBoot", "Acquire"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,13 +80,13 @@ async fn a_grant_that_is_revoked_before_it_is_proven_is_told_as_revoked_and_ends
     let bob = Waiting::queued(&world, ask("bob", "x"), 60).await;
     world.state().lags = true;
     world.release("ann", "x");
-    world.elsewhere(Operation::ForceRelease(ForceRelease {
+    world.elsewhere(Operation::lock(LockOperation::Force(ForceRelease {
         principal: "anonymous".into(),
         name: "x".into(),
         hold: None,
         reason: "maintenance".into(),
         now: false,
-    }));
+    })));
     world.state().catch_up(false);
     let reason = "maintenance".to_owned();
     assert_eq!(outcome(bob.answer().await), WaitOutcome::Revoked { reason });
@@ -111,7 +114,7 @@ async fn who_asks_again_on_another_node_takes_the_wait_along() {
     assert_eq!(outcome(bob.answer().await), WaitOutcome::Superseded);
     assert_eq!(world.machine().locks().waits(), 1);
     world.settled().await;
-    assert_eq!(world.proposed(), ["RegisterBoot", "AcquireLock"]);
+    assert_eq!(world.proposed(), ["RegisterBoot", "Acquire"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,8 +208,8 @@ async fn the_wish_of_a_hold_that_ends_has_ended() {
     tokio::task::yield_now().await;
     sleep(Duration::from_millis(50)).await;
     assert_eq!(
-        world.elsewhere(Operation::ReleaseHold(hold)),
-        Outcome::Hold(dsync_core::locks::HoldOutcome::Released)
+        world.elsewhere(Operation::lock(LockOperation::ReleaseHold(hold))),
+        Outcome::Lock(LockOutcome::Hold(dsync_core::locks::HoldOutcome::Released))
     );
     assert_eq!(outcome(bob.await.unwrap()), WaitOutcome::Ended);
 }
@@ -219,7 +222,7 @@ async fn an_upgrade_of_what_is_not_held_has_ended() {
     let answer = world.node.upgrade(None, upgrade(hold), seconds(1)).await;
     assert_eq!(outcome(answer), WaitOutcome::Ended);
     assert!(!matches!(
-        world.elsewhere(Operation::AcquireLock(ask("cid", "x"))),
-        Outcome::Acquire(AcquireOutcome::Held { .. })
+        world.elsewhere(Operation::lock(LockOperation::Acquire(ask("cid", "x")))),
+        Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Held { .. }))
     ));
 }

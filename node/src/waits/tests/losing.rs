@@ -30,7 +30,7 @@ async fn a_claim_is_attached_by_an_entry_before_it_is_answered() {
     assert_eq!(remaining_ms, Some(60_000), "the whole lease, from the entry that attached it");
     assert!(!world.machine().locks().get("x").unwrap().holders[0].claim);
     let proposed = world.proposed();
-    assert_eq!(proposed, ["RegisterBoot", "AcquireLock", "ResumeListeners", "Attach"]);
+    assert_eq!(proposed, ["RegisterBoot", "Acquire", "ResumeListeners", "Attach"]);
 }
 
 #[tokio::test(start_paused = true)]

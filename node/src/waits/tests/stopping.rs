@@ -15,7 +15,7 @@ async fn who_waits_is_sent_elsewhere_and_keeps_the_place_for_a_while() {
     assert_eq!(error(bob.answer().await), SubmitError::Stopping);
     assert_eq!(error(cid.answer().await), SubmitError::Stopping);
     let proposed = world.proposed();
-    assert_eq!(proposed, ["RegisterBoot", "AcquireLock", "AcquireLock", "StopListening"]);
+    assert_eq!(proposed, ["RegisterBoot", "Acquire", "Acquire", "StopListening"]);
     // Bob asks elsewhere and is still before Cid.
     world.hold(Acquire { attachment: World::attachment_elsewhere(1), ..ask("bob", "x") });
     world.release("ann", "x");

@@ -1,7 +1,8 @@
 //! What a locker wants done, in its own words and in those of a node.
 
 use dsync_core::locks::{
-    Acquire, ForceRelease, HoldId, HoldRef, LockItem, Owner, Renew, RenewAll, Upgrade,
+    Acquire, ForceRelease, HoldId, HoldRef, LockItem, LockOperation, Owner, Renew, RenewAll,
+    Upgrade,
 };
 use dsync_core::machine::{Operation, RequestId};
 
@@ -26,34 +27,40 @@ impl Job {
         let (owner, principal) = (owner.clone(), owner.principal.clone());
         let of = |hold, name| HoldRef { principal: principal.clone(), hold, name };
         Some(match self.clone() {
-            Self::Acquire { items, ttl_ms, wait_ms } => Operation::AcquireLock(Acquire {
-                owner,
-                items,
-                ttl_ms: Some(ttl_ms),
-                queue: wait_ms > 0,
-                attachment: None,
-            }),
-            Self::Upgrade { hold, name, wait_ms } => Operation::UpgradeHold(Upgrade {
-                hold: of(hold, Some(name)),
-                ttl_ms: None,
-                queue: wait_ms > 0,
-                attachment: None,
-            }),
-            Self::Release { hold } => Operation::ReleaseHold(of(hold, None)),
+            Self::Acquire { items, ttl_ms, wait_ms } => {
+                Operation::lock(LockOperation::Acquire(Acquire {
+                    owner,
+                    items,
+                    ttl_ms: Some(ttl_ms),
+                    queue: wait_ms > 0,
+                    attachment: None,
+                }))
+            }
+            Self::Upgrade { hold, name, wait_ms } => {
+                Operation::lock(LockOperation::Upgrade(Upgrade {
+                    hold: of(hold, Some(name)),
+                    ttl_ms: None,
+                    queue: wait_ms > 0,
+                    attachment: None,
+                }))
+            }
+            Self::Release { hold } => Operation::lock(LockOperation::ReleaseHold(of(hold, None))),
             Self::Renew { hold, ttl_ms } => {
-                Operation::RenewHold(Renew { hold: of(hold, None), ttl_ms })
+                Operation::lock(LockOperation::Renew(Renew { hold: of(hold, None), ttl_ms }))
             }
             Self::RenewAll { expected } => {
-                Operation::RenewAll(RenewAll { owner, ttl_ms: None, expected })
+                Operation::lock(LockOperation::RenewAll(RenewAll { owner, ttl_ms: None, expected }))
             }
-            Self::Downgrade { hold, name } => Operation::DowngradeHold(of(hold, Some(name))),
-            Self::Force { name, now } => Operation::ForceRelease(ForceRelease {
+            Self::Downgrade { hold, name } => {
+                Operation::lock(LockOperation::Downgrade(of(hold, Some(name))))
+            }
+            Self::Force { name, now } => Operation::lock(LockOperation::Force(ForceRelease {
                 principal,
                 name,
                 hold: None,
                 reason: "somebody else needs it".to_owned(),
                 now,
-            }),
+            })),
             Self::Look { .. } => return None,
         })
     }

@@ -1,6 +1,8 @@
 //! What an answer changes for the agent that gets it.
 
-use dsync_core::locks::{AcquireOutcome, HoldId, HoldOutcome, LockItem, Mode, RenewAllOutcome};
+use dsync_core::locks::{
+    AcquireOutcome, HoldId, HoldOutcome, LockItem, LockOutcome, Mode, RenewAllOutcome,
+};
 use dsync_core::machine::Outcome;
 use dsync_core::types::Index;
 use dsync_core::waits::WaitOutcome;
@@ -22,10 +24,10 @@ impl Lockers {
         match answer {
             Answer::Waited { outcome: WaitOutcome::Granted { hold, .. }, .. }
             | Answer::Applied {
-                outcome: Outcome::Acquire(AcquireOutcome::Granted { hold, .. }),
+                outcome: Outcome::Lock(LockOutcome::Acquire(AcquireOutcome::Granted { hold, .. })),
                 ..
             } => drop(self.told.insert(*hold)),
-            Answer::Applied { outcome: Outcome::RenewAll(outcome), .. } => {
+            Answer::Applied { outcome: Outcome::Lock(LockOutcome::RenewAll(outcome)), .. } => {
                 self.told.extend(outcome.kept.iter().map(|(hold, _)| *hold));
             }
             _ => {}
@@ -43,13 +45,15 @@ impl Lockers {
             Answer::Waited { outcome: WaitOutcome::Superseded | WaitOutcome::Void, .. } => {
                 return self.unanswered(number, shared);
             }
-            Answer::Waited { outcome, index, .. } => {
-                self.waited(call, &request.job, outcome, *index, shared);
+            Answer::Waited { outcome, index, waited_ms, .. } => {
+                self.waited(call, &request.job, outcome, (*index, *waited_ms), shared);
             }
-            Answer::Applied { outcome: Outcome::Hold(outcome), index, .. } => {
+            Answer::Applied {
+                outcome: Outcome::Lock(LockOutcome::Hold(outcome)), index, ..
+            } => {
                 self.about_a_hold(call, &request.job, outcome, *index, shared);
             }
-            Answer::Applied { outcome: Outcome::RenewAll(outcome), .. } => {
+            Answer::Applied { outcome: Outcome::Lock(LockOutcome::RenewAll(outcome)), .. } => {
                 self.renewed_all(call, outcome, shared);
             }
             Answer::Applied { .. } | Answer::View(_) | Answer::Outcome(_) => {}
@@ -73,14 +77,16 @@ impl Lockers {
         call: &Call,
         job: &Job,
         outcome: &WaitOutcome,
-        index: Index,
+        (index, waited_ms): (Index, u64),
         shared: &mut Shared,
     ) {
         let agent = &mut self.agents[call.number];
         match outcome {
             WaitOutcome::Granted { hold, tokens, remaining_ms } => {
                 shared.stats.grants += 1;
-                self.granted(call, job, (*hold, tokens, *remaining_ms), index, shared);
+                // As the protocol says to count it, however long the wait was.
+                let remaining_ms = remaining_ms.map(|ms| ms + waited_ms);
+                self.granted(call, job, (*hold, tokens, remaining_ms), index, shared);
             }
             WaitOutcome::TimedOut => shared.stats.time_outs += 1,
             WaitOutcome::Deadlock { .. } => {
@@ -128,7 +134,8 @@ impl Lockers {
         self.believe(call, hold, remaining_ms, shared);
     }
 
-    /// From now until what remains, counted from the sending of the request, it believes in the hold.
+    /// From now until what remains, counted from the sending of the request and what it waited, it believes
+    /// in the hold.
     fn believe(
         &mut self,
         call: &Call,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dsync_core::raft::Input;
-use dsync_core::types::{Index, LocalTime};
+use dsync_core::types::{ClusterTime, Index, LocalTime};
 use dsync_core::waits::SubmitError;
 
 use super::super::ask::{Answer, Ask};
@@ -23,8 +23,8 @@ impl Process {
         }
         match (ask.operation(), ask) {
             (Some(operation), _) => {
-                let time = self.machine.time();
-                let sequence = self.proposer.submit(now, time, None, operation, deadline);
+                let taken_at = self.machine.active_time();
+                let sequence = self.proposer.submit(now, taken_at, operation, deadline);
                 self.commands.insert(sequence, waiting);
             }
             (None, Ask::Read { name }) => {
@@ -74,19 +74,25 @@ impl Process {
         }
     }
 
-    pub(super) fn read_ready(&mut self, now: LocalTime, id: u64, fresh: bool, shared: &mut Shared) {
-        if !fresh {
+    pub(super) fn read_ready(
+        &mut self,
+        now: LocalTime,
+        id: u64,
+        time: Option<ClusterTime>,
+        shared: &mut Shared,
+    ) {
+        let Some(time) = time else {
             if let Some(read) = self.reads.get_mut(&id) {
                 read.again_at = Some(now.plus(20));
             }
             return;
-        }
+        };
         match self.reads.remove(&id).map(|read| read.reader) {
             Some(Reader::Client(waiting, name)) => {
                 let view = self.machine.locks().get(&name);
                 self.answer(waiting, Answer::View(view), self.machine.applied(), shared);
             }
-            Some(Reader::Future(reply)) => reply.fill(Ok(())),
+            Some(Reader::Future(reply)) => reply.fill(Ok(time)),
             None => {}
         }
     }

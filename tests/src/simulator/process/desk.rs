@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use dsync_core::machine::{Applied, Machine, Operation, Outcome, RequestId};
-use dsync_core::types::LocalTime;
-use dsync_core::waits::{Site, SubmitError};
+use dsync_core::machine::{Applied, Machine, Operation, Outcome};
+use dsync_core::types::{ClusterTime, LocalTime};
+use dsync_core::waits::{ReadState, Site, SubmitError};
 
 /// See the module.
 #[derive(Debug)]
@@ -28,16 +28,8 @@ struct Inner {
 /// What a future wants of its process.
 #[derive(Debug)]
 pub(super) enum Order {
-    Submit {
-        request: Option<RequestId>,
-        operation: Operation,
-        deadline: LocalTime,
-        reply: Reply<Applied>,
-    },
-    Barrier {
-        deadline: LocalTime,
-        reply: Reply<()>,
-    },
+    Submit { operation: Operation, deadline: LocalTime, reply: Reply<Applied> },
+    Barrier { deadline: LocalTime, reply: Reply<ClusterTime> },
 }
 
 /// Where an answer goes, and is waited for.
@@ -95,21 +87,20 @@ impl Desk {
 impl Site for Desk {
     async fn submit(
         &self,
-        request: Option<RequestId>,
         operation: Operation,
         deadline: LocalTime,
     ) -> Result<Applied, SubmitError> {
         let reply = Reply::new();
-        let order = Order::Submit { request, operation, deadline, reply: reply.clone() };
+        let order = Order::Submit { operation, deadline, reply: reply.clone() };
         self.lock().orders.push(order);
         reply.answer().await
     }
 
-    async fn read(&self, deadline: LocalTime) -> Result<Arc<Machine>, SubmitError> {
+    async fn read(&self, deadline: LocalTime) -> Result<ReadState, SubmitError> {
         let reply = Reply::new();
         self.lock().orders.push(Order::Barrier { deadline, reply: reply.clone() });
-        reply.answer().await?;
-        Ok(self.machine())
+        let time = reply.answer().await?;
+        Ok(ReadState::new(self.machine(), time))
     }
 
     fn machine(&self) -> Arc<Machine> {

@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dsync_core::audit::AuditRecord;
-use dsync_core::locks::Attachment;
-use dsync_core::machine::{Applied, Machine, Operation, Outcome, RequestId};
+use dsync_core::locks::{Attachment, LockOperation};
+use dsync_core::machine::{Applied, Machine, NodeOperation, Operation, Outcome, RequestId};
 use dsync_core::proposer::Expired;
 use dsync_core::raft::{Input, RoleKind};
 use dsync_core::types::{BootId, LocalTime};
@@ -84,7 +84,7 @@ impl Serving {
         now: LocalTime,
         silence_limit_ms: u64,
     ) -> Self {
-        let listeners = Arc::new(Listeners::new(boot, machine));
+        let listeners = Arc::new(Listeners::new(boot));
         Self {
             desk: Arc::new(Desk::new(now, machine.clone())),
             futures: Executor::new(),
@@ -129,7 +129,13 @@ impl Process {
         shared: &mut Shared,
     ) {
         let deadline = now.plus(shared.plan.clients.timeout_ms);
-        self.submit(now, (request, operation), deadline, Submitter::Client(waiting), shared);
+        self.submit(
+            now,
+            operation.with_request(request),
+            deadline,
+            Submitter::Client(waiting),
+            shared,
+        );
     }
 
     /// An acquire or an upgrade that may wait: the future of a real node.
@@ -142,8 +148,9 @@ impl Process {
         shared: &Shared,
     ) {
         let step_ms = shared.plan.clients.timeout_ms;
-        let operation = move |attachment| attached(operation, attachment, wait_ms > 0);
-        let asked = Asked { request, operation, wait_ms, step_ms };
+        let operation =
+            move |attachment| attached(operation, attachment, wait_ms > 0).with_request(request);
+        let asked = Asked { operation, wait_ms, step_ms };
         let (desk, listeners) = (self.serving.desk.clone(), self.serving.listeners.clone());
         let number = self.serving.futures.spawn(async move {
             Done::Asked(waiting, waits::ask(&*desk, &listeners, asked).await)
@@ -222,7 +229,7 @@ impl Process {
         while let Some((chore, operation)) = self.serving.upkeep.next_chore() {
             busy = true;
             let until = now.plus(PATIENCE_MS);
-            self.submit(now, (None, operation), until, Submitter::Upkeep(chore), shared);
+            self.submit(now, operation, until, Submitter::Upkeep(chore), shared);
         }
         if let Some(what) = self.serving.desk.take_bug() {
             shared.violation("a lock request is answered by its own kind", 0, what);
@@ -236,8 +243,9 @@ impl Process {
                 self.serving.asked.remove(&waiting);
                 let answer = match result {
                     Ok(answer) => {
-                        let (index, stamp) = (answer.index, answer.stamp);
-                        Answer::Waited { outcome: answer.deliver(), index, stamp }
+                        let (index, stamp, waited_ms) =
+                            (answer.index, answer.stamp, answer.waited_ms);
+                        Answer::Waited { outcome: answer.deliver(), index, stamp, waited_ms }
                     }
                     Err(error) => told(error),
                 };
@@ -253,9 +261,8 @@ impl Process {
 
     fn order(&mut self, now: LocalTime, order: Order, shared: &mut Shared) {
         match order {
-            Order::Submit { request, operation, deadline, reply } => {
-                let command = (request, operation);
-                self.submit(now, command, deadline, Submitter::Future(reply), shared);
+            Order::Submit { operation, deadline, reply } => {
+                self.submit(now, operation, deadline, Submitter::Future(reply), shared);
             }
             Order::Barrier { deadline, reply } => match self.refusal() {
                 Some(error) => reply.fill(Err(error)),
@@ -273,7 +280,7 @@ impl Process {
     fn submit(
         &mut self,
         now: LocalTime,
-        (request, operation): (Option<RequestId>, Operation),
+        operation: Operation,
         deadline: LocalTime,
         submitter: Submitter,
         shared: &mut Shared,
@@ -281,8 +288,8 @@ impl Process {
         if let Some(error) = self.refusal() {
             return self.tell(submitter, Err(error), shared);
         }
-        let time = self.machine.time();
-        let sequence = self.proposer.submit(now, time, request, operation, deadline);
+        let taken_at = self.machine.active_time();
+        let sequence = self.proposer.submit(now, taken_at, operation, deadline);
         self.serving.submitted.insert(sequence, submitter);
     }
 
@@ -347,9 +354,15 @@ impl Process {
     /// The driver's tick, as far as it is about those who wait.
     pub(super) fn watch_over_listeners(&mut self, now: LocalTime) {
         let watched = self.serving.watch.tick(now, &self.raft, &self.machine);
-        let (time, until) = (self.machine.time(), now.plus(self.serving.silence_limit_ms));
+        let (taken_at, until) =
+            (self.machine.active_time(), now.plus(self.serving.silence_limit_ms));
         for (_, boot) in watched.silent {
-            self.proposer.submit(now, time, None, Operation::LoseListeners(boot), until);
+            self.proposer.submit(
+                now,
+                taken_at,
+                Operation::Node(NodeOperation::LoseListeners(boot)),
+                until,
+            );
         }
         if watched.cut_off {
             self.serving.listeners.cut_off();
@@ -416,13 +429,13 @@ fn told(error: SubmitError) -> Answer {
 fn attached(operation: Operation, attachment: Attachment, queue: bool) -> Operation {
     let attachment = Some(attachment);
     match operation {
-        Operation::AcquireLock(mut ask) => {
+        Operation::Lock { operation: LockOperation::Acquire(mut ask), .. } => {
             (ask.queue, ask.attachment) = (queue, attachment);
-            Operation::AcquireLock(ask)
+            Operation::lock(LockOperation::Acquire(ask))
         }
-        Operation::UpgradeHold(mut ask) => {
+        Operation::Lock { operation: LockOperation::Upgrade(mut ask), .. } => {
             (ask.queue, ask.attachment) = (queue, attachment);
-            Operation::UpgradeHold(ask)
+            Operation::lock(LockOperation::Upgrade(ask))
         }
         other => other,
     }

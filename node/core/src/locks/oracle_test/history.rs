@@ -5,6 +5,7 @@ use super::seen::Seen;
 use super::shrink;
 use super::stage::Stage;
 use super::world::{Act, Ask, Part, RULES, Step, Which, permits, plain};
+use crate::dice::Dice;
 use crate::locks::{Attachment, HoldId, Mode, Rules};
 use crate::types::{BootId, Index};
 
@@ -300,35 +301,5 @@ impl History {
 
     fn name(&mut self) -> usize {
         self.dice.index(self.mix.locks.len())
-    }
-}
-
-/// A small seeded generator (splitmix64).
-#[derive(Debug)]
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
-    fn small(&mut self, end: u32) -> u32 {
-        u32::try_from(self.below(end.into())).unwrap_or(0)
-    }
-
-    fn index(&mut self, end: usize) -> usize {
-        usize::try_from(self.below(end as u64)).unwrap_or(0)
-    }
-
-    fn share(&mut self, of_100: u64) -> bool {
-        self.below(100) < of_100
-    }
-
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.index(of.len())]
     }
 }

@@ -25,6 +25,7 @@ pub(super) const RULES: Rules = Rules {
     owner_holds_max: 100,
     name_bytes_max: 20,
     default_lease_ms: 50,
+    lease_ms_min: 5,
     lease_ms_max: 1_000,
     request_names_max: 3,
     permits_max: 4,

@@ -173,11 +173,16 @@ impl Cluster {
         }
     }
 
-    fn report(&mut self, id: NodeId, reads: &[(u64, bool)], refused: &[(u64, Refusal)]) {
+    fn report(
+        &mut self,
+        id: NodeId,
+        reads: &[(u64, Option<ClusterTime>)],
+        refused: &[(u64, Refusal)],
+    ) {
         let name = show::name(id);
         for (read, fresh) in reads {
             let state = self.nodes[&id].machine.join(" ");
-            self.say(match fresh {
+            self.say(match fresh.is_some() {
                 true => format!("{name}: read {read} answered from state [{state}]"),
                 false => format!("{name}: read {read} has to ask again"),
             });

@@ -94,7 +94,7 @@ pub(super) fn message(message: &Message) -> String {
         Message::AppendReply { outcome: AppendOutcome::Conflict { prev, hint } } => {
             format!("AppendReply conflict at {prev}, try {}", position(*hint))
         }
-        Message::Heartbeat { commit, round, sync_age_ms, quorum_hash } => {
+        Message::Heartbeat { commit, round, sync_age_ms, quorum_hash, .. } => {
             let rest = age(*sync_age_ms) + &hash(*quorum_hash);
             format!("Heartbeat round {round} commit {commit}{rest}")
         }
@@ -106,8 +106,10 @@ pub(super) fn message(message: &Message) -> String {
         Message::Forward { commands, .. } => format!("Forward {}", commands_text(commands)),
         Message::ForwardRefused { refusal, .. } => format!("ForwardRefused {refusal:?}"),
         Message::ReadRequest { id } => format!("ReadRequest {id}"),
-        Message::ReadReply { id, index: Some(index) } => format!("ReadReply {id} at {index}"),
-        Message::ReadReply { id, index: None } => format!("ReadReply {id} ask again"),
+        Message::ReadReply { id, point: Some(point) } => {
+            format!("ReadReply {id} at {}", point.index)
+        }
+        Message::ReadReply { id, point: None } => format!("ReadReply {id} ask again"),
         Message::SnapshotChunk { meta, offset, bytes, last } => {
             let (end, last) = (offset + bytes.len() as u64, if *last { ", the last" } else { "" });
             format!("SnapshotChunk {} bytes {offset}..{end}{last}", meta_text(meta))

@@ -15,10 +15,10 @@ pub(super) use self::open::{End, ends, gets};
 use super::bell::Bell;
 use super::orphans::{Orphan, Orphans};
 use super::site::SubmitError;
-use crate::audit::AuditRecord;
+use crate::audit::{AuditRecord, Event};
 use crate::locks::{Attachment, HoldId, LeaveOutcome, LockEvent, What};
 use crate::machine::Machine;
-use crate::types::{BootId, ClusterTime};
+use crate::types::BootId;
 
 /// Every attachment of this process that is open or has to be left. Shared by the requests, the
 /// driver and the upkeep.
@@ -38,8 +38,6 @@ struct Inner {
     orphans: Orphans,
     /// Nothing new is taken in.
     stopping: bool,
-    /// Of the state of which these were told.
-    time: ClusterTime,
     /// It says that nobody listens here.
     lost: bool,
     /// There is something for the upkeep to do.
@@ -51,11 +49,10 @@ struct Inner {
 }
 
 impl Listeners {
-    /// Nobody listens yet. `machine` is the state that this process starts from.
+    /// Nobody listens yet.
     #[must_use]
-    pub fn new(boot: BootId, machine: &Machine) -> Self {
-        let inner = Inner { time: machine.time(), ..Inner::default() };
-        Self { boot, inner: Mutex::new(inner) }
+    pub fn new(boot: BootId) -> Self {
+        Self { boot, inner: Mutex::default() }
     }
 
     /// Entries were applied, and `machine`, which is published, has what they did. Said before
@@ -63,7 +60,8 @@ impl Listeners {
     pub fn applied(&self, machine: &Machine, records: &[AuditRecord]) {
         self.change(|inner| {
             for record in records {
-                inner.note(self.boot, &record.event);
+                let Event::Lock(event) = &record.event;
+                inner.note(self.boot, event);
             }
             inner.shows(self.boot, machine);
             if inner.lost || inner.orphans.has_due() {
@@ -148,11 +146,11 @@ impl Listeners {
         let locks = machine.locks();
         let missing = |number: &u64| locks.attached(self.attachment(*number)).is_none();
         let missing: Vec<u64> = waiting.into_iter().filter(missing).collect();
-        let retention_ms = machine.settings().map_or(0, |settings| settings.command_retention_ms);
+        let low_water = machine.low_water(self.boot).unwrap_or(0);
         self.change(|inner| {
             inner.missed(&missing);
             let is_attached = |number| locks.attached(self.attachment(number)).is_some();
-            inner.orphans.sweep(machine.time(), retention_ms, is_attached);
+            inner.orphans.sweep(low_water, is_attached);
             if inner.orphans.has_due() {
                 inner.has_work();
             }
@@ -164,6 +162,16 @@ impl Listeners {
     pub(super) fn has_to_resume(&self) -> bool {
         let inner = self.lock();
         inner.lost && !inner.stopping
+    }
+
+    /// True if some orphans wait for the mark of this process to pass their commands.
+    pub(super) fn ask_for_mark(&self) -> bool {
+        self.lock().orphans.ask_for_mark()
+    }
+
+    /// See [`Orphans::mark_raised`].
+    pub(super) fn mark_raised(&self, sequence: Option<u64>) {
+        self.lock().orphans.mark_raised(sequence);
     }
 
     /// The next orphan to be left; it is under way now.
@@ -205,8 +213,8 @@ impl Listeners {
             }
             if stake != Stake::Nothing {
                 let settled = stake == Stake::Known;
-                let (due, since) = (settled || open.got || open.waits, inner.time);
-                let orphan = Orphan { settled, due, since };
+                let due = settled || open.got || open.waits;
+                let orphan = Orphan { settled, due };
                 inner.orphans.add(number, orphan);
                 inner.has_work();
             }
@@ -277,7 +285,6 @@ impl Inner {
 
     /// This is what the requests are told the state of.
     fn shows(&mut self, boot: BootId, machine: &Machine) {
-        self.time = machine.time();
         self.lost = machine.locks().is_lost(boot);
     }
 

@@ -1,11 +1,13 @@
 //! Bad input of every field: a problem that names it, and nothing reaches the machine.
 
 use axum::body::Body;
+use dsync_core::machine::Settings;
 use http::Request;
 use serde_json::{Value, json};
 
 use super::super::fake_node::json_request;
-use super::{FakeNode, problem};
+use super::super::real_locks::node_with;
+use super::{FakeNode, ok, problem};
 
 /// Every changing route with a body that is taken, all its fields in it.
 fn routes() -> Vec<(&'static str, Value)> {
@@ -23,7 +25,7 @@ fn routes() -> Vec<(&'static str, Value)> {
         ("/v1/locks/renew", json!({"hold": "7-0", "ttl": "1h"})),
         ("/v1/locks/x/upgrade", json!({"hold": "7-0", "ttl": "1m", "wait": "1ms"})),
         ("/v1/locks/x/downgrade", json!({"hold": "7-0"})),
-        ("/v1/locks/renew-all", json!({"owner": "a", "ttl": 5, "holds": ["7-0", "8-1"]})),
+        ("/v1/locks/renew-all", json!({"owner": "a", "ttl": "5s", "holds": ["7-0", "8-1"]})),
         ("/v1/locks/x/force", json!({"reason": "r", "hold": "7-0", "now": true})),
         ("/v1/locks/x/check", json!({"token": 41})),
     ]
@@ -38,8 +40,8 @@ fn wrong_values(field: &str) -> Vec<Value> {
         "reason" => wrong.extend([json!(null), json!(""), json!("r".repeat(1025))]),
         "mode" => wrong.extend([json!("write"), json!("Shared"), json!(true)]),
         "permits" | "permits_max" => wrong.extend([json!(0), json!(1_000_001), json!("1")]),
-        "ttl" => wrong.extend([json!("30"), json!("1d"), json!(2_592_000_001_u64), json!([])]),
-        "wait" => wrong.extend([json!("601s"), json!(600_001), json!("1.5s"), json!(true)]),
+        "ttl" => wrong.extend([json!("30"), json!("1w"), json!(2_592_000_001_u64), json!([])]),
+        "wait" => wrong.extend([json!("601s"), json!(600_001), json!("1.5ms"), json!(true)]),
         "hold" => wrong.extend([json!(""), json!("7"), json!("07-0"), json!(7), json!(["7-0"])]),
         "now" => wrong.extend([json!(1), json!("true")]),
         "token" => wrong.extend([json!(1_u64 << 53), json!("41")]),
@@ -239,4 +241,27 @@ async fn a_query_that_is_wrong_is_400_naming_the_parameter() {
         let refused = problem(&node.get(path).await, 400, "invalid_field");
         assert_eq!(refused["field"], field, "{path}");
     }
+}
+
+/// Everybody who writes 30 means seconds.
+#[tokio::test]
+async fn a_lease_below_the_least_is_refused_and_says_which_unit_was_read() {
+    let node = node_with(Settings::default());
+    let path = "/v1/locks/x/acquire";
+    let integer =
+        super::refused(&node, path, json!({"owner": "a", "ttl": 30}), 400, "invalid_field").await;
+    let detail = integer["detail"].as_str().unwrap();
+    assert_eq!(integer["field"], "ttl");
+    assert!(detail.contains("30 was read as milliseconds; 30 seconds are \"30s\""), "{detail}");
+    assert!(detail.contains("lease_ms_min"), "{detail}");
+    let text =
+        super::refused(&node, path, json!({"owner": "a", "ttl": "999ms"}), 400, "invalid_field")
+            .await;
+    assert!(text["detail"].as_str().unwrap().contains("read as 999 ms"), "{text}");
+    for allowed in [json!(0), json!(1_000), json!("1s")] {
+        ok(&node, path, json!({"owner": "a", "ttl": allowed})).await;
+    }
+    let original = r#"{"resource_id":"y","client_id":"a","lock_type":"shared","ttl":30}"#;
+    let reply = node.post("/lock/acquire", original).await;
+    assert_eq!(reply.status, 400);
 }

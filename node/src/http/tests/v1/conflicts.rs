@@ -1,6 +1,6 @@
 //! What is against a request, and how it is said: one status and one code for each.
 
-use dsync_core::locks::{AcquireOutcome, HoldId, HoldOutcome, LockRefusal, Owner};
+use dsync_core::locks::{AcquireOutcome, HoldId, HoldOutcome, LockOutcome, LockRefusal, Owner};
 use dsync_core::machine::{Outcome, RequestRefusal, Settings};
 use dsync_core::types::Index;
 use serde_json::json;
@@ -66,7 +66,7 @@ async fn every_outcome_of_an_acquire_has_its_status_its_code_and_its_members() {
         ),
         (AcquireOutcome::Refused(too_long), 400, "invalid_field", "field", json!("ttl")),
     ] {
-        let node = FakeNode::saying(Ok(Outcome::Acquire(outcome)));
+        let node = FakeNode::saying(Ok(Outcome::Lock(LockOutcome::Acquire(outcome))));
         let problem = refused(&node, ACQUIRE, json!({"owner": "b"}), status, code).await;
         assert_eq!(problem[member], value, "{code}");
         assert_eq!(problem["leader"], "n1");
@@ -133,7 +133,7 @@ async fn a_command_that_came_too_late_may_be_sent_again() {
 
 #[tokio::test]
 async fn an_answer_to_something_else_is_a_bug_and_says_nothing() {
-    let node = FakeNode::saying(Ok(Outcome::Hold(HoldOutcome::Released)));
+    let node = FakeNode::saying(Ok(Outcome::Lock(LockOutcome::Hold(HoldOutcome::Released))));
     refused(&node, "/v1/locks/x/renew", json!({"hold": "7-0"}), 500, "internal").await;
 }
 
@@ -153,7 +153,9 @@ async fn a_knot_is_refused_and_the_one_who_closed_it_is_first_in_the_cycle() {
 
 #[tokio::test]
 async fn a_crowded_lock_is_429_and_names_the_setting() {
-    let node = node_with(Settings { owner_holds_max: 1, ..Settings::default() });
+    let mut settings = Settings::default();
+    settings.locks.owner_holds_max = 1;
+    let node = node_with(settings);
     acquire(&node, "x", "a", "exclusive").await;
     let path = "/v1/locks/y/acquire";
     let problem = refused(&node, path, json!({"owner": "a"}), 429, "limit_reached").await;

@@ -23,6 +23,8 @@ impl Watch {
     }
 
     async fn ask(node: &FakeNode, request: Request<Body>) -> Self {
+        let mut request = request;
+        request.headers_mut().insert("host", "localhost".parse().unwrap());
         let response = client_router(node.site.clone()).call(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         let media_type = response.headers()["content-type"].to_str().unwrap().to_owned();

@@ -38,7 +38,7 @@ fn problem(reply: &Reply, status: u16, code: &str) -> Value {
     let problem = reply.json();
     assert_eq!(problem["code"], code, "{text}");
     assert_eq!(problem["status"], status, "{text}");
-    assert_eq!(problem["requestId"], reply.header("x-request-id"), "{text}");
+    assert_eq!(problem["request_id"], reply.header("x-request-id"), "{text}");
     assert!(problem["title"] != "The server failed" || code == "internal", "{text}");
     problem
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use dsync_core::types::ClusterTime;
 use serde_json::{Value, json};
 
 use super::{FakeNode, acquire, node, ok, problem};
@@ -143,7 +144,7 @@ async fn the_cluster_names_members_leader_settings_and_this_node() {
     assert_eq!(member["boot_id"], "000000000000b007");
     assert_eq!(cluster["node"]["name"], "n2");
     assert_eq!(cluster["node"]["role"], "FOLLOWER");
-    assert_eq!(cluster["settings"]["default_lease_ms"], 60_000);
+    assert_eq!(cluster["settings"]["locks"]["default_lease_ms"], 60_000);
     assert_eq!(cluster["locks"], json!({"names": 1, "holds": 1, "waits": 0}));
     assert_eq!(cluster["events"], 1);
 }
@@ -186,4 +187,21 @@ async fn a_probe_of_readiness_is_a_barrier_too() {
     assert_eq!(node.admin("/readyz").await.status, 200);
     let stale = node.get("/v1/cluster?consistency=stale").await;
     assert!(stale.header("dsync-staleness-ms").parse::<u64>().is_ok());
+}
+
+/// The last entry of a quiet cluster may be hours old; what is read of it is not.
+#[tokio::test]
+async fn a_read_is_as_of_the_leaders_time_and_what_has_ended_by_that_is_not_free() {
+    let node = node();
+    let lock = acquire(&node, "x", "a", "exclusive").await;
+    assert_eq!(lock["remaining_ms"], 60_000);
+    *node.barrier.lock().unwrap() = Ok(ClusterTime(40_003));
+    let lock = node.get("/v1/locks/x").await.json();
+    let holder = &lock["holders"][0];
+    assert_eq!((&holder["held_ms"], &holder["remaining_ms"]), (&json!(40_000), &json!(20_000)));
+    assert_eq!(lock["time_ms"], 40_003);
+    *node.barrier.lock().unwrap() = Ok(ClusterTime(3_600_003));
+    let lock = node.get("/v1/locks/x").await.json();
+    let holder = &lock["holders"][0];
+    assert_eq!((&holder["held_ms"], &holder["remaining_ms"]), (&json!(3_600_000), &json!(0)));
 }

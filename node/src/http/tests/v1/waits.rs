@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dsync_core::locks::Attachment;
+use dsync_core::locks::{Attachment, LockOperation};
 use dsync_core::machine::Operation;
 use serde_json::json;
 use tokio::time::timeout;
@@ -13,7 +13,7 @@ use super::{acquire, node, ok, refused};
 
 fn leaves(operations: &[Operation]) -> Vec<Attachment> {
     let leave = |operation: &Operation| match operation {
-        Operation::Leave(attachment) => Some(*attachment),
+        Operation::Lock { operation: LockOperation::Leave(attachment), .. } => Some(*attachment),
         _ => None,
     };
     operations.iter().filter_map(leave).collect()

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dsync_core::audit::AuditRecord;
+use dsync_core::audit::{AuditRecord, Event};
 use dsync_core::locks::{EventItem, Mode, What};
 use http::HeaderValue;
 use http::header::GetAll;
@@ -33,7 +33,7 @@ pub struct EventAnswer {
     /// That entry's stamp: cluster time.
     stamp_ms: u64,
     /// What happened: `granted`, `released`, `expired`, ...
-    #[schema(value_type = String)]
+    #[schema(value_type = schemas::EventKind)]
     what: What,
     /// Whose request or hold.
     owner: String,
@@ -61,6 +61,58 @@ pub struct EventLock {
     permits: u32,
     /// Its fencing token; 0: not granted.
     token: u64,
+}
+
+/// A line of the stream, in JSON lines.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub enum EventLine {
+    /// Something happened.
+    Event(EventAnswer),
+    /// Everything up to a number has been seen.
+    Bookmark(BookmarkLine),
+    /// The last line.
+    End(EndLine),
+}
+
+/// Everything up to this number has been seen, or was not asked for.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct BookmarkLine {
+    /// The number.
+    bookmark: u64,
+}
+
+/// There comes nothing more.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct EndLine {
+    /// Why, and where to go on.
+    end: StreamEnd,
+}
+
+/// Why a stream has ended.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct StreamEnd {
+    /// Why.
+    code: StreamEndCode,
+    /// The first number that was not seen; with `compacted`, the oldest that is kept.
+    next: u64,
+}
+
+/// Why a stream has ended.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code, reason = "only its schema is used")]
+pub enum StreamEndCode {
+    /// The node shuts down: go on at another one.
+    Stopping,
+    /// The time that was asked for is over.
+    Timeout,
+    /// This watcher was too slow, and has missed events.
+    Compacted,
 }
 
 impl Form {
@@ -136,7 +188,7 @@ impl Form {
 
 impl EventAnswer {
     fn new(record: &AuditRecord) -> Self {
-        let event = &record.event;
+        let Event::Lock(event) = &record.event;
         Self {
             number: record.number,
             index: record.index.0,

@@ -42,7 +42,7 @@ use crate::http::{Site, locks_view};
 
 use super::problems::ReadProblems;
 use form::Form;
-pub use form::{EventAnswer, EventLock};
+pub use form::{EventAnswer, EventLine, EventLock};
 use stream::EventStream;
 
 /// From one sign of life to the next.
@@ -73,8 +73,8 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
     responses(
         (status = 200, description = "The stream.", content(
             (String = "text/event-stream"),
-            (EventAnswer = "application/jsonl"),
-            (EventAnswer = "application/x-ndjson"),
+            (EventLine = "application/jsonl"),
+            (EventLine = "application/x-ndjson"),
         )),
         EventProblems,
         ReadProblems,
@@ -95,8 +95,9 @@ fn try_watch(site: &Site, uri: &Uri, headers: &HeaderMap) -> Result<Response, Fa
     let filter = filter(site, &params)?;
     let from = from(&params, headers)?;
     let timeout = params.duration_up_to("timeout", TIMEOUT_MS_MAX)?.map(Duration::from_millis);
+    let seat = site.seat_to_wait()?;
     let subscription = subscribe(site, from, filter)?;
-    let stream = EventStream::new(subscription, form, timeout, HEARTBEAT);
+    let stream = EventStream::new(subscription, form, timeout, HEARTBEAT).with_seat(seat);
     let mut response = Body::new(stream).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));

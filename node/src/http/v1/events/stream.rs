@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Frame;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
 use super::form::Form;
@@ -23,6 +24,8 @@ const PIECE_BYTES: usize = 16 << 10;
 pub(super) struct EventStream {
     /// Makes the next piece; `None`: the last one was sent.
     turn: Option<Turn>,
+    /// Kept until it ends.
+    _seat: Option<OwnedSemaphorePermit>,
 }
 
 type Turn = Pin<Box<dyn Future<Output = (String, Option<Watch>)> + Send>>;
@@ -52,7 +55,11 @@ impl EventStream {
     ) -> Self {
         let until = timeout.map(|timeout| Instant::now() + timeout);
         let watch = Watch { subscription, form, until, heartbeat, begun: false };
-        Self { turn: Some(Box::pin(watch.next_piece())) }
+        Self { turn: Some(Box::pin(watch.next_piece())), _seat: None }
+    }
+
+    pub(super) fn with_seat(self, seat: OwnedSemaphorePermit) -> Self {
+        Self { _seat: Some(seat), ..self }
     }
 }
 

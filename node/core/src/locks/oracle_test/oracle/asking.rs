@@ -48,9 +48,14 @@ impl Oracle {
     }
 
     pub(super) fn lease_fault(&self, ttl: Option<u64>) -> Option<LockRefusal> {
-        let max = self.rules.lease_ms_max;
-        let setting = "lease_ms_max".to_owned();
-        ttl.filter(|ttl| *ttl > max).map(|_| LockRefusal::Limit { setting, limit: max })
+        let (min, max) = (self.rules.lease_ms_min, self.rules.lease_ms_max);
+        let ttl = ttl.filter(|ttl| *ttl != 0)?;
+        let refuse =
+            |setting: &str, limit| Some(LockRefusal::Limit { setting: setting.to_owned(), limit });
+        if ttl > max {
+            return refuse("lease_ms_max", max);
+        }
+        if ttl < min { refuse("lease_ms_min", min) } else { None }
     }
 
     /// The owner holds `name`: the same request, an upgrade, or a refusal.
@@ -88,7 +93,7 @@ impl Oracle {
             self.extend(at, ttl);
             self.holds[at].is_told_by(ask.via);
         }
-        self.granted(at, ttl)
+        self.granted(at)
     }
 
     /// The owner waits for `name`: the same request, or a refusal.
@@ -130,7 +135,7 @@ impl Oracle {
             let wait = self.waits.remove(at);
             self.made -= 1;
             let at = self.grant(&wait, false);
-            return self.granted(at, ttl);
+            return self.granted(at);
         }
         if let Some(refused) = self.may_not_wait(at, ask.queue) {
             self.waits.remove(at);
@@ -222,7 +227,7 @@ impl Oracle {
         if part_of(&self.holds[at].parts, name).is_some_and(|part| part.mode == Mode::Exclusive) {
             self.extend(at, ttl);
             self.holds[at].is_told_by(via);
-            return self.granted(at, ttl);
+            return self.granted(at);
         }
         if let Some(wish) = self.holds[at].wish {
             if wish.name != name {
@@ -247,7 +252,7 @@ impl Oracle {
         }
         if holders.is_empty() {
             self.grant_wish(at);
-            return self.granted(at, ttl);
+            return self.granted(at);
         }
         AcquireOutcome::Waiting { ahead: 0, holders }
     }
@@ -261,7 +266,7 @@ impl Oracle {
             self.holds.remove(at);
             return HoldOutcome::Revoked { reason: REASON.to_owned() };
         }
-        let remaining_ms = self.remaining(at, self.holds[at].ttl);
+        let remaining_ms = self.remaining(at);
         let hold = &mut self.holds[at];
         hold.told = None;
         let Some(part) = hold.parts.iter_mut().find(|part| part.name == name) else {

@@ -195,7 +195,7 @@ impl Oracle {
         self.extend(at, ttl);
         // Who names a hold by its id has heard of it.
         self.holds[at].told = None;
-        HoldOutcome::Renewed { remaining_ms: self.remaining(at, ttl) }
+        HoldOutcome::Renewed { remaining_ms: self.remaining(at) }
     }
 
     fn renew_all(&mut self, who: usize, ttl: Option<u64>, expected: &[HoldId]) -> RenewAllOutcome {
@@ -220,7 +220,7 @@ impl Oracle {
             let ttl = ttl.unwrap_or(self.holds[at].ttl);
             self.extend(at, ttl);
             self.holds[at].told = None;
-            said.kept.push((id, self.remaining(at, ttl)));
+            said.kept.push((id, self.remaining(at)));
         }
         said
     }
@@ -316,7 +316,7 @@ impl Oracle {
             }
             self.take_up(at, self.holds[at].ttl);
         }
-        self.granted(at, self.holds[at].ttl)
+        self.granted(at)
     }
 
     fn is_unheard(&self, attachment: Option<Attachment>) -> bool {
@@ -435,19 +435,16 @@ impl Oracle {
     fn extend(&mut self, at: usize, ttl: u64) {
         let (old, new) = (self.holds[at].ends_at, end(self.now, ttl));
         self.holds[at].ends_at = old.zip(new).map(|(old, new)| old.max(new));
-        self.holds[at].ttl = ttl;
     }
 
-    /// At most what was asked for; 0: whatever is left.
-    fn remaining(&self, at: usize, ttl: u64) -> Option<u64> {
-        let left = self.holds[at].ends_at.map(|end| end - self.now);
-        left.map(|left| if ttl > 0 { left.min(ttl) } else { left })
+    fn remaining(&self, at: usize) -> Option<u64> {
+        self.holds[at].ends_at.map(|end| end - self.now)
     }
 
-    fn granted(&self, at: usize, ttl: u64) -> AcquireOutcome {
+    fn granted(&self, at: usize) -> AcquireOutcome {
         let hold = &self.holds[at];
         let tokens = hold.parts.iter().map(|part| part.token).collect();
-        AcquireOutcome::Granted { hold: hold.id, tokens, remaining_ms: self.remaining(at, ttl) }
+        AcquireOutcome::Granted { hold: hold.id, tokens, remaining_ms: self.remaining(at) }
     }
 
     fn waiting(&self, at: usize) -> AcquireOutcome {

@@ -1,7 +1,0 @@
-//! Developer commands: `cargo xtask help`.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    dsync_tests::xtask::main()
-}
