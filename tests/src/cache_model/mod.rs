@@ -11,22 +11,31 @@
 //! is per-key linearizability, with the versions as the witness: whatever begins after something of
 //! version *v* was read or answered reads *v*, something later, or nothing.
 
+mod actions;
+mod canonical;
+mod leader;
 mod network;
+mod node;
 mod ring;
 mod state;
+mod world;
 
 use dsync_core::cache::{Bug, Condition, Process, Rules};
 use dsync_core::types::{BootId, NodeId};
 use stateright::{Model, Property};
 
-pub use state::{Action, State};
+pub use state::State;
+pub use world::Action;
+
+use state::Parts;
+use world::World;
 
 /// What a model may do.
 #[derive(Clone, Debug)]
 pub struct Bounds {
     /// Nodes; the first one is the home at the start.
-    pub nodes: u64,
-    /// Nodes that write, one write at a time each.
+    pub nodes: usize,
+    /// Nodes that write, in turn, one write at a time each.
     pub writers: Vec<usize>,
     /// Nodes that get, one unanswered get at a time each (two with `joiners`).
     pub readers: Vec<usize>,
@@ -34,8 +43,8 @@ pub struct Bounds {
     pub writes: u32,
     /// Gets in all that find no copy.
     pub gets: u32,
-    /// Where the clock stops.
-    pub time_max: u64,
+    /// Lengths of leases: few and short numbers.
+    pub rules: Rules,
     /// Home leases run out, and are asked for and granted as time goes on; else the first one lasts.
     pub home_leases: bool,
     /// Homes that the leader may give up, once their grant is over.
@@ -46,8 +55,13 @@ pub struct Bounds {
     pub restarts: u32,
     /// Messages that arrive twice.
     pub duplicates: u32,
-    /// Most messages under way; beyond it the oldest renewal is lost.
+    /// Most renewals under way from one process to another, and most answers to them the other way. With
+    /// more, any one of them is lost.
+    pub renewals_max: usize,
+    /// Most other messages under way. With more, any one of them is lost.
     pub in_flight_max: usize,
+    /// The second write is a delete.
+    pub deletes: bool,
     /// The second and later writes want to replace what their node has seen last.
     pub conditional: bool,
     /// A get may join another one of the same node.
@@ -77,13 +91,15 @@ impl Default for Bounds {
             readers: vec![1],
             writes: 2,
             gets: 2,
-            time_max: 4,
+            rules: Rules { session_ms: 2, home_lease_ms: 3, drift_ppm: 0, rounding_ms: 0, patience_ms: 1_000 },
             home_leases: false,
             failovers: 0,
             moves: 0,
             restarts: 0,
             duplicates: 0,
-            in_flight_max: 4,
+            renewals_max: 1,
+            in_flight_max: 2,
+            deletes: false,
             conditional: false,
             joiners: false,
             bug: None,
@@ -93,12 +109,6 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// Few and short numbers: a lease of two ticks in one of three.
-    #[must_use]
-    pub fn rules() -> Rules {
-        Rules { session_ms: 2, home_lease_ms: 3, drift_ppm: 0, rounding_ms: 0, patience_ms: 1_000 }
-    }
-
     /// The process of a node that has started so many times again.
     #[must_use]
     pub fn process(node: usize, starts: u64) -> Process {
@@ -116,33 +126,50 @@ impl Bounds {
     }
 }
 
-impl Model for Bounds {
+/// Coherent caches within bounds.
+#[derive(Debug, Default)]
+pub struct CacheModel {
+    bounds: Bounds,
+    parts: Parts,
+}
+
+impl CacheModel {
+    /// A model.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, parts: Parts::default() }
+    }
+}
+
+impl Model for CacheModel {
     type State = State;
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State::new(self)]
+        vec![self.parts.pack(World::new(&self.bounds))]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        state.actions(self, actions);
+        actions::actions(&self.parts.unpack(state), &self.bounds, actions);
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
-        let mut state = last.clone();
-        state.act(self, action);
+        let mut world = self.parts.unpack(last);
+        world.act(&self.bounds, action);
+        let state = self.parts.pack(world);
         (state != *last).then_some(state)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("nothing stale is read or answered", |_, state: &State| {
-                state.violation.is_none()
-            }),
+            Property::always(COHERENT, |_, state: &State| state.violation().is_none()),
             // A model in which nothing happens would keep every rule.
-            Property::sometimes("a copy is served and then replaced", |_, state: &State| {
-                state.replaced_a_copy()
-            }),
+            Property::sometimes(USEFUL, |_, state: &State| state.last_write_served()),
         ]
     }
 }
+
+/// Nothing stale is ever read or answered.
+pub const COHERENT: &str = "nothing stale is read or answered";
+/// Copies are made, and replaced.
+pub const USEFUL: &str = "a sharer serves the last write";

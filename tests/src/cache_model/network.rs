@@ -1,9 +1,11 @@
 //! What is under way between the nodes: a bag out of which anything may arrive next, or never.
 
+use std::collections::BTreeSet;
+
 use dsync_core::cache::{CacheMessage, Process};
 
 /// A message under way.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Packet {
     /// Its sender.
     pub from: Process,
@@ -13,21 +15,14 @@ pub struct Packet {
     pub message: CacheMessage,
 }
 
-/// All of them, in the order in which they were sent.
+/// All of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Network(Vec<Packet>);
+pub struct Network(BTreeSet<Packet>);
 
 impl Network {
-    /// Sends. With more than `max` under way the oldest renewal (else the oldest message) is lost.
-    pub fn send(&mut self, packet: Packet, max: usize) {
-        if self.0.contains(&packet) {
-            return;
-        }
-        self.0.push(packet);
-        if self.0.len() > max {
-            let renewal = self.0.iter().position(Packet::is_renewal).unwrap_or(0);
-            self.0.remove(renewal);
-        }
+    /// Sends.
+    pub fn send(&mut self, packet: Packet) {
+        self.0.insert(packet);
     }
 
     /// How many there are.
@@ -35,19 +30,69 @@ impl Network {
         self.0.len()
     }
 
-    /// Delivers one, and keeps it for another time if `keep`.
-    pub fn take(&mut self, at: usize, keep: bool) -> Packet {
-        if keep { self.0[at].clone() } else { self.0.remove(at) }
+    /// In order.
+    pub fn iter(&self) -> impl Iterator<Item = &Packet> {
+        self.0.iter()
     }
 
-    /// Those that a dead process will not read.
-    pub fn drop_for(&mut self, process: Process) {
-        self.0.retain(|packet| packet.to != process);
+    /// Takes one out, and keeps it for another time if `keep`.
+    pub fn take(&mut self, at: usize, keep: bool) -> Option<Packet> {
+        let packet = self.0.iter().nth(at).cloned()?;
+        if !keep {
+            self.0.remove(&packet);
+        }
+        Some(packet)
+    }
+
+    /// Loses all others.
+    pub fn retain(&mut self, keep: impl FnMut(&Packet) -> bool) {
+        self.0.retain(keep);
+    }
+
+    /// Changes each.
+    pub fn rewrite(&mut self, mut change: impl FnMut(&mut Packet)) {
+        let all = std::mem::take(&mut self.0).into_iter();
+        self.0 = all
+            .map(|mut packet| {
+                change(&mut packet);
+                packet
+            })
+            .collect();
+    }
+
+    /// Where those stand of which one has to be lost, since there are too many: of one kind of renewal
+    /// between two processes, or of everything else.
+    pub fn surplus(&self, renewals_max: usize, others_max: usize) -> Vec<usize> {
+        let others: Vec<usize> = self.places(|packet| packet.renewal().is_none());
+        if others.len() > others_max {
+            return others;
+        }
+        for packet in &self.0 {
+            let kind = packet.renewal();
+            let same = |other: &Packet| {
+                (other.from, other.to, other.renewal()) == (packet.from, packet.to, kind)
+            };
+            let alike = if kind.is_some() { self.places(same) } else { Vec::new() };
+            if alike.len() > renewals_max {
+                return alike;
+            }
+        }
+        Vec::new()
+    }
+
+    fn places(&self, wanted: impl Fn(&Packet) -> bool) -> Vec<usize> {
+        let found = self.0.iter().enumerate().filter(|(_, packet)| wanted(packet));
+        found.map(|(at, _)| at).collect()
     }
 }
 
 impl Packet {
-    fn is_renewal(&self) -> bool {
-        matches!(self.message, CacheMessage::Renew { .. } | CacheMessage::Granted { .. })
+    /// Which half of a renewal it is.
+    fn renewal(&self) -> Option<bool> {
+        match self.message {
+            CacheMessage::Renew { .. } => Some(false),
+            CacheMessage::Granted { .. } => Some(true),
+            _ => None,
+        }
     }
 }

@@ -67,9 +67,9 @@ pub enum Answer {
 /// One node's caches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Coherence<P, S> {
-    home: Home<P>,
-    sharer: Sharer<P>,
-    store: S,
+    pub(super) home: Home<P>,
+    pub(super) sharer: Sharer<P>,
+    pub(super) store: S,
     bugs: Bugs,
 }
 
@@ -147,9 +147,9 @@ impl<P: Placement, S: Store> Coherence<P, S> {
         self.settle(now, out)
     }
 
-    /// The leader has granted the home lease that was asked for at `sent_at`.
-    pub fn home_lease_granted(&mut self, sent_at: LocalTime) {
-        self.home.lease_granted(sent_at);
+    /// The leader has granted the lease that `home` asked for at `sent_at`.
+    pub fn home_lease_granted(&mut self, home: Incarnation, sent_at: LocalTime) {
+        self.home.lease_granted(home, sent_at);
     }
 
     /// When the home lease ends.

@@ -7,7 +7,7 @@ use super::placement::Incarnation;
 use super::value::{Key, Value, Version, Write, WriteOutcome};
 
 /// One message. `home` is the home that it is for, or from: who is not (any more) that home drops it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum CacheMessage {
     /// A sharer, three times per session length: let me serve my copies on. Lost: asked again.
     Renew {
@@ -113,7 +113,7 @@ pub enum CacheMessage {
 }
 
 /// A visible value.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Found {
     /// The value.
     pub value: Value,

@@ -66,12 +66,12 @@
 
 mod bug;
 mod coherence;
-mod directory;
+#[cfg(feature = "bugs")]
+mod canonical;
 mod home;
 mod message;
 mod placement;
 mod rules;
-mod session;
 mod sharer;
 mod store;
 mod value;
@@ -80,6 +80,8 @@ mod value;
 mod coherence_test;
 
 pub use bug::Bug;
+#[cfg(feature = "bugs")]
+pub use canonical::Names;
 pub use coherence::{Answer, Coherence, Output, Ticket};
 pub use message::{CacheMessage, Found};
 pub use placement::{Incarnation, Placement, Process};

@@ -17,7 +17,7 @@ impl fmt::Display for Key {
 }
 
 /// A cached value: bytes, and the media type with which they were given.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Value {
     /// The bytes.
     pub body: Bytes,
@@ -38,7 +38,7 @@ pub struct Version {
 }
 
 /// What a write asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Write {
     /// The new value; `None` deletes.
     pub value: Option<Value>,
@@ -49,7 +49,7 @@ pub struct Write {
 }
 
 /// What must be there for a write to act (HTTP's If-Match and If-None-Match).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Condition {
     /// Whatever is there.
     #[default]
@@ -76,7 +76,7 @@ impl Condition {
 }
 
 /// What became of a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum WriteOutcome {
     /// Done: from now on every get on every node sees this version, a later one, or a miss.
     Done(Version),

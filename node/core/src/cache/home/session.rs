@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use super::placement::Process;
-use super::value::Key;
+use crate::cache::placement::Process;
+use crate::cache::value::Key;
 use crate::types::LocalTime;
 
 /// Sessions that a home can have at a time: one bit each in every key's entry.
@@ -131,6 +131,30 @@ impl Sessions {
     pub(super) fn take_worn(&mut self) -> Option<Sharers> {
         let full = self.slots.len() == SESSIONS_MAX && self.fresh_slot().is_none();
         (full && !self.worn.is_empty()).then(|| std::mem::take(&mut self.worn))
+    }
+
+    #[cfg(feature = "bugs")]
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Session)> {
+        let slots = self.slots.iter_mut().enumerate();
+        slots.filter_map(|(slot, session)| Some((slot, session.as_mut()?)))
+    }
+
+    #[cfg(feature = "bugs")]
+    pub(super) fn newest_mut(&mut self) -> &mut u64 {
+        &mut self.newest
+    }
+
+    /// Moves the sessions to the first slots, in the order of their processes; says from where to where.
+    #[cfg(feature = "bugs")]
+    pub(super) fn compact(&mut self) -> BTreeMap<Slot, Slot> {
+        let taken = std::mem::take(&mut self.slots).into_iter().enumerate();
+        let mut live: Vec<(Slot, Session)> =
+            taken.filter_map(|(slot, session)| Some((slot, session?))).collect();
+        live.sort_by_key(|(_, session)| session.process);
+        self.worn = Sharers::default();
+        let places = live.iter().enumerate().map(|(to, (from, _))| (*from, to)).collect();
+        self.slots = live.into_iter().map(|(_, session)| Some(session)).collect();
+        places
     }
 
     fn free_slot(&mut self) -> Option<Slot> {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::placement::Process;
+use crate::cache::placement::Process;
 use super::session::{Sharers, Slot};
-use super::value::{Key, Version, Write};
+use crate::cache::value::{Key, Version, Write};
 
 /// One key. The visible value itself is in the store; an entry without one is on its way out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
