@@ -57,7 +57,8 @@ fn ring_actions(world: &World, bounds: &Bounds, actions: &mut Vec<Action>) {
         if world.rest.used.restarts < bounds.restarts {
             actions.push(Action::Restart(at));
         }
-        if me != world.rest.ring.home && world.rest.ring.settled {
+        let heir = at == 0 || bounds.heirs.contains(&at);
+        if heir && me != world.rest.ring.home && world.rest.ring.settled {
             home_changes(world, bounds, at, actions);
         }
     }

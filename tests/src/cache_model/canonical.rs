@@ -72,7 +72,8 @@ fn rename_packet(packet: &mut Packet, names: &mut impl Names) {
     let (from, to) = (packet.from, packet.to);
     let home = packet.message.home();
     match &mut packet.message {
-        CacheMessage::Renew { request, session, .. } | CacheMessage::Get { request, session, .. } => {
+        CacheMessage::Renew { request, session, .. }
+        | CacheMessage::Get { request, session, .. } => {
             names.request(from, request);
             session.iter_mut().for_each(|number| names.session(home, from, number));
         }

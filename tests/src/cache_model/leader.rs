@@ -26,12 +26,7 @@ impl Leader {
     }
 
     /// The request arrives, and is granted: when it was sent.
-    pub fn grant(
-        &mut self,
-        home: Incarnation,
-        now: LocalTime,
-        rules: &Rules,
-    ) -> Option<LocalTime> {
+    pub fn grant(&mut self, home: Incarnation, now: LocalTime, rules: &Rules) -> Option<LocalTime> {
         let sent_at = self.asked.remove(&home)?;
         let over = sent_at.max(now).plus(rules.stretched(rules.home_lease_ms));
         let known = self.grants_over.entry(home).or_insert(over);

@@ -45,6 +45,8 @@ pub struct Bounds {
     pub gets: u32,
     /// Lengths of leases: few and short numbers.
     pub rules: Rules,
+    /// Nodes that can become the home, beside the first.
+    pub heirs: Vec<usize>,
     /// Home leases run out, and are asked for and granted as time goes on; else the first one lasts.
     pub home_leases: bool,
     /// Homes that the leader may give up, once their grant is over.
@@ -91,7 +93,14 @@ impl Default for Bounds {
             readers: vec![1],
             writes: 2,
             gets: 2,
-            rules: Rules { session_ms: 2, home_lease_ms: 3, drift_ppm: 0, rounding_ms: 0, patience_ms: 1_000 },
+            rules: Rules {
+                session_ms: 2,
+                home_lease_ms: 3,
+                drift_ppm: 0,
+                rounding_ms: 0,
+                patience_ms: 1_000,
+            },
+            heirs: vec![1],
             home_leases: false,
             failovers: 0,
             moves: 0,

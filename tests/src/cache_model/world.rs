@@ -84,7 +84,8 @@ impl World {
     /// The start: the first node is the home with a fresh lease, everybody knows.
     #[must_use]
     pub fn new(bounds: &Bounds) -> Self {
-        let mut nodes: Vec<Node> = (0..bounds.nodes).map(|node| Node::new(node, 0, bounds)).collect();
+        let mut nodes: Vec<Node> =
+            (0..bounds.nodes).map(|node| Node::new(node, 0, bounds)).collect();
         let home = nodes[0].enter();
         let mut state = Self {
             nodes,
@@ -158,7 +159,8 @@ impl World {
         let home = packet.message.home();
         let gone = !self.rest.ring.homes().contains(&home)
             && of(home.process).is_none_or(|node| !node.caches.is_home(home));
-        let sends = matches!(packet.message, CacheMessage::Write { .. }) || of(packet.from).is_some();
+        let sends =
+            matches!(packet.message, CacheMessage::Write { .. }) || of(packet.from).is_some();
         let Some(to) = of(packet.to).filter(|_| !gone && sends) else { return false };
         if let CacheMessage::Invalidate { session, number, .. } = packet.message {
             let home = of(home.process);
@@ -231,7 +233,8 @@ impl World {
     fn settle(&mut self) {
         self.rest.ring.settled = true;
         let former = self.rest.ring.former.take();
-        self.rest.ring.former = former.filter(|former| !self.rest.leader.is_over(*former, LocalTime(NOW)));
+        self.rest.ring.former =
+            former.filter(|former| !self.rest.leader.is_over(*former, LocalTime(NOW)));
     }
 
     fn install(&mut self, bounds: &Bounds, node: usize) {
@@ -287,7 +290,9 @@ impl World {
             Answer::Wrote { ticket, outcome: WriteOutcome::Done(version) } => {
                 (ticket, Some(version), true)
             }
-            Answer::Wrote { ticket, .. } | Answer::GetUnavailable { ticket } => (ticket, None, false),
+            Answer::Wrote { ticket, .. } | Answer::GetUnavailable { ticket } => {
+                (ticket, None, false)
+            }
         };
         let Some(open) = self.nodes[node].open.remove(&ticket) else { return };
         let Some(version) = version else { return };

@@ -119,7 +119,10 @@ pub const SUITES: [Suite; 8] = [
                 ..SHIPPED
             }),
             Step::Tests(Tests { targets: Targets::Named(&["simulated"]), ..SHIPPED }),
-            Step::Tests(Tests { targets: Targets::Named(&["bugs", "lock_bugs"]), ..TEST }),
+            Step::Tests(Tests {
+                targets: Targets::Named(&["bugs", "lock_bugs", "cache_model"]),
+                ..TEST
+            }),
             Step::Tests(Tests {
                 targets: Targets::Libraries,
                 filter: "every_bug_put_back",

@@ -26,13 +26,15 @@ pub enum Bug {
     SessionNotNested,
     /// A new epoch drops no copies (R11).
     CopiesOutliveEpoch,
+    /// A home lets go of keys when a sharer's lease is over, and renews the same session later (R9, R11).
+    ReleasedSessionLives,
     /// Who joins a flight takes a value that may not be kept (R5).
     JoinerTakesOldValue,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::FillIgnoresPoison,
         Self::WriteWaitsForNobody,
         Self::SilentSharerKeepsSession,
@@ -44,6 +46,7 @@ impl Bug {
         Self::HomeWithoutLease,
         Self::SessionNotNested,
         Self::CopiesOutliveEpoch,
+        Self::ReleasedSessionLives,
         Self::JoinerTakesOldValue,
     ];
 }

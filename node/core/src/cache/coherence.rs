@@ -1,9 +1,9 @@
 //! One node's caches: its home half, its sharer half, and the store that they share. Everything comes in
 //! here, with the time; what is to be sent and answered goes out.
 
-use super::bug::Bugs;
 #[cfg(feature = "bugs")]
 use super::bug::Bug;
+use super::bug::Bugs;
 use super::home::Home;
 use super::message::{CacheMessage, Found};
 use super::placement::{Incarnation, Placement, Process};
@@ -125,7 +125,13 @@ impl<P: Placement, S: Store> Coherence<P, S> {
     }
 
     /// A client's write.
-    pub fn write(&mut self, now: LocalTime, ticket: Ticket, key: &Key, write: Write) -> Vec<Output> {
+    pub fn write(
+        &mut self,
+        now: LocalTime,
+        ticket: Ticket,
+        key: &Key,
+        write: Write,
+    ) -> Vec<Output> {
         let mut out = Vec::new();
         self.sharer.write(now, ticket, key, write, &mut out);
         self.settle(now, out)
@@ -172,7 +178,13 @@ impl<P: Placement, S: Store> Coherence<P, S> {
         self.settle(now, out)
     }
 
-    fn take_in(&mut self, now: LocalTime, from: Process, message: CacheMessage, out: &mut Vec<Output>) {
+    fn take_in(
+        &mut self,
+        now: LocalTime,
+        from: Process,
+        message: CacheMessage,
+        out: &mut Vec<Output>,
+    ) {
         match message {
             CacheMessage::Renew { home, .. }
             | CacheMessage::Get { home, .. }

@@ -48,7 +48,7 @@
 //!     invalidation round
 //! ```
 //!
-//! Read in this order: `message.rs`, `home.rs`, `sharer.rs`, `coherence.rs`. `bug.rs` names twelve ways
+//! Read in this order: `message.rs`, `home.rs`, `sharer.rs`, `coherence.rs`. `bug.rs` names the ways
 //! to leave a rule out; the model checker (`tests/tests/cache_model.rs`) runs this very code over all
 //! orders of events of small clusters, and finds each.
 //!
@@ -65,9 +65,9 @@
 //! trust the clock asks the home (`consistency=verify`).
 
 mod bug;
-mod coherence;
 #[cfg(feature = "bugs")]
 mod canonical;
+mod coherence;
 mod home;
 mod message;
 mod placement;

@@ -9,9 +9,7 @@ use crate::types::{BootId, NodeId};
 
 /// One process of one node. Sessions belong to processes: one that starts again remembers no copies,
 /// and must not be taken for the one before (R12).
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Process {
     /// The node.
     pub node: NodeId,
@@ -21,9 +19,7 @@ pub struct Process {
 
 /// One uninterrupted time of a process as a home. A home that was taken out of the ring and returns
 /// remembers nothing, and is another one.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Incarnation {
     /// The process.
     pub process: Process,

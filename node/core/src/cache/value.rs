@@ -49,7 +49,9 @@ pub struct Write {
 }
 
 /// What must be there for a write to act (HTTP's If-Match and If-None-Match).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum Condition {
     /// Whatever is there.
     #[default]

@@ -20,8 +20,10 @@ impl<P: Placement> Home<P> {
                 rename_round(round, names);
             }
         }
-        let mut minted =
-            Version { epoch: self.placement.as_ref().map_or(0, Placement::epoch), number: self.minted };
+        let mut minted = Version {
+            epoch: self.placement.as_ref().map_or(0, Placement::epoch),
+            number: self.minted,
+        };
         names.version(&mut minted);
         self.minted = minted.number;
         for (process, number) in &mut self.written {
@@ -60,9 +62,9 @@ impl<P: Placement> Home<P> {
     }
 
     pub(in crate::cache) fn waits_for(&self, sharer: Process, session: u64, number: u64) -> bool {
-        self.sessions.of(sharer).is_some_and(|(_, of)| {
-            of.number == session && of.unacknowledged.contains_key(&number)
-        })
+        self.sessions
+            .of(sharer)
+            .is_some_and(|(_, of)| of.number == session && of.unacknowledged.contains_key(&number))
     }
 
     pub(in crate::cache) fn ignores(&self, from: Process, message: &CacheMessage) -> bool {

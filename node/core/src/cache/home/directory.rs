@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::cache::placement::Process;
 use super::session::{Sharers, Slot};
+use crate::cache::placement::Process;
 use crate::cache::value::{Key, Version, Write};
 
 /// One key. The visible value itself is in the store; an entry without one is on its way out.

@@ -63,7 +63,13 @@ impl<P: Placement> Home<P> {
         self.send_again(now, slot, self.rules.unanswered_max_ms().max(1), out);
     }
 
-    pub(super) fn send_again(&mut self, now: LocalTime, slot: Slot, rest_ms: u64, out: &mut Vec<Output>) {
+    pub(super) fn send_again(
+        &mut self,
+        now: LocalTime,
+        slot: Slot,
+        rest_ms: u64,
+        out: &mut Vec<Output>,
+    ) {
         let home = self.me;
         let Some(session) = self.sessions.get_mut(slot) else { return };
         for (number, waits) in &mut session.unacknowledged {

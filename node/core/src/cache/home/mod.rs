@@ -27,14 +27,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cache::bug::{Bug, Bugs};
 use crate::cache::coherence::Output;
-use directory::{Directory, PendingWrite};
 use crate::cache::message::CacheMessage;
 use crate::cache::placement::{Incarnation, Placement, Process};
 use crate::cache::rules::Rules;
-use session::{Sessions, Slot};
 use crate::cache::store::Store;
 use crate::cache::value::Key;
 use crate::types::LocalTime;
+use directory::{Directory, PendingWrite};
+use session::{Sessions, Slot};
 
 #[cfg(feature = "bugs")]
 pub(super) use canonical::rename_condition;
@@ -146,12 +146,7 @@ impl<P: Placement> Home<P> {
     }
 
     /// What time brings: leases that are over, invalidations to repeat, values that go by themselves.
-    pub(super) fn tick<S: Store>(
-        &mut self,
-        now: LocalTime,
-        store: &mut S,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn tick<S: Store>(&mut self, now: LocalTime, store: &mut S, out: &mut Vec<Output>) {
         self.expire_values(now, store, out);
         let slots: Vec<Slot> = self.sessions.iter().map(|(slot, _)| slot).collect();
         for slot in slots {

@@ -2,6 +2,8 @@
 
 use super::Home;
 use super::directory::Round;
+use super::session::Slot;
+use crate::cache::bug::Bug;
 use crate::cache::coherence::Output;
 use crate::cache::message::CacheMessage;
 use crate::cache::placement::{Incarnation, Placement};
@@ -36,7 +38,12 @@ impl<P: Placement> Home<P> {
     }
 
     /// A place in the ring, with nothing kept from any earlier one.
-    pub(super) fn begin<S: Store>(&mut self, me: Incarnation, store: &mut S, out: &mut Vec<Output>) {
+    pub(super) fn begin<S: Store>(
+        &mut self,
+        me: Incarnation,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) {
         self.leave(store, out);
         let (rules, bugs, written) = (self.rules, self.bugs, std::mem::take(&mut self.written));
         *self = Self { bugs, written, ..Self::new(me, rules) };
@@ -84,13 +91,22 @@ impl<P: Placement> Home<P> {
             && (settled || self.before.as_ref().is_some_and(had))
     }
 
+    /// Lets go of the keys that this epoch took, if no sharer can serve copies of them. A session that has
+    /// not heard of the epoch and is not waited for, since its lease is over, ends for good: renewed, it
+    /// would serve them again, beside the next home's values (R9, R11).
     pub(super) fn note_released(&mut self, now: LocalTime) {
         let Some(epoch) = self.placement.as_ref().map(Placement::epoch) else { return };
-        let behind = self
-            .sessions
-            .iter()
-            .any(|(_, session)| session.epoch < epoch && !self.is_over(session.lease_over, now));
-        if !behind {
+        let behind = self.sessions.iter().filter(|(_, of)| of.epoch < epoch);
+        let behind: Vec<Slot> = behind.map(|(slot, _)| slot).collect();
+        let over = |home: &Self, slot: &Slot| {
+            // One whose acknowledgement a write waits for ends in the next tick, with the wait.
+            let of = home.sessions.get(*slot);
+            of.is_some_and(|of| of.unacknowledged.is_empty() && home.is_over(of.lease_over, now))
+        };
+        if behind.iter().all(|slot| over(self, slot)) {
+            if !self.bugs.has(Bug::ReleasedSessionLives) {
+                behind.into_iter().for_each(|slot| drop(self.sessions.end(slot)));
+            }
             self.released = epoch;
         }
     }

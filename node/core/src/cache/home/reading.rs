@@ -39,7 +39,12 @@ impl<P: Placement> Home<P> {
         out.push(Output::send(from, CacheMessage::Value { home, request, found, cacheable }));
     }
 
-    pub(super) fn visible<S: Store>(&self, now: LocalTime, key: &Key, store: &mut S) -> Option<Found> {
+    pub(super) fn visible<S: Store>(
+        &self,
+        now: LocalTime,
+        key: &Key,
+        store: &mut S,
+    ) -> Option<Found> {
         let copy = store.get(key)?;
         let mine = copy.source == Source { home: self.me, session: None };
         let lives = copy.expires.is_none_or(|expires| now < expires);
@@ -60,7 +65,12 @@ impl<P: Placement> Home<P> {
         }
     }
 
-    pub(super) fn expire_values<S: Store>(&mut self, now: LocalTime, store: &mut S, out: &mut Vec<Output>) {
+    pub(super) fn expire_values<S: Store>(
+        &mut self,
+        now: LocalTime,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) {
         for _ in 0..EXPIRIES_PER_TICK_MAX {
             let Some((at, _)) = self.expiries.first() else { return };
             if *at > now {

@@ -73,8 +73,11 @@ impl<P: Placement> Home<P> {
         below: Version,
         out: &mut Vec<Output>,
     ) {
-        let (home, over) = (self.me, self.sessions.get(slot).map(|of| self.is_over(of.lease_over, now)));
-        let Some(session) = self.sessions.get_mut(slot).filter(|_| over == Some(false)) else { return };
+        let (home, over) =
+            (self.me, self.sessions.get(slot).map(|of| self.is_over(of.lease_over, now)));
+        let Some(session) = self.sessions.get_mut(slot).filter(|_| over == Some(false)) else {
+            return;
+        };
         session.sent += 1;
         let (process, session_number, number) = (session.process, session.number, session.sent);
         let waits = Unacknowledged { key: key.clone(), since: now, repeated: now };

@@ -1,7 +1,7 @@
 //! What writes do, once nobody can read the old value any more.
 
-use super::{Home, WRITERS_MAX};
 use super::directory::PendingWrite;
+use super::{Home, WRITERS_MAX};
 use crate::cache::coherence::Output;
 use crate::cache::message::CacheMessage;
 use crate::cache::placement::Placement;
@@ -94,7 +94,12 @@ impl<P: Placement> Home<P> {
         version
     }
 
-    pub(super) fn answer(&self, write: &PendingWrite, outcome: WriteOutcome, out: &mut Vec<Output>) {
+    pub(super) fn answer(
+        &self,
+        write: &PendingWrite,
+        outcome: WriteOutcome,
+        out: &mut Vec<Output>,
+    ) {
         let (home, to, request) = (self.me, write.from, write.request);
         out.push(Output::send(to, CacheMessage::Written { home, request, outcome }));
     }

@@ -107,9 +107,10 @@ impl<P: Placement> Sharer<P> {
     }
 
     pub(super) fn ask_elsewhere(&mut self, now: LocalTime, placement: &P, out: &mut Vec<Output>) {
-        let moved = self.flights.iter().filter(|(_, flight)| {
-            placement.home(&flight.key) != Some(flight.home)
-        });
+        let moved = self
+            .flights
+            .iter()
+            .filter(|(_, flight)| placement.home(&flight.key) != Some(flight.home));
         let moved: Vec<(Incarnation, u64)> =
             moved.map(|(request, flight)| (flight.home, *request)).collect();
         for (home, request) in moved {

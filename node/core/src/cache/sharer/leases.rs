@@ -62,9 +62,8 @@ impl<P: Placement> Sharer<P> {
             renewals,
             renew_at,
         };
-        store.retain(&mut |_, copy| {
-            copy.source.home != home || copy.source.session == Some(number)
-        });
+        store
+            .retain(&mut |_, copy| copy.source.home != home || copy.source.session == Some(number));
         let _ = out;
     }
 }

@@ -8,7 +8,13 @@ use crate::cache::value::{Key, Write, WriteOutcome};
 
 impl<P: Placement> Sharer<P> {
     /// Sent once: a second copy could act after somebody else's write that came between.
-    pub(super) fn send_write(&mut self, key: &Key, write: Write, by: Waiting, out: &mut Vec<Output>) {
+    pub(super) fn send_write(
+        &mut self,
+        key: &Key,
+        write: Write,
+        by: Waiting,
+        out: &mut Vec<Output>,
+    ) {
         let Some(home) = self.home(key) else { return self.park(key, Some(write), by) };
         let request = self.next_request();
         let sent = SentWrite { home, key: key.clone(), write: write.clone(), by };
