@@ -1,6 +1,7 @@
 //! A node without its HTTP ports: disk, peers, driver. The real node puts servers in front of it
 //! (`runtime.rs`); the power-cut tests run it as it is, on simulated disks and sockets.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use dsync_core::machine::{Machine, Settings};
 use dsync_core::proposer::Proposer;
-use dsync_core::raft::{Introduction, Raft, RaftOptions, Timing};
+use dsync_core::raft::{Fatal, HeldBoot, Introduction, Raft, RaftOptions, Timing};
 use dsync_core::types::{BootCount, BootId, ClusterId, NodeId, NodeName};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -79,7 +80,7 @@ pub struct Member {
     /// Ends when the member has drained, or must stop.
     pub driver: JoinHandle<Stopped>,
     /// Held for its lock on the data folder.
-    _folder: DataFolder,
+    _folder: Arc<DataFolder>,
 }
 
 /// Who this process is.
@@ -110,7 +111,7 @@ impl Member {
             boot_id: BootId(random_u64()?),
             boot_count: folder.boot_count(),
         };
-        let disk = Disk::open(&config, &folder, metrics, health)?;
+        let disk = Disk::open(&config, &folder, &identity, metrics, health)?;
         refuse_other_name(&disk.raft, &config.name)?;
         let published = Published::new(&identity, &disk);
         let (requests, request_inbox) = mpsc::channel(QUEUE);
@@ -119,7 +120,8 @@ impl Member {
         let proposer = proposer(&config, &identity);
         let founder = founder(&config, &identity)?;
         let silence_limit_ms = 2 * config.timing.election_max_ms;
-        let (peers, peer_inbox) = start_peers(config, introduction.clone(), listener)?;
+        let (peers, peer_inbox) =
+            start_peers(config, introduction.clone(), disk.raft.held_boots(), listener)?;
         let (line, heard) = peers.audit_line();
         let writer = disk.audit.writer();
         line.spawn(filler::run(line.clone(), heard, disk.audit_reader.clone(), writer));
@@ -156,9 +158,22 @@ impl Member {
             boot_count = identity.boot_count.0,
             "member started"
         );
-        let (driver, audit) = (tokio::spawn(driver.run()), disk.audit_reader);
-        Ok(Self { handle, audit, driver, _folder: folder })
+        let folder = Arc::new(folder);
+        let driver = tokio::spawn(run(driver, folder.clone()));
+        Ok(Self { handle, audit: disk.audit_reader, driver, _folder: folder })
     }
+}
+
+/// Runs the driver. If it ends because the folder must not take part again, the folder says so from then
+/// on.
+async fn run(driver: Driver, folder: Arc<DataFolder>) -> Stopped {
+    let stopped = driver.run().await;
+    if let Stopped::Core(fatal @ Fatal::DiskRefused { .. }) = &stopped
+        && let Err(error) = folder.note_refused(&fatal.to_string())
+    {
+        tracing::error!(%error, "the refusal of this data folder cannot be written down");
+    }
+    stopped
 }
 
 /// Everything that comes from and goes to the data folder.
@@ -177,6 +192,7 @@ impl Disk {
     fn open(
         config: &MemberConfig,
         folder: &DataFolder,
+        identity: &Identity,
         metrics: &Metrics,
         health: &Health,
     ) -> Result<Self> {
@@ -204,6 +220,8 @@ impl Disk {
         )?;
         let options = RaftOptions {
             timing: config.timing,
+            boot: identity.boot_id,
+            boot_count: identity.boot_count,
             ..RaftOptions::new(folder.node_id(), random_u64()?)
         };
         let raft = Raft::new(options, clock::now(), recovered);
@@ -271,6 +289,8 @@ fn introduction(identity: &Identity, disk: &Disk) -> peers::Introduction {
         cluster_id: disk.cluster_id().filter(|_| founded),
         empty: disk.raft.is_empty(),
         recovery: 0,
+        boot_count: identity.boot_count,
+        recovered_end: disk.raft.boot().recovered,
     }
 }
 
@@ -297,6 +317,7 @@ fn founder(config: &MemberConfig, identity: &Identity) -> Result<Founder> {
 fn start_peers(
     config: MemberConfig,
     introduction: peers::Introduction,
+    held: BTreeMap<NodeId, HeldBoot>,
     listener: TcpListener,
 ) -> Result<(Peers, mpsc::Receiver<PeerEvent>)> {
     let (events, inbox) = mpsc::channel(PEER_QUEUE);
@@ -305,6 +326,7 @@ fn start_peers(
         expected: config.founders.saturating_sub(1),
         secrets: config.secrets,
         introduction,
+        held,
         resolver: config.resolver,
         limits: config.peer_limits,
     };

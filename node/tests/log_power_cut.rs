@@ -380,7 +380,7 @@ fn replacement(index: u64) -> Record {
 
 fn meta(index: u64) -> SnapshotMeta {
     let (stamp, membership) = (ClusterTime(index), Membership::default());
-    SnapshotMeta { index: Index(index), term: Term(1), stamp, membership }
+    SnapshotMeta { index: Index(index), term: Term(1), stamp, membership, boots: [].into() }
 }
 
 fn snapshot_pieces(meta: &SnapshotMeta) -> Vec<Bytes> {

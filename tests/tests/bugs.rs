@@ -132,4 +132,5 @@ caught! {
     an_earlier_term_committed_by_counting_is_caught: CommitEarlierTerm,
     a_vote_that_leaves_before_it_is_on_disk_is_caught: VoteBeforeSync,
     a_stamp_that_falls_back_is_caught: StampFallsBack,
+    a_disk_that_was_set_back_and_returns_is_caught: SetBackDiskReturns,
 }

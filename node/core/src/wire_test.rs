@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use crate::raft::*;
-use crate::types::{ClusterId, ClusterTime, Index, NodeId, NodeName, Term};
+use crate::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName, Term};
 use crate::wire::{PeerFrame, StoredRecord, decode, encode};
 
 fn golden() -> PathBuf {
@@ -80,7 +80,8 @@ fn a_byte_too_many_is_refused() {
     assert!(decode::<StoredRecord>("record", &bytes).is_err());
 }
 
-const RECORDS: [&str; 6] = ["HardState", "Empty", "Command", "Membership", "Founding", "Snapshot"];
+const RECORDS: [&str; 7] =
+    ["HardState", "Empty", "Command", "Membership", "Founding", "BootHeld", "Snapshot"];
 
 fn stored(record: &Record) -> &'static str {
     match record {
@@ -90,12 +91,13 @@ fn stored(record: &Record) -> &'static str {
             Payload::Command(_) => "Command",
             Payload::Membership(_) => "Membership",
             Payload::Founding(_) => "Founding",
+            Payload::BootHeld { .. } => "BootHeld",
         },
         Record::Snapshot { .. } => "Snapshot",
     }
 }
 
-const MESSAGES: [&str; 17] = [
+const MESSAGES: [&str; 18] = [
     "VoteRequest",
     "VoteReply",
     "Append",
@@ -113,6 +115,7 @@ const MESSAGES: [&str; 17] = [
     "FoundingOffer",
     "FoundingHeld",
     "DiskRefused",
+    "BootHeld",
 ];
 
 fn variant(message: &Message) -> &'static str {
@@ -133,7 +136,8 @@ fn variant(message: &Message) -> &'static str {
         Message::TimeoutNow => "TimeoutNow",
         Message::FoundingOffer(_) => "FoundingOffer",
         Message::FoundingHeld { .. } => "FoundingHeld",
-        Message::DiskRefused => "DiskRefused",
+        Message::DiskRefused { .. } => "DiskRefused",
+        Message::BootHeld(_) => "BootHeld",
     }
 }
 
@@ -159,6 +163,7 @@ fn records() -> Vec<(String, StoredRecord)> {
         ("entry_command", Record::Entry(entry(Payload::Command(Bytes::from_static(b"xyz"))))),
         ("entry_membership", Record::Entry(entry(Payload::Membership(membership())))),
         ("entry_founding", Record::Entry(entry(Payload::Founding(founding())))),
+        ("entry_boot_held", Record::Entry(entry(boot_held_by(0x0a)))),
         ("snapshot", snapshot),
     ];
     let named = |(name, record)| (format!("record_v1_{name}"), StoredRecord::V1(record));
@@ -183,7 +188,11 @@ fn elections() -> Vec<(&'static str, Message)> {
         ("timeout_now", Message::TimeoutNow),
         ("founding_offer", Message::FoundingOffer(founding())),
         ("founding_held", Message::FoundingHeld { cluster_id: ClusterId(0xc1) }),
-        ("disk_refused", Message::DiskRefused),
+        (
+            "disk_refused",
+            Message::DiskRefused { boot: BootId(0xb0), held: Index(299), recovered: Index(200) },
+        ),
+        ("boot_held", Message::BootHeld(held_boot())),
     ]
 }
 
@@ -192,7 +201,7 @@ fn replication() -> Vec<(&'static str, Message)> {
     let matched = AppendOutcome::Matched(Index(300));
     let conflict = AppendOutcome::Conflict { prev: Index(300), hint: position() };
     let hash = StateHash { index: Index(10_000), hash: 0xfeed };
-    let (round, sync_age_ms, synced_end) = (77, 12, Index(299));
+    let (round, sync_age_ms, synced_end, boot) = (77, 12, Index(299), BootId(0xb0));
     vec![
         ("append", Message::Append { prev: position(), entries, commit: Index(200) }),
         ("append_reply_matched", Message::AppendReply { outcome: matched }),
@@ -209,11 +218,11 @@ fn replication() -> Vec<(&'static str, Message)> {
         ),
         (
             "heartbeat_reply",
-            Message::HeartbeatReply { round, sync_age_ms, synced_end, hash: Some(hash) },
+            Message::HeartbeatReply { round, sync_age_ms, synced_end, hash: Some(hash), boot },
         ),
         (
             "heartbeat_reply_without_hash",
-            Message::HeartbeatReply { round, sync_age_ms, synced_end, hash: None },
+            Message::HeartbeatReply { round, sync_age_ms, synced_end, hash: None, boot },
         ),
         ("commit", Message::Commit { commit: Index(200) }),
     ]
@@ -255,7 +264,16 @@ fn entry(payload: Payload) -> Entry {
 
 fn meta() -> SnapshotMeta {
     let (index, term, stamp) = (Index(150), Term(4), ClusterTime(100_000));
-    SnapshotMeta { index, term, stamp, membership: membership() }
+    let boots = [(NodeId(0x0a), held_boot())].into();
+    SnapshotMeta { index, term, stamp, membership: membership(), boots }
+}
+
+fn held_boot() -> HeldBoot {
+    HeldBoot { boot: BootId(0xb0), count: BootCount(3), held: Index(120) }
+}
+
+fn boot_held_by(node: u64) -> Payload {
+    Payload::BootHeld { node: NodeId(node), boot: held_boot() }
 }
 
 fn membership() -> Membership {

@@ -19,6 +19,8 @@ pub struct Founder {
     may_propose: bool,
     waiting_for: Option<NotYet>,
     refusal: Option<String>,
+    /// The others say that another process has this node's id.
+    in_use: bool,
     /// Why a proposal is not made, or not confirmed.
     fault: Option<String>,
 }
@@ -40,12 +42,14 @@ impl Founder {
             may_propose: founders > 0,
             waiting_for: None,
             refusal: None,
+            in_use: false,
             fault: None,
         }
     }
 
     /// A node introduced itself.
     pub fn introduced(&mut self, peer: &peers::Introduction) {
+        self.in_use = false;
         // Who holds an unconfirmed proposal does not name its cluster yet, but is not empty either.
         let holds = (!peer.empty).then(|| peer.cluster_id.unwrap_or_default());
         self.bootstrap.introduced(Introduction {
@@ -57,7 +61,8 @@ impl Founder {
     }
 
     /// A node that knows the secret does not talk to this one.
-    pub fn refused(&mut self, refusal: &peers::Refusal) {
+    pub fn refused(&mut self, refusal: &peers::Refusal, by_peer: bool) {
+        self.in_use = by_peer && matches!(refusal, peers::Refusal::NodeIdInUse { .. });
         self.refusal = Some(refusal.to_string());
     }
 
@@ -144,6 +149,11 @@ impl Founder {
         }
         if !raft.hard_state().founded {
             return Some("no cluster yet: waiting until all founders hold the proposal".into());
+        }
+        if let Some(refusal) = self.refusal.as_ref().filter(|_| self.in_use)
+            && raft.status().leader.is_none()
+        {
+            return Some(format!("refused by the other nodes: {refusal}"));
         }
         let member = raft.membership().is_some_and(|m| m.contains(raft.id()));
         (!member).then(|| "this node is not a member of the cluster".into())

@@ -86,6 +86,8 @@ enum Wait {
     Own,
     /// Another address of the same node is connected.
     Connected(NodeId),
+    /// Another process has this node's id. When it ends, this one shall be let in soon.
+    InUse,
 }
 
 impl Dialler<'_> {
@@ -93,7 +95,9 @@ impl Dialler<'_> {
         let stream = self.connect().await?;
         let address = stream.peer_addr()?;
         let (table, secrets) = (&self.shared.table, self.shared.secrets.current());
-        let judge = |theirs: &_| table.judge_dialled(theirs, self.target.name.as_ref(), self.lane);
+        let (expected, probe) = (self.target.name.as_ref(), self.shared.limits.probe);
+        let judge =
+            |theirs| async move { table.judge_dialled(&theirs, expected, self.lane, probe).await };
         let handshake = handshake::dial(stream, &secrets, self.lane, table.own(), judge);
         let dialled = timeout(self.shared.limits.handshake, handshake).await;
         let dialled = dialled.unwrap_or(Err(HandshakeError::TimedOut));
@@ -143,6 +147,7 @@ impl Dialler<'_> {
             HandshakeError::Refused(Refusal::AlreadyConnected { node_id }) => {
                 Wait::Connected(*node_id)
             }
+            HandshakeError::RefusedByPeer(Refusal::NodeIdInUse { .. }) => Wait::InUse,
             _ => {
                 self.shared.metrics.dial_failures.one();
                 Wait::Pause
@@ -155,6 +160,7 @@ impl Dialler<'_> {
             Wait::Pause => {}
             Wait::Own => sleep(self.shared.limits.own_address).await,
             Wait::Connected(node_id) => self.shared.table.undialled(node_id, self.lane).await,
+            Wait::InUse => return sleep(self.shared.limits.retry_in_use).await,
         }
         sleep(pause.next()).await;
     }

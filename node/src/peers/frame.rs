@@ -53,6 +53,10 @@ pub(super) enum Frame {
     Message(PeerFrame),
     /// A word between two audit trails; its form is theirs (`audit/exchange.rs`). From version 2 on.
     Audit(Bytes),
+    /// Either: does your process still live? Asked when another process comes with the same node id.
+    Probe(u64),
+    /// The answer to a probe, by its number.
+    Alive(u64),
 }
 
 /// Why a stream cannot be read on.
@@ -163,7 +167,7 @@ fn take_body(buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
 #[cfg(test)]
 mod tests {
     use dsync_core::raft::{Envelope, Message};
-    use dsync_core::types::{BootId, ClusterId, NodeId, NodeName, Term};
+    use dsync_core::types::{BootCount, BootId, ClusterId, Index, NodeId, NodeName, Term};
 
     use super::super::introduction::ProtocolVersions;
     use super::*;
@@ -243,8 +247,10 @@ mod tests {
             cluster_id: Some(ClusterId(3)),
             empty: false,
             recovery: 4,
+            boot_count: BootCount(5),
+            recovered_end: Index(6),
         };
-        let said = b"\x01\x01\x01n\x01\x02\x01\x03\x00\x04".as_slice();
+        let said = b"\x01\x01\x01n\x01\x02\x01\x03\x00\x04\x05\x06".as_slice();
         let golden: Vec<(Frame, Vec<u8>)> = vec![
             (Frame::KeepAlive, vec![0]),
             (
@@ -253,12 +259,14 @@ mod tests {
             ),
             (
                 Frame::Confirm { tag: [7; 32], refusal: Some(Refusal::OwnAddress) },
-                [&[2][..], &[7; 32], &[1, 5]].concat(),
+                [&[2][..], &[7; 32], &[1, 7]].concat(),
             ),
             (Frame::Introduction(introduction), [&[3], said].concat()),
             (Frame::Farewell(Refusal::NodeIdInUse { node_id: NodeId(5) }), vec![4, 1, 5]),
             (message(), vec![5, 0, 1, 2, 3, 13]),
             (Frame::Audit(Bytes::from_static(b"a")), vec![6, 1, b'a']),
+            (Frame::Probe(8), vec![7, 8]),
+            (Frame::Alive(8), vec![8, 8]),
         ];
         for (frame, bytes) in golden {
             assert_eq!(wire::encode(&frame), bytes, "{frame:?}");

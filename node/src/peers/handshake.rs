@@ -52,6 +52,10 @@ const HTTP_BUFFER_BYTES: usize = 8192;
 /// More than clients add on their own.
 const HTTP_HEADERS_MAX: usize = 32;
 
+/// Whether two nodes may talk, and in which version. It may take a while to find out.
+pub(super) trait Judgement: Future<Output = Result<u16, Refusal>> {}
+impl<J: Future<Output = Result<u16, Refusal>>> Judgement for J {}
+
 /// No handshake sends or expects a body.
 type NoBody = Empty<Bytes>;
 
@@ -119,14 +123,14 @@ struct Upgraded {
     challenge: Challenge,
 }
 
-/// Exchanges identities. `judge` decides about the other's; it must change nothing, since what it is
-/// given is not confirmed yet.
-async fn introduce(
+/// Exchanges identities. `judge` decides about the other's. What it is given is not confirmed yet, so it
+/// must do nothing but look, and ask those who are connected whether they live.
+async fn introduce<J: Judgement>(
     upgraded: Upgraded,
     role: Role,
     own: Introduction,
     lane: Option<Lane>,
-    judge: impl Fn(&Introduction) -> Result<u16, Refusal>,
+    judge: impl FnOnce(Introduction) -> J,
 ) -> Result<Proven, HandshakeError> {
     let Upgraded { stream, early, secret, challenge } = upgraded;
     let address = stream.peer_addr()?;
@@ -152,7 +156,7 @@ async fn introduce(
         Role::Listener => (&theirs_said, &ours_said),
     };
     let vouch = |role| secret.vouch(role, &challenge, dialler_said, listener_said);
-    let judgement = judge(&theirs);
+    let judgement = judge(theirs.clone()).await;
     let refusal = judgement.as_ref().err().cloned();
     write(&mut writer, &Frame::Confirm { tag: vouch(role), refusal }).await?;
     let Frame::Confirm { tag, refusal } = reader.next().await?.0 else {

@@ -1,10 +1,11 @@
 //! Who a node says it is, and whether two nodes may talk.
 
-use dsync_core::types::{BootId, ClusterId, NodeId, NodeName};
+use dsync_core::raft::{Boot, BootFault, Fatal, HeldBoot, judge_boot};
+use dsync_core::types::{BootCount, BootId, ClusterId, Index, NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
-/// The versions of the peer protocol that this release speaks. 2 adds the words of the audit trail.
-pub const PROTOCOL: ProtocolVersions = ProtocolVersions { min: 1, max: 2 };
+/// The versions of the peer protocol that this release speaks.
+pub const PROTOCOL: ProtocolVersions = ProtocolVersions { min: 3, max: 3 };
 
 /// A range of protocol versions, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,18 @@ pub struct Introduction {
     pub empty: bool,
     /// How many quorum-loss recoveries its lineage has been through.
     pub recovery: u64,
+    /// How many processes have started on its disk, itself included.
+    pub boot_count: BootCount,
+    /// The end of the log that this process found on its disk.
+    pub recovered_end: Index,
+}
+
+impl Introduction {
+    /// The process.
+    #[must_use]
+    pub fn boot(&self) -> Boot {
+        Boot { id: self.boot_id, count: self.boot_count, recovered: self.recovered_end }
+    }
 }
 
 /// For which messages a connection is.
@@ -81,6 +94,28 @@ pub enum Refusal {
         /// The cluster of the one that is refused.
         theirs: ClusterId,
     },
+    /// The disk of that process was set back: it has held more of the log than it has now.
+    #[error(
+        "disk_refused: its disk has held the log up to entry {held} and now ends at {recovered}"
+    )]
+    DiskSetBack {
+        /// The process that is refused.
+        boot: BootId,
+        /// What its disk is known to have held.
+        held: Index,
+        /// What the process found there.
+        recovered: Index,
+    },
+    /// Another process of that node, as new or newer, is known.
+    #[error("boot_superseded: it is start {count} of its data folder, and start {newest} is known")]
+    BootSuperseded {
+        /// The process that is refused.
+        boot: BootId,
+        /// Its count.
+        count: BootCount,
+        /// The newest that is known.
+        newest: BootCount,
+    },
     /// No version of the protocol that both speak.
     #[error("no_common_version: one speaks {}-{}, the other {}-{}", ours.min, ours.max, theirs.min, theirs.max)]
     NoCommonVersion {
@@ -115,6 +150,38 @@ impl Refusal {
     pub fn is_trouble(&self) -> bool {
         !matches!(self, Self::OwnAddress | Self::AlreadyConnected { .. })
     }
+
+    /// What a refusal by a peer means for the process `boot`, if it must stop for it. Another process
+    /// may have been meant: one on a copy of the folder.
+    #[must_use]
+    pub fn fatal_for(&self, own: BootId) -> Option<Fatal> {
+        match *self {
+            Self::DiskSetBack { boot, held, recovered } if boot == own => {
+                Some(Fatal::DiskRefused { boot, held, recovered })
+            }
+            Self::BootSuperseded { boot, count, newest } if boot == own => {
+                Some(Fatal::BootSuperseded { ours: count, newest })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Judges a process by what the log says of its node.
+pub(super) fn judge_process(
+    known: Option<&HeldBoot>,
+    theirs: &Introduction,
+) -> Result<(), Refusal> {
+    let boot = theirs.boot_id;
+    judge_boot(known, &theirs.boot()).map_err(|fault| match fault {
+        BootFault::SetBack(known) => {
+            Refusal::DiskSetBack { boot, held: known.held, recovered: theirs.recovered_end }
+        }
+        BootFault::Superseded(known) => {
+            let (count, newest) = (theirs.boot_count, known.count);
+            Refusal::BootSuperseded { boot, count, newest }
+        }
+    })
 }
 
 /// Decides whether `own` may talk to `theirs`, and in which version. `expected` is the name that was

@@ -24,6 +24,11 @@ pub struct PeerLimits {
     pub retry_max: Duration,
     /// Pause before an address that led back to this node is tried again: it may have moved.
     pub own_address: Duration,
+    /// How long an older process of a node that comes again has to say that it still lives. Shorter
+    /// than what a restart after a cut may take, longer than a living peer's link and process need.
+    pub probe: Duration,
+    /// Pause before a node asks again that was told that its node id is in use.
+    pub retry_in_use: Duration,
     /// How often DNS is asked while a peer is missing.
     pub resolve_missing: Duration,
     /// How often DNS is asked while all are connected, to find new ones.
@@ -54,6 +59,8 @@ impl Default for PeerLimits {
             retry_min: Duration::from_millis(50),
             retry_max: Duration::from_secs(1),
             own_address: Duration::from_secs(30),
+            probe: Duration::from_millis(800),
+            retry_in_use: Duration::from_millis(100),
             resolve_missing: Duration::from_secs(1),
             resolve_settled: Duration::from_secs(10),
             secret_reload: Duration::from_secs(5),

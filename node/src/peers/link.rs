@@ -116,7 +116,7 @@ async fn work(shared: &Shared, proven: Proven, place: &Place) -> LinkEnd {
         return LinkEnd::Closed;
     }
     let end = tokio::select! {
-        end = read(shared, reader, theirs) => end,
+        end = read(shared, reader, theirs, &place.outbox) => end,
         end = write(shared, writer, &place.outbox) => end,
         () = place.ended.notified() => LinkEnd::Replaced,
     };
@@ -134,6 +134,7 @@ async fn read(
     shared: &Shared,
     mut reader: FrameReader<OwnedReadHalf>,
     mut theirs: Introduction,
+    outbox: &Outbox,
 ) -> LinkEnd {
     loop {
         let frame = match timeout(shared.limits.idle, reader.next()).await {
@@ -145,13 +146,18 @@ async fn read(
                 frame
             }
         };
-        if let Err(end) = take(shared, frame, &mut theirs).await {
+        if let Err(end) = take(shared, frame, &mut theirs, outbox).await {
             return end;
         }
     }
 }
 
-async fn take(shared: &Shared, frame: Frame, theirs: &mut Introduction) -> Result<(), LinkEnd> {
+async fn take(
+    shared: &Shared,
+    frame: Frame,
+    theirs: &mut Introduction,
+    outbox: &Outbox,
+) -> Result<(), LinkEnd> {
     let event = match frame {
         Frame::KeepAlive => return Ok(()),
         Frame::Message(PeerFrame::V1(envelope)) => {
@@ -176,6 +182,16 @@ async fn take(shared: &Shared, frame: Frame, theirs: &mut Introduction) -> Resul
         }
         Frame::Audit(word) => {
             shared.audit.hear(theirs.node_id, word);
+            return Ok(());
+        }
+        Frame::Probe(number) => {
+            frame::encode(&Frame::Alive(number))
+                .into_iter()
+                .for_each(|said| outbox.say_alive(said));
+            return Ok(());
+        }
+        Frame::Alive(number) => {
+            shared.table.answered(theirs.node_id, theirs.boot_id, number);
             return Ok(());
         }
         Frame::Farewell(refusal) => return Err(LinkEnd::RefusedByPeer(refusal)),

@@ -16,10 +16,11 @@
 //!
 //! Reading order: [`introduction`], [`secret`], [`handshake`], [`frame`], `table.rs`, `link.rs`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use dsync_core::raft::Envelope;
+use dsync_core::raft::{Envelope, HeldBoot};
 use dsync_core::types::NodeId;
 use dsync_core::wire::PeerFrame;
 use tokio::sync::mpsc;
@@ -73,6 +74,8 @@ pub struct PeerConfig {
     pub secrets: SecretSource,
     /// This node.
     pub introduction: Introduction,
+    /// What the log says of the nodes' processes.
+    pub held: BTreeMap<NodeId, HeldBoot>,
     /// What turns names into addresses.
     pub resolver: Arc<dyn Resolver>,
     /// Times and sizes.
@@ -186,6 +189,11 @@ impl Peers {
     /// the process.
     pub fn set_introduction(&self, introduction: Introduction) {
         self.shared.table.set_own(introduction);
+    }
+
+    /// Says what the log says now of the nodes' processes.
+    pub fn set_held(&self, held: BTreeMap<NodeId, HeldBoot>) {
+        self.shared.table.set_held(held);
     }
 
     /// Every node met so far, by node id, connected or not.

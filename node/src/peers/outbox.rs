@@ -9,8 +9,8 @@
 //! - Urgent drops the **oldest**. A vote or a heartbeat only counts when it is fresh; a later one
 //!   says all that an earlier one said.
 //!
-//! What the stream itself has to say (a changed introduction, a farewell) waits in slots of its own,
-//! the latest of each: it is never dropped, and cannot pile up.
+//! What the stream itself has to say (a changed introduction, a probe or its answer, a farewell) waits
+//! in slots of its own, the latest of each: it is never dropped, and cannot pile up.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -52,6 +52,8 @@ struct Queue {
     /// The sum over `frames`; at most `bytes_max`.
     bytes: usize,
     introduction: Option<Bytes>,
+    probe: Option<Bytes>,
+    alive: Option<Bytes>,
     farewell: Option<Bytes>,
     /// Something was dropped since the queue was last empty.
     gap: bool,
@@ -79,6 +81,18 @@ impl Outbox {
     /// Says who this node is now, before any message that waits.
     pub(super) fn introduce(&self, frame: Bytes) {
         self.lock().introduction = Some(frame);
+        self.changed.notify_one();
+    }
+
+    /// Asks whether the peer's process lives, before any message that waits.
+    pub(super) fn probe(&self, frame: Bytes) {
+        self.lock().probe = Some(frame);
+        self.changed.notify_one();
+    }
+
+    /// Says that this process lives, before any message that waits.
+    pub(super) fn say_alive(&self, frame: Bytes) {
+        self.lock().alive = Some(frame);
         self.changed.notify_one();
     }
 
@@ -149,7 +163,8 @@ impl Queue {
     }
 
     fn take(&mut self, bytes_max: usize) -> Option<(Bytes, usize)> {
-        let mut batch: Vec<Bytes> = self.introduction.take().into_iter().collect();
+        let first = [self.introduction.take(), self.probe.take(), self.alive.take()];
+        let mut batch: Vec<Bytes> = first.into_iter().flatten().collect();
         let mut bytes: usize = batch.iter().map(Bytes::len).sum();
         while let Some(next) = self.frames.front() {
             if !batch.is_empty() && bytes + next.len() > bytes_max {

@@ -115,8 +115,8 @@ async fn serve(
 async fn prove(shared: &Shared, stream: TcpStream) -> Result<Proven, HandshakeError> {
     stream.set_nodelay(true)?;
     let (table, secrets) = (&shared.table, shared.secrets.current());
-    let judge = |theirs: &_| table.judge(theirs, None);
     let limits = &shared.limits;
+    let judge = |theirs| async move { table.judge(&theirs, None, limits.probe).await };
     let handshake = handshake::listen(stream, &secrets, limits.header, table.own(), judge);
     timeout(limits.handshake, handshake).await.map_err(|_| HandshakeError::TimedOut)?
 }

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<PeerMetrics>,
     pub(super) targets: Mutex<Targets>,
     pub(super) events: mpsc::Sender<PeerEvent>,
+    /// The last refusal that was logged: most are repeated at every attempt.
+    pub(super) logged_refusal: Mutex<Option<(Refusal, bool)>>,
     pub(super) audit: Ear,
     pub(super) stage: watch::Sender<Stage>,
     /// Every task holds a clone; `None` once no task may start.
@@ -54,13 +56,14 @@ impl Shared {
     ) -> Self {
         Self {
             node_id: config.introduction.node_id,
-            table: Table::new(config.introduction),
+            table: Table::new(config.introduction, config.held),
             secrets: config.secrets,
             resolver: config.resolver,
             limits: config.limits,
             metrics: Arc::default(),
             targets: Mutex::default(),
             events,
+            logged_refusal: Mutex::default(),
             audit: Ear::default(),
             stage: watch::Sender::new(Stage::Running),
             tasks: Mutex::new(Some(tasks)),
@@ -118,7 +121,14 @@ impl Shared {
     pub(super) async fn refused(&self, address: SocketAddr, refusal: &Refusal, by_peer: bool) {
         if refusal.is_trouble() {
             self.metrics.refusals.one();
-            tracing::warn!(%address, by_peer, reason = %refusal, "a peer and this node do not talk");
+            let this = Some((refusal.clone(), by_peer));
+            let before = std::mem::replace(
+                &mut *self.logged_refusal.lock().unwrap_or_else(PoisonError::into_inner),
+                this.clone(),
+            );
+            if before != this {
+                tracing::warn!(%address, by_peer, reason = %refusal, "a peer and this node do not talk");
+            }
             let refusal = refusal.clone();
             let _ = self.events.send(PeerEvent::Refused { address, refusal, by_peer }).await;
         }

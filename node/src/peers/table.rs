@@ -6,21 +6,28 @@
 //! that it accepted, and by the other lane before none at all: any of them is better than a lost
 //! message.
 //!
-//! A node that restarts is known by its new boot id: its first new connection ends the old ones,
-//! which may not have noticed yet. A second address of a node that is dialled already (IPv4 and IPv6
+//! A node that restarts is known by its new boot id. Its old connections may not have noticed yet that
+//! their process has ended, so they are asked, by a probe; if none answers in time they are given up,
+//! and the new process takes their place. If one does, two processes have one node id, one of them on
+//! a copy of the disk, and it is the newcomer that is refused (`node_id_in_use`): the healthy original
+//! must not pay for a copy that somebody starts. Rejected: to replace unasked, which let the copy take
+//! part and had the cluster tell the *original* that its disk was set back. A second address of a node that is dialled already (IPv4 and IPv6
 //! of one pod) is left alone until the first connection ends.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use dsync_core::types::{NodeId, NodeName};
+use dsync_core::raft::HeldBoot;
+use dsync_core::types::{BootId, NodeId, NodeName};
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use super::PeerInfo;
 use super::frame::{self, Frame};
 use super::handshake::Proven;
-use super::introduction::{Introduction, Lane, Refusal, judge};
+use super::introduction::{Introduction, Lane, Refusal, judge, judge_process};
 use super::limits::PeerLimits;
 use super::outbox::Outbox;
 use super::secret::Role;
@@ -38,7 +45,10 @@ struct State {
     own: Introduction,
     /// With links: connected. Without: known from earlier, for people; one at most for each name.
     nodes: BTreeMap<NodeId, Node>,
+    /// What the log says of the nodes' processes.
+    held: BTreeMap<NodeId, HeldBoot>,
     last_link: u64,
+    last_probe: u64,
 }
 
 #[derive(Debug)]
@@ -46,8 +56,10 @@ struct Node {
     introduction: Introduction,
     address: SocketAddr,
     version: u16,
-    /// Oldest first.
+    /// Oldest first. All of one process: that of `introduction`.
     links: Vec<Link>,
+    /// The latest probe that this process has answered.
+    alive: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -78,8 +90,8 @@ pub(super) enum NoPlace {
 }
 
 impl Table {
-    pub(super) fn new(own: Introduction) -> Self {
-        let state = State { own, nodes: BTreeMap::new(), last_link: 0 };
+    pub(super) fn new(own: Introduction, held: BTreeMap<NodeId, HeldBoot>) -> Self {
+        let state = State { own, nodes: BTreeMap::new(), held, last_link: 0, last_probe: 0 };
         Self { state: Mutex::new(state), changes: watch::Sender::new(0) }
     }
 
@@ -96,36 +108,83 @@ impl Table {
         }
         state.own = own;
         let said = frame::encode(&Frame::Introduction(state.own.clone())).ok();
-        for node in state.nodes.values() {
-            let farewell = state.judge(&node.introduction, None).err();
-            for link in &node.links {
-                said.iter().for_each(|frame| link.outbox.introduce(frame.clone()));
-                if let Some(refusal) = &farewell {
-                    link.outbox.close(frame::encode(&Frame::Farewell(refusal.clone())).ok());
-                }
-            }
+        for link in state.nodes.values().flat_map(|node| &node.links) {
+            said.iter().for_each(|frame| link.outbox.introduce(frame.clone()));
         }
+        state.leave_whom_it_refuses();
     }
 
-    /// Decides whether this node may talk to `theirs` now, and in which version.
-    pub(super) fn judge(
+    /// The log says something new of the nodes' processes. Those that must not take part are told so,
+    /// and left.
+    pub(super) fn set_held(&self, held: BTreeMap<NodeId, HeldBoot>) {
+        let mut state = self.lock();
+        state.held = held;
+        state.leave_whom_it_refuses();
+    }
+
+    /// Decides whether this node may talk to `theirs` now, and in which version. Takes up to `probe`
+    /// if another process of that node is connected.
+    pub(super) async fn judge(
         &self,
         theirs: &Introduction,
         expected: Option<&NodeName>,
+        probe: Duration,
     ) -> Result<u16, Refusal> {
-        self.lock().judge(theirs, expected)
+        let version = self.lock().judge(theirs, expected)?;
+        if self.older_boot_lives(theirs, probe).await {
+            return Err(Refusal::NodeIdInUse { node_id: theirs.node_id });
+        }
+        Ok(version)
+    }
+
+    /// Asks the connected process of that node, if it is another one than `theirs`, whether it lives.
+    /// One that does not say so in time loses its connections.
+    async fn older_boot_lives(&self, theirs: &Introduction, wait: Duration) -> bool {
+        let Some((boot, probe)) = self.lock().probe(theirs) else { return false };
+        let verdict = |state: &State| {
+            let node = state.nodes.get(&theirs.node_id);
+            let node = node.filter(|node| node.introduction.boot_id == boot);
+            match node.filter(|node| !node.links.is_empty()) {
+                Some(node) if node.alive >= probe => Some(true),
+                Some(_) => None,
+                None => Some(false),
+            }
+        };
+        let mut changes = self.changes.subscribe();
+        let answered = changes.wait_for(|_| verdict(&self.lock()).is_some());
+        // The sender lives as long as `self`.
+        let _ = timeout(wait, answered).await;
+        let lives = verdict(&self.lock());
+        if lives.is_none() {
+            self.lock().give_up(theirs.node_id, boot);
+            self.changes.send_modify(|changes| *changes += 1);
+        }
+        lives.unwrap_or(false)
+    }
+
+    /// A probe was answered by the process of this connection.
+    pub(super) fn answered(&self, node_id: NodeId, boot: BootId, probe: u64) {
+        let mut state = self.lock();
+        if let Some(node) = state.nodes.get_mut(&node_id)
+            && node.introduction.boot_id == boot
+        {
+            node.alive = node.alive.max(probe);
+        }
+        drop(state);
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     /// As [`Table::judge`], for a dialler. One that is connected already stops here: the listener
     /// would take the new connection for a replacement and end the good one.
-    pub(super) fn judge_dialled(
+    pub(super) async fn judge_dialled(
         &self,
         theirs: &Introduction,
         expected: Option<&NodeName>,
         lane: Lane,
+        probe: Duration,
     ) -> Result<u16, Refusal> {
+        let version = self.judge(theirs, expected, probe).await?;
         let state = self.lock();
-        let version = state.judge(theirs, expected)?;
         let connected = state.nodes.get(&theirs.node_id).is_some_and(|node| {
             node.introduction.boot_id == theirs.boot_id
                 && node.links.iter().any(|link| link.is_dialled(lane))
@@ -134,7 +193,7 @@ impl Table {
         if connected { Err(Refusal::AlreadyConnected { node_id }) } else { Ok(version) }
     }
 
-    /// Gives a proven connection its place.
+    /// Gives a proven connection its place. Never that of another process: see [`Table::judge`].
     pub(super) fn attach(&self, proven: &Proven, limits: &PeerLimits) -> Result<Place, NoPlace> {
         let place = self.lock().attach(proven, limits)?;
         self.changes.send_modify(|changes| *changes += 1);
@@ -210,8 +269,17 @@ impl Table {
 }
 
 impl State {
+    fn leave_whom_it_refuses(&self) {
+        for node in self.nodes.values() {
+            let Err(refusal) = self.judge(&node.introduction, None) else { continue };
+            let farewell = frame::encode(&Frame::Farewell(refusal)).ok();
+            node.links.iter().for_each(|link| link.outbox.close(farewell.clone()));
+        }
+    }
+
     fn judge(&self, theirs: &Introduction, expected: Option<&NodeName>) -> Result<u16, Refusal> {
         let version = judge(&self.own, theirs, expected)?;
+        judge_process(self.held.get(&theirs.node_id), theirs)?;
         let holder = self.nodes.iter().find(|(id, node)| {
             **id != theirs.node_id
                 && node.introduction.name == theirs.name
@@ -225,6 +293,30 @@ impl State {
         }
     }
 
+    /// Begins to ask the connected process of that node, if it is another one than `theirs`, whether it
+    /// lives: which process, and the number of the probe.
+    fn probe(&mut self, theirs: &Introduction) -> Option<(BootId, u64)> {
+        let node = self.nodes.get(&theirs.node_id)?;
+        let boot = node.introduction.boot_id;
+        if boot == theirs.boot_id || node.links.is_empty() {
+            return None;
+        }
+        self.last_probe += 1;
+        if let Ok(frame) = frame::encode(&Frame::Probe(self.last_probe)) {
+            node.links.iter().for_each(|link| link.outbox.probe(frame.clone()));
+        }
+        Some((boot, self.last_probe))
+    }
+
+    /// Ends the connections of that process.
+    fn give_up(&mut self, node_id: NodeId, boot: BootId) {
+        if let Some(node) = self.nodes.get_mut(&node_id)
+            && node.introduction.boot_id == boot
+        {
+            node.end_links(|_| true);
+        }
+    }
+
     fn attach(&mut self, proven: &Proven, limits: &PeerLimits) -> Result<Place, NoPlace> {
         let theirs = &proven.theirs;
         self.judge(theirs, None).map_err(NoPlace::Refused)?;
@@ -235,21 +327,18 @@ impl State {
             address: proven.address,
             version: proven.version,
             links: Vec::new(),
+            alive: 0,
         });
-        let same_process = node.introduction.boot_id == theirs.boot_id;
+        if node.introduction.boot_id != theirs.boot_id && !node.links.is_empty() {
+            let node_id = theirs.node_id;
+            return Err(NoPlace::Refused(Refusal::NodeIdInUse { node_id }));
+        }
         let same_kind = |link: &Link| link.role == proven.role && link.lane == proven.lane;
-        if same_process && proven.role == Role::Dialler && node.links.iter().any(same_kind) {
+        if proven.role == Role::Dialler && node.links.iter().any(same_kind) {
             return Err(NoPlace::AlreadyDialled);
         }
-        // What is replaced: everything of an earlier process, and the connection that this one's
-        // dialler has given up before it dialled again.
-        node.links.retain(|link| {
-            let stays = same_process && !same_kind(link);
-            if !stays {
-                link.ended.notify_one();
-            }
-            stays
-        });
+        // What is replaced: the connection that its dialler has given up before it dialled again.
+        node.end_links(same_kind);
         node.introduction = theirs.clone();
         node.address = proven.address;
         node.version = proven.version;
@@ -268,6 +357,11 @@ impl State {
 }
 
 impl Node {
+    fn end_links(&mut self, which: impl Fn(&Link) -> bool) {
+        let ended = self.links.extract_if(.., |link| which(link));
+        ended.for_each(|link| link.ended.notify_one());
+    }
+
     /// Of the own lane before the other, dialled before accepted, new before old.
     fn best(&self, lane: Lane) -> Option<&Link> {
         let rank = |link: &&Link| (link.lane == lane, link.role == Role::Dialler, link.number);

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsync_core::raft::{Envelope, Message, Position};
-use dsync_core::types::{BootId, ClusterId, ClusterTime, Index, NodeId, NodeName, Term};
+use dsync_core::raft::{Envelope, HeldBoot, Message, Position};
+use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName, Term};
 use tokio::sync::mpsc;
 
 use super::handshake::HandshakeError;
@@ -84,6 +84,7 @@ impl Setup {
             expected: self.expected,
             secrets: SecretSource::fixed(secrets(SECRET)),
             introduction: self.introduction.clone(),
+            held: BTreeMap::new(),
             resolver: self.resolver,
             limits: self.limits,
         };
@@ -175,6 +176,8 @@ fn introduction(id: u64) -> Introduction {
         cluster_id: None,
         empty: true,
         recovery: 0,
+        boot_count: BootCount(1),
+        recovered_end: Index(0),
     }
 }
 
@@ -220,7 +223,7 @@ async fn dial_as(
     lane: Lane,
 ) -> Result<handshake::Proven, HandshakeError> {
     let stream = TcpStream::connect(to).await.unwrap();
-    within(handshake::dial(stream, &secrets(lines), lane, own, |_| Ok(1))).await
+    within(handshake::dial(stream, &secrets(lines), lane, own, async |_| Ok(1))).await
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {

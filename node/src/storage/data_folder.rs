@@ -23,6 +23,8 @@ const LOCK: &str = "lock";
 const IDENTITY: &str = "identity";
 /// Says that the log has been made: from then on an empty log folder is a loss, not a beginning.
 const LOG_MADE: &str = "log-made";
+/// Says why this folder must not take part again, in words for people.
+const REFUSED: &str = "refused";
 const LOG: &str = "log";
 const SNAPSHOTS: &str = "snapshots";
 const AUDIT: &str = "audit";
@@ -70,6 +72,14 @@ pub enum DataFolderError {
         /// Which folder.
         folder: PathBuf,
     },
+    /// It was refused before, by evidence.
+    #[error("data folder {}: {reason}", folder.display())]
+    Refused {
+        /// Which folder.
+        folder: PathBuf,
+        /// What was said then.
+        reason: String,
+    },
     /// The disk says no.
     #[error("data folder {}: {source}", folder.display())]
     Io {
@@ -102,6 +112,7 @@ impl DataFolder {
         let lock = FolderLock::take(&path.join(LOCK))
             .map_err(io)?
             .ok_or_else(|| DataFolderError::InUse { folder: path.to_owned() })?;
+        refuse_refused(path)?;
         let identity = match Identity::read(path)? {
             Some(identity) => identity.booted(),
             None => Identity::mint(path, random)?,
@@ -120,6 +131,16 @@ impl DataFolder {
     /// [`DataFolderError::Io`].
     pub fn note_log_made(&self) -> Result<(), DataFolderError> {
         fs::replace(&self.path, LOG_MADE, b"")
+            .map_err(|source| DataFolderError::Io { folder: self.path.clone(), source })
+    }
+
+    /// This folder is a copy or was set back, and must not take part again: every later open fails with
+    /// these words.
+    ///
+    /// # Errors
+    /// [`DataFolderError::Io`].
+    pub fn note_refused(&self, reason: &str) -> Result<(), DataFolderError> {
+        fs::replace(&self.path, REFUSED, reason.as_bytes())
             .map_err(|source| DataFolderError::Io { folder: self.path.clone(), source })
     }
 
@@ -233,6 +254,18 @@ fn identity_crc(bytes: &[u8; IDENTITY_BYTES]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..])
 }
 
+/// Whatever the file says, and even if that cannot be read: it is there for one reason only.
+fn refuse_refused(folder: &Path) -> Result<(), DataFolderError> {
+    match fs::read(&folder.join(REFUSED)) {
+        Ok(bytes) => {
+            let reason = String::from_utf8_lossy(&bytes).into_owned();
+            Err(DataFolderError::Refused { folder: folder.to_owned(), reason })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(DataFolderError::Io { folder: folder.to_owned(), source }),
+    }
+}
+
 /// A folder without an identity may hold what an interrupted first start has left, what a file system
 /// makes by itself, and hidden files; nothing else. (With one it is a node's, whatever was put beside.)
 fn refuse_foreign(folder: &Path) -> Result<(), DataFolderError> {
@@ -252,7 +285,7 @@ fn refuse_foreign(folder: &Path) -> Result<(), DataFolderError> {
 
 fn is_foreign(name: &str) -> bool {
     let made = name.strip_suffix(".tmp").unwrap_or(name);
-    let own = [LOCK, IDENTITY, LOG_MADE, LOG, SNAPSHOTS, AUDIT].contains(&made);
+    let own = [LOCK, IDENTITY, LOG_MADE, REFUSED, LOG, SNAPSHOTS, AUDIT].contains(&made);
     !own && name != "lost+found" && !name.starts_with('.')
 }
 

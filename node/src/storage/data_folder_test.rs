@@ -95,6 +95,19 @@ fn identity_that_never_had_a_log_may_begin_one() {
 }
 
 #[test]
+fn a_folder_that_was_refused_stays_refused_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = DataFolder::open(folder.path(), || 7).unwrap();
+    first.note_refused("disk_refused: it was set back").unwrap();
+    drop(first);
+    for _ in 0..3 {
+        let error = DataFolder::open(folder.path(), || 7).unwrap_err();
+        assert!(matches!(error, DataFolderError::Refused { .. }), "{error}");
+        assert!(error.to_string().contains("disk_refused: it was set back"), "{error}");
+    }
+}
+
+#[test]
 fn folder_with_anything_else_in_it_is_refused_by_its_name_and_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     for (name, foreign) in

@@ -11,6 +11,7 @@ fn meta(index: u64) -> SnapshotMeta {
         term: Term(3),
         stamp: ClusterTime(index),
         membership: Membership::default(),
+        boots: [].into(),
     }
 }
 

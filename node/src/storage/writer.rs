@@ -24,6 +24,8 @@ use super::log::{Log, LogError, Space};
 /// How long the queue must be empty before the end mark is written. It bounds the time in which a
 /// flipped bit in the last batch cannot be told from a torn tail.
 const IDLE: Duration = Duration::from_millis(50);
+/// How much longer it must be empty before the end is stated in a file of its own too.
+const IDLE_LONG: Duration = Duration::from_millis(200);
 /// How long to wait before a batch is tried again for which there was no room.
 const SPACE_RETRY: Duration = Duration::from_millis(500);
 
@@ -119,7 +121,7 @@ impl SyncWriter {
     /// # Errors
     /// Final.
     pub fn idle(&mut self) -> Result<(), LogError> {
-        self.log.write_end_mark()?;
+        self.log.state_end()?;
         self.log.maintain()?;
         Ok(())
     }
@@ -204,28 +206,33 @@ impl<B: Batch, F: FnMut(WriterEvent<B::Proof>)> Worker<B, F> {
     /// Ends when the owner has dropped its end and the queue is empty.
     fn write_all(&mut self) -> Result<(), LogError> {
         self.maintain()?;
-        loop {
-            match self.incoming.recv_timeout(IDLE) {
-                Ok(first) => self.write(first)?,
-                Err(RecvTimeoutError::Disconnected) => return self.idle(),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.idle()?;
-                    match self.wait_long() {
-                        Ok(first) => self.write(first)?,
-                        Err(RecvTimeoutError::Timeout) => {}
-                        Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                    }
-                }
-            }
+        while let Some(first) = self.next()? {
+            self.write(first)?;
         }
+        Ok(self.log.state_end()?)
     }
 
-    /// With nothing to do but, at most, to look for room again.
-    fn wait_long(&self) -> Result<B, RecvTimeoutError> {
-        if self.short {
-            return self.incoming.recv_timeout(SPACE_RETRY);
+    /// Waits for a batch; the longer it waits, the more is done to state the log's end.
+    fn next(&mut self) -> Result<Option<B>, LogError> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let wait = match waited {
+                Duration::ZERO => Some(IDLE),
+                IDLE => Some(IDLE_LONG),
+                _ => self.short.then_some(SPACE_RETRY),
+            };
+            let received = match wait {
+                Some(wait) => self.incoming.recv_timeout(wait),
+                None => self.incoming.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match received {
+                Ok(first) => return Ok(Some(first)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) if waited == IDLE => self.log.state_end()?,
+                Err(RecvTimeoutError::Timeout) => self.idle()?,
+            }
+            waited += wait.unwrap_or_default();
         }
-        self.incoming.recv().map_err(|_| RecvTimeoutError::Disconnected)
     }
 
     fn idle(&mut self) -> Result<(), LogError> {

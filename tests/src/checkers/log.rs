@@ -201,7 +201,9 @@ fn content(entry: &Entry) -> u64 {
     match &entry.payload {
         Payload::Empty => mix(b"empty"),
         Payload::Command(bytes) => mix(&bytes[..bytes.len().min(64)]),
-        Payload::Membership(_) | Payload::Founding(_) => mix(&wire::encode(&entry.payload)),
+        Payload::Membership(_) | Payload::Founding(_) | Payload::BootHeld { .. } => {
+            mix(&wire::encode(&entry.payload));
+        }
     }
     hash
 }

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use dsync_core::raft::{Entry, HardState, Record, Recovered, SnapshotMeta, SyncToken};
+use dsync_core::raft::{Entry, HardState, Payload, Record, Recovered, SnapshotMeta, SyncToken};
 use dsync_core::types::{ClusterTime, Index, NodeId, Term};
 
 use super::rng::Rng;
@@ -30,6 +30,8 @@ pub(crate) struct Image {
     pub(crate) node_id: NodeId,
     /// Processes that have started on it.
     pub(crate) boots: u64,
+    /// It was written down that it must not take part again.
+    pub(crate) refused: bool,
     pub(crate) hard_state: HardState,
     pub(crate) snapshot: Option<SnapshotMeta>,
     pub(crate) log_start: Index,
@@ -43,6 +45,7 @@ impl Image {
         Self {
             node_id,
             boots: 0,
+            refused: false,
             hard_state: HardState::default(),
             snapshot: None,
             log_start: Index(1),
@@ -94,6 +97,18 @@ impl Image {
     pub(crate) fn store(&mut self, file: SnapshotFile) {
         self.files.retain(|have| have.meta != file.meta);
         self.files.push(file);
+    }
+
+    /// Up to where that node's disk is known to have held the log, by the snapshot or an entry that
+    /// counts.
+    pub(crate) fn held_by(&self, node: NodeId, counts: impl Fn(&Entry) -> bool) -> Index {
+        let in_snapshot = self.snapshot.iter().filter_map(|meta| meta.boots.get(&node).copied());
+        let in_log = self.entries.iter().filter_map(|entry| match entry.payload {
+            Payload::BootHeld { node: of, boot } if of == node && counts(entry) => Some(boot),
+            _ => None,
+        });
+        let newest = in_snapshot.chain(in_log).max_by_key(|boot| boot.count);
+        newest.map_or(Index(0), |boot| boot.held)
     }
 
     pub(crate) fn recovered(&self) -> Recovered {

@@ -3,7 +3,8 @@
 //! One fault at a time is drawn, at irregular gaps, from the kinds that the seed has kept; most last a
 //! while, so they overlap. Half of them aim at a leader, since that is where it hurts. Nothing here
 //! may break what the design does not promise to survive: at most a minority of disks is lost, and a
-//! disk is set back only while a sitting leader is there to notice.
+//! disk is set back only if all other members know that it held more, whatever else goes wrong then, or
+//! while a sitting leader is there to notice.
 
 use dsync_core::raft::RoleKind;
 use dsync_core::types::NodeId;
@@ -341,18 +342,36 @@ impl World {
     /// False: there is no copy yet, or nobody could tell it now.
     fn set_one_back(&mut self) -> bool {
         let can_be_told =
-            |slot: &usize| self.nodes[*slot].copy.is_some() && self.can_tell_a_copy(*slot);
+            |slot: &usize| self.is_known_to_hold_more(*slot) || self.can_tell_a_copy(*slot);
         let slot = (0..self.nodes.len()).find(can_be_told);
         slot.into_iter().for_each(|slot| self.set_back(slot));
         slot.is_some()
     }
 
-    /// An old copy of a disk comes back, while a leader sits that knows better, and stays for a while:
-    /// nothing else goes wrong until it has had time to say so.
+    /// True if the disk of every other member says, for good, that the victim's has held more than its
+    /// copy does. (One that does not would let it in, and might be the one whom it meets.)
+    fn is_known_to_hold_more(&self, victim: usize) -> bool {
+        let Some(copy) = &self.nodes[victim].copy else { return false };
+        let committed = |entry: &dsync_core::raft::Entry| {
+            self.shared.checkers.logs.term_committed(entry.index) == Some(entry.term)
+        };
+        let mut others = self
+            .nodes
+            .iter()
+            .filter(|node| node.slot != victim && node.standing == Standing::Member);
+        let knows = |node: &super::node::Node| {
+            node.disk.image.held_by(copy.node_id, committed) > copy.last()
+        };
+        self.nodes[victim].standing == Standing::Member && others.all(knows)
+    }
+
+    /// An old copy of a disk comes back. If only a sitting leader knows better, nothing else goes wrong
+    /// until it has had time to say so.
     fn set_back(&mut self, slot: usize) {
         if self.disks_to_spare() == 0 {
             return;
         }
+        let known_by_all = self.is_known_to_hold_more(slot);
         let Some(mut copy) = self.nodes[slot].copy.take() else { return };
         let disk = &self.nodes[slot].disk.image;
         if copy.node_id != disk.node_id || !self.is_true_prefix(&copy) {
@@ -364,7 +383,7 @@ impl World {
         self.nodes[slot].crash(&mut self.shared);
         copy.boots = copy.boots.min(self.nodes[slot].disk.image.boots);
         let lost = self.nodes[slot].disk.replace(copy);
-        if behind || boot_returns {
+        if behind || boot_returns || known_by_all {
             self.shared.checkers.logs.disk_lost(lost);
             self.nodes[slot].standing = Standing::SetBack;
             self.shared.stats.set_back += 1;
@@ -372,7 +391,9 @@ impl World {
         for other in 0..self.nodes.len() {
             self.shared.network.reset(slot, other);
         }
-        self.quiet_until = self.shared.now.plus_ms(4_000);
+        if !known_by_all {
+            self.quiet_until = self.shared.now.plus_ms(4_000);
+        }
         self.shared.queue.push(self.shared.now.plus_ms(5), Event::Start { slot });
     }
 
@@ -393,6 +414,9 @@ impl World {
         }) else {
             return false;
         };
+        if self.nodes[victim].copy.is_none() {
+            return false;
+        }
         let follows = self.nodes.iter().all(|node| {
             node.standing == Standing::Member
                 && !node.paused

@@ -289,7 +289,8 @@ impl World {
                     )
                 }
                 Standing::SetBack => {
-                    demand(false, "a disk that was set back is refused", || self.describe())
+                    let refused = node.refusals > 0;
+                    demand(refused, "a disk that was set back is refused", || self.describe())
                 }
                 Standing::Member | Standing::Refused(_) | Standing::Wiped => Ok(()),
             };

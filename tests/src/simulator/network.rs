@@ -140,5 +140,5 @@ impl Network {
 /// that when a refusal comes back. Everything else must bear to be doubled.
 fn may_double(parcel: &Parcel) -> bool {
     let forwards = |envelope: &Envelope| matches!(envelope.message, Message::Forward { .. });
-    !matches!(parcel, Parcel::Message(envelope) if forwards(envelope))
+    !matches!(parcel, Parcel::Message(envelope, _) if forwards(envelope))
 }

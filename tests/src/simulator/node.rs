@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use dsync_core::raft::{Bootstrap, Introduction, Raft, RaftOptions};
+use dsync_core::raft::{BootFault, Bootstrap, Bug, Introduction, Raft, RaftOptions};
 use dsync_core::types::{BootCount, BootId, NodeName};
 
 use super::disk::{Disk, Image};
@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) standing: Standing,
     /// An old copy of the disk that somebody made.
     pub(crate) copy: Option<Image>,
+    /// How often its disk was refused since it was set back.
+    pub(crate) refusals: u64,
 }
 
 impl Node {
@@ -58,6 +60,7 @@ impl Node {
             inbox: VecDeque::new(),
             standing: Standing::Member,
             copy: None,
+            refusals: 0,
         }
     }
 
@@ -73,7 +76,8 @@ impl Node {
 
     /// Starts a process from what the disk holds.
     pub(crate) fn start(&mut self, shared: &mut Shared) {
-        if self.is_up() || matches!(self.standing, Standing::Refused(_)) {
+        let kept_out = matches!(self.standing, Standing::Refused(_)) || self.disk.image.refused;
+        if self.is_up() || kept_out {
             return;
         }
         self.generation += 1;
@@ -84,8 +88,10 @@ impl Node {
         let mut options = RaftOptions::new(self.disk.image.node_id, shared.rng.next());
         options.limits = shared.plan.limits;
         put_back::into_core(&mut options, shared.plan.bug);
-        let raft = Raft::new(options, now, self.disk.image.recovered());
         let boot = BootId(shared.rng.next());
+        let count = BootCount(self.disk.image.boots);
+        (options.boot, options.boot_count) = (boot, count);
+        let raft = Raft::new(options, now, self.disk.image.recovered());
         shared.checkers.uptimes.started(self.slot, boot, shared.now);
         let introduction = Introduction {
             name: self.name.clone(),
@@ -94,7 +100,6 @@ impl Node {
             holds: None,
         };
         let bootstrap = raft.is_empty().then(|| Bootstrap::new(introduction, shared.plan.nodes));
-        let count = BootCount(self.disk.image.boots);
         let process = Process::start(raft, boot, count, bootstrap, &self.disk.image, shared);
         self.process = process.map(Box::new);
         let tick_us = shared.rng.below(shared.plan.tick_us);
@@ -148,16 +153,37 @@ impl Node {
         }
     }
 
-    /// The core said that this node must stop.
-    fn stop_for_good(&mut self, reason: String, shared: &mut Shared) {
-        let expected = self.standing == Standing::SetBack && reason.starts_with("disk_refused");
-        if !expected {
-            shared.violation("no node is told to stop without cause", self.slot, reason.clone());
+    /// A peer has refused this process.
+    pub(crate) fn refused(&mut self, fault: BootFault, shared: &mut Shared) {
+        if let Some(process) = self.process.take() {
+            let fatal = fault.fatal(&process.raft.boot());
+            self.stop_for_good(fatal.to_string(), shared);
         }
+    }
+
+    /// The core, or a peer, said that this process must stop. One on a disk that was set back is started
+    /// again, as every supervisor does; the disk remembers if it was told so by evidence.
+    fn stop_for_good(&mut self, reason: String, shared: &mut Shared) {
+        let by_evidence = reason.starts_with("disk_refused");
+        let superseded = reason.starts_with("boot_superseded");
+        let expected = self.standing == Standing::SetBack && (by_evidence || superseded);
         shared.checkers.uptimes.died(self.slot);
         self.generation += 1;
+        self.paused = false;
         self.inbox.clear();
-        self.standing = Standing::Refused(reason);
+        if let Err(what) = self.disk.crash(&mut shared.rng) {
+            shared.violation("records on disk are in order", self.slot, what);
+        }
+        if expected {
+            self.refusals += 1;
+            let forgets = shared.plan.bug == Some(Bug::SetBackDiskReturns);
+            self.disk.image.refused = by_evidence && !forgets;
+            let at = shared.now.plus_us(50_000 + shared.rng.below(450_000));
+            shared.queue.push(at, Event::Start { slot: self.slot });
+        } else {
+            shared.violation("no node is told to stop without cause", self.slot, reason.clone());
+            self.standing = Standing::Refused(reason);
+        }
     }
 
     /// The disk finished a sync.

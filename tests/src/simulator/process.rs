@@ -210,7 +210,7 @@ impl Process {
         shared: &mut Shared,
     ) {
         match parcel {
-            Parcel::Message(envelope) => {
+            Parcel::Message(envelope, _) => {
                 self.serving.heard(envelope.from, now);
                 self.raft.step(now, Input::Message(*envelope));
             }
@@ -244,6 +244,9 @@ impl Process {
     }
 
     fn propose(&mut self, now: LocalTime) {
+        if self.proposer.registered() && !self.raft.boot_is_stated() {
+            return;
+        }
         for (ticket, commands) in self.proposer.attempts(now) {
             self.raft.step(now, Input::Propose { ticket, commands });
         }
@@ -280,7 +283,8 @@ impl Process {
                 shared.stats.transfers += 1;
             }
             if let Some(to) = shared.network.machine_of(envelope.to) {
-                shared.send((node.slot, to), &Parcel::Message(Box::new(envelope)));
+                let parcel = Parcel::Message(Box::new(envelope), self.raft.boot());
+                shared.send((node.slot, to), &parcel);
             }
         }
         self.work.extend(ready.restore.map(Work::Restore));

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use dsync_core::raft::{Envelope, Introduction};
+use dsync_core::raft::{Boot, Envelope, Introduction};
 use dsync_core::types::{Index, NodeId};
 
 use super::ask::{Answer, Ask};
@@ -48,7 +48,8 @@ pub(crate) struct Delivery {
 /// What arrives.
 #[derive(Clone, Debug)]
 pub(crate) enum Parcel {
-    Message(Box<Envelope>),
+    /// And the process that has sent it.
+    Message(Box<Envelope>, Boot),
     Introduction(Box<Introduction>),
 }
 

@@ -229,6 +229,13 @@ impl Plan {
                 often(&mut self.faults, &kinds);
             }
             Bug::StampFallsBack => often(&mut self.faults, &[FaultKind::Crash]),
+            Bug::SetBackDiskReturns => {
+                self.nodes = 3;
+                let kinds =
+                    [FaultKind::CopyDisk, FaultKind::SetBack, FaultKind::Crash, FaultKind::Isolate];
+                often(&mut self.faults, &kinds);
+                self.chaos_ms = 25_000;
+            }
         }
     }
 }

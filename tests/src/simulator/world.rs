@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use dsync_core::locks;
 use dsync_core::machine::{AppliedEntry, Machine};
-use dsync_core::raft::{Bug, Entry, Envelope, Message, Record, RoleKind};
+use dsync_core::raft::{Boot, Bug, Entry, Envelope, Message, Record, RoleKind, judge_boot};
 use dsync_core::types::{BootId, Index, NodeId};
 use dsync_core::wire::{self, PeerFrame};
 
@@ -14,7 +14,7 @@ use super::disk::Image;
 use super::network::Network;
 use super::node::{Node, Standing};
 use super::process::Process;
-use super::queue::{Event, Parcel, ProcessEvent, Queue};
+use super::queue::{Delivery, Event, Parcel, ProcessEvent, Queue};
 use super::rng::Rng;
 use super::swarm::Plan;
 use super::time::{Clock, Instant};
@@ -351,7 +351,7 @@ impl World {
     fn happen_next(&mut self, event: Event) {
         match event {
             Event::Deliver(delivery) => {
-                if self.shared.network.arrives(&delivery) {
+                if self.shared.network.arrives(&delivery) && self.may_talk(&delivery) {
                     let (from, parcel) = (delivery.from, delivery.parcel);
                     self.happen(delivery.to, ProcessEvent::Arrived { from, parcel });
                 }
@@ -390,6 +390,36 @@ impl World {
                 self.clients.answered(client, op, *answer, at, &mut self.shared);
             }
         }
+    }
+
+    /// Two processes of which one refuses the other at the handshake have no connection.
+    fn may_talk(&mut self, delivery: &Delivery) -> bool {
+        let Parcel::Message(envelope, sender) = &delivery.parcel else { return true };
+        if self.shared.plan.bug == Some(Bug::SetBackDiskReturns) {
+            return true;
+        }
+        let Some(receiver) = &self.nodes[delivery.to].process else { return true };
+        let judge = |by: &Process, of: NodeId, boot: &Boot| {
+            judge_boot(by.raft.held_boot(of).as_ref(), boot).err()
+        };
+        let (id, boot) = (receiver.raft.id(), receiver.raft.boot());
+        let refused =
+            judge(receiver, envelope.from, sender).map(|fault| (delivery.from, sender.id, fault));
+        let sending = self.nodes[delivery.from].process.as_ref();
+        let sending = sending.filter(|process| process.raft.boot().id == sender.id);
+        let refuses = match sending {
+            Some(process) => judge(process, id, &boot).map(|fault| (delivery.to, boot.id, fault)),
+            // Whoever sent it met another process than this one.
+            None if self.nodes[delivery.to].standing == Standing::SetBack => return false,
+            None => None,
+        };
+        let Some((slot, boot, fault)) = refused.or(refuses) else { return true };
+        let node = &mut self.nodes[slot];
+        if node.process.as_ref().is_some_and(|process| process.raft.boot().id == boot) {
+            node.refused(fault, &mut self.shared);
+            self.look_at(slot, "refused", [delivery.from as u64, delivery.to as u64, 0, 0]);
+        }
+        false
     }
 
     /// One event at one node.
@@ -478,7 +508,7 @@ fn describe(event: &ProcessEvent) -> (&'static str, [u64; 4]) {
     match event {
         ProcessEvent::Tick => ("tick", [0; 4]),
         ProcessEvent::Arrived { from, parcel } => {
-            let Parcel::Message(envelope) = parcel else {
+            let Parcel::Message(envelope, _) = parcel else {
                 return ("introduction", [*from as u64, 0, 0, 0]);
             };
             let (kind, a, b) = describe_message(&envelope.message);
@@ -540,6 +570,7 @@ fn describe_message(message: &Message) -> (&'static str, u64, u64) {
         Message::TimeoutNow => ("TimeoutNow", 0, 0),
         Message::FoundingOffer(_) => ("FoundingOffer", 0, 0),
         Message::FoundingHeld { .. } => ("FoundingHeld", 0, 0),
-        Message::DiskRefused => ("DiskRefused", 0, 0),
+        Message::DiskRefused { held, recovered, .. } => ("DiskRefused", held.0, recovered.0),
+        Message::BootHeld(boot) => ("BootHeld", boot.count.0, boot.held.0),
     }
 }

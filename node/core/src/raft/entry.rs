@@ -4,9 +4,12 @@
 //! variant; add one to the versioned enum in `wire.rs`; add its golden bytes; gate what older
 //! members would apply differently behind the feature level.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::boots::HeldBoot;
 use super::membership::{Founding, Membership};
 use crate::types::{ClusterTime, Index, NodeId, Term};
 
@@ -34,6 +37,14 @@ pub enum Payload {
     Membership(Membership),
     /// Entry 1 of every log, and only that.
     Founding(Founding),
+    /// The disk of a node holds the registration of its process. True from the moment it stands in the
+    /// log, committed or not: see `boots.rs`.
+    BootHeld {
+        /// Which node.
+        node: NodeId,
+        /// Which process, and up to where.
+        boot: HeldBoot,
+    },
 }
 
 impl Entry {
@@ -42,7 +53,7 @@ impl Entry {
     pub fn weight_bytes(&self) -> usize {
         32 + match &self.payload {
             Payload::Command(bytes) => bytes.len(),
-            Payload::Empty => 0,
+            Payload::Empty | Payload::BootHeld { .. } => 0,
             Payload::Membership(_) | Payload::Founding(_) => 512,
         }
     }
@@ -70,6 +81,8 @@ pub struct SnapshotMeta {
     pub stamp: ClusterTime,
     /// The configuration as of that entry.
     pub membership: Membership,
+    /// The newest process of each node that is known to hold the log, as of that entry.
+    pub boots: BTreeMap<NodeId, HeldBoot>,
 }
 
 /// One thing to write, in order, into the log on disk.

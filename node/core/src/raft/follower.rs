@@ -139,6 +139,7 @@ impl Raft {
         );
         self.log.truncate(from);
         self.configurations.truncate(from);
+        self.boots.truncate(from);
         self.disk.truncated(from);
     }
 
@@ -174,6 +175,7 @@ impl Raft {
             sync_age_ms: self.disk.oldest_age_ms(self.now),
             synced_end: self.disk.durable(),
             hash: self.hashes.latest(),
+            boot: self.options.boot,
         }
     }
 }

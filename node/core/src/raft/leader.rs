@@ -17,7 +17,7 @@ use super::read::LeaderReads;
 use super::transfer::Transfer;
 use super::{Bug, Raft, Role};
 use crate::quorum;
-use crate::types::{ClusterTime, Index, LocalTime, NodeId};
+use crate::types::{BootId, ClusterTime, Index, LocalTime, NodeId};
 
 /// While anything is timed, time stands in the log at least this often, in milliseconds: the most that
 /// a lease can grow by a change of leader, beyond the time without one.
@@ -123,7 +123,7 @@ impl Raft {
     }
 
     /// Appends an entry of the own term with the current cluster time.
-    fn append_stamped(&mut self, payload: Payload) {
+    pub(super) fn append_stamped(&mut self, payload: Payload) {
         let Role::Leader(leader) = &mut self.role else { return };
         let stamp = if self.options.has(Bug::StampFallsBack) {
             ClusterTime(self.now.0 / 2)
@@ -222,22 +222,35 @@ impl Raft {
         }
     }
 
+    /// First of all about an answer to a heartbeat: a disk that was set back may have forgotten a vote,
+    /// so nothing else that it says counts.
+    pub(super) fn refuses_disk(
+        &mut self,
+        from: NodeId,
+        round: u64,
+        synced_end: Index,
+        boot: BootId,
+    ) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        let Some(progress) = leader.members.get(&from) else { return false };
+        let held = progress.matched;
+        let set_back = round > progress.matched_round && synced_end < held;
+        if set_back {
+            self.send(from, Message::DiskRefused { boot, held, recovered: synced_end });
+        }
+        set_back
+    }
+
     /// A member lives, says how its disk is, and confirms every round up to this one.
     pub(super) fn heartbeat_answered(
         &mut self,
         from: NodeId,
         round: u64,
         sync_age_ms: u64,
-        synced_end: Index,
         hash: Option<StateHash>,
     ) {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(progress) = leader.members.get_mut(&from) else { return };
-        // First of all: a disk that was set back may have forgotten a vote, so nothing else that it
-        // says counts.
-        if round > progress.matched_round && synced_end < progress.matched {
-            return self.send(from, Message::DiskRefused);
-        }
         progress.heard_at = self.now;
         progress.acked_round = progress.acked_round.max(round);
         progress.sync_age_ms = sync_age_ms;

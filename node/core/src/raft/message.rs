@@ -8,9 +8,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::boots::HeldBoot;
 use super::entry::{Entry, SnapshotMeta};
 use super::membership::Founding;
-use crate::types::{ClusterId, ClusterTime, Index, NodeId, Term};
+use crate::types::{BootId, ClusterId, ClusterTime, Index, NodeId, Term};
 
 /// A message with its address. Addressed by node id: a disk that lost its identity gets nothing
 /// that was meant for the one it had.
@@ -149,6 +150,8 @@ pub enum Message {
         synced_end: Index,
         /// The member's own latest state hash.
         hash: Option<StateHash>,
+        /// The member's process.
+        boot: BootId,
     },
     /// Leader to follower, as soon as the commit index rises and no append is due anyway, so that a
     /// client of the follower need not wait for a heartbeat. No answer. Lost: the next heartbeat says
@@ -216,7 +219,17 @@ pub enum Message {
     },
     /// To a node whose disk was copied or restored: it must not take part. Lost: said again at its
     /// next message.
-    DiskRefused,
+    DiskRefused {
+        /// The process that is meant: another one of that node is not.
+        boot: BootId,
+        /// What that disk has acknowledged.
+        held: Index,
+        /// What it says to hold.
+        recovered: Index,
+    },
+    /// A node to the leader: my disk holds the registration of my process. The leader appends it. Lost:
+    /// said again after a while.
+    BootHeld(HeldBoot),
 }
 
 impl Message {

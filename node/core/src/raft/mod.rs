@@ -34,6 +34,7 @@
 //! shown to limit anything); parallel appends below a gap; witness nodes. Not in yet: the commands
 //! that change the membership.
 
+mod boots;
 mod bootstrap;
 mod candidate;
 mod clock;
@@ -60,6 +61,7 @@ mod state_hash;
 mod status;
 mod transfer;
 
+pub use boots::{Boot, BootFault, HeldBoot, judge_boot};
 pub use bootstrap::{Bootstrap, Introduction, NotYet};
 pub use entry::{Entry, HardState, Payload, Record, Recovered, SnapshotMeta};
 pub use membership::{Founding, Membership};
@@ -72,7 +74,8 @@ pub use ready::{
 };
 pub use status::{RaftStatus, RoleKind};
 
-use crate::types::{ClusterId, ClusterTime, Index, LocalTime, NodeId, Term};
+use crate::types::{BootId, ClusterId, ClusterTime, Index, LocalTime, NodeId, Term};
+use boots::{BootLog, OwnBoot};
 use candidate::Candidate;
 use disk::DiskQueue;
 use founding::FoundingRound;
@@ -103,6 +106,10 @@ pub struct Raft {
     hard: HardState,
     log: RaftLog,
     configurations: MembershipLog,
+    boots: BootLog,
+    own_boot: OwnBoot,
+    /// The end of the log that this process found on its disk.
+    recovered_end: Index,
     disk: DiskQueue,
     /// Newest snapshot of the own machine on disk.
     snapshot: Option<SnapshotMeta>,
@@ -137,6 +144,7 @@ impl Raft {
         let log = recovered_log(&recovered);
         let configurations = recovered_configurations(&recovered);
         let applied = recovered.snapshot.as_ref().map_or(Index(0), |meta| meta.index);
+        let boots = recovered_boots(&recovered);
         let stale_writes_count = options.has(Bug::StaleWriteCounts);
         let mut raft = Self {
             rng: Rng::new(options.seed),
@@ -145,8 +153,11 @@ impl Raft {
             founding: FoundingRound::default(),
             hard: recovered.hard_state,
             snapshot: recovered.snapshot,
+            recovered_end: log.last().index.max(applied),
             log,
             configurations,
+            boots,
+            own_boot: OwnBoot::default(),
             commit: applied,
             handed: applied,
             applied,
@@ -175,6 +186,7 @@ impl Raft {
             Input::Read { id } => self.read(id),
             Input::Persisted(proof) => self.persisted(&proof),
             Input::Applied { index, next_due } => self.applied(index, next_due),
+            Input::BootRegistered { index } => self.boot_registered(index),
             Input::StateHash(hash) => self.note_own_hash(hash),
             Input::Transfer { to } => self.start_transfer(to),
             Input::Unreachable(node) => self.unreachable(node),
@@ -205,6 +217,7 @@ impl Raft {
 
     /// Takes out what there is to do.
     pub fn ready(&mut self) -> Ready {
+        self.state_own_boot();
         self.flush_leader();
         self.out.persist = self.disk.take(self.log.last().index);
         self.hand_out_committed();
@@ -274,7 +287,7 @@ impl Raft {
     pub fn founding(&self) -> Option<&Founding> {
         match &self.log.get(Index(1))?.payload {
             Payload::Founding(founding) => Some(founding),
-            Payload::Empty | Payload::Command(_) | Payload::Membership(_) => None,
+            _ => None,
         }
     }
 
@@ -335,8 +348,10 @@ impl Raft {
                 self.heard_time = time;
                 self.heartbeat_received(from, commit, round, quorum_hash);
             }
-            Message::HeartbeatReply { round, sync_age_ms, synced_end, hash } => {
-                self.heartbeat_answered(from, round, sync_age_ms, synced_end, hash);
+            Message::HeartbeatReply { round, sync_age_ms, synced_end, hash, boot } => {
+                if !self.refuses_disk(from, round, synced_end, boot) {
+                    self.heartbeat_answered(from, round, sync_age_ms, hash);
+                }
             }
             Message::Commit { commit } => {
                 if self.follow(from) {
@@ -356,7 +371,10 @@ impl Raft {
             Message::TimeoutNow => self.timeout_now(from),
             Message::FoundingOffer(founding) => self.founding_offered(from, founding),
             Message::FoundingHeld { cluster_id } => self.founding_held(from, cluster_id),
-            Message::DiskRefused => self.fail(Fatal::DiskRefused),
+            Message::DiskRefused { boot, held, recovered } => {
+                self.disk_refused(boot, held, recovered);
+            }
+            Message::BootHeld(boot) => self.boot_held(from, boot),
         }
     }
 
@@ -378,10 +396,17 @@ impl Raft {
             Message::FoundingOffer(_) | Message::FoundingHeld { .. } => {
                 return self.dispatch(envelope.clone());
             }
-            Message::DiskRefused => return self.fail(Fatal::DiskRefused),
+            Message::DiskRefused { .. } => return self.dispatch(envelope.clone()),
             _ => return,
         };
         self.send(envelope.from, answer);
+    }
+
+    /// Another process of this node may have been meant: one that ran here before, or one on a copy.
+    fn disk_refused(&mut self, boot: BootId, held: Index, recovered: Index) {
+        if boot == self.options.boot {
+            self.fail(Fatal::DiskRefused { boot, held, recovered });
+        }
     }
 
     /// The disk is done with a batch: what waited for it goes out, and a leader may commit more.
@@ -453,6 +478,7 @@ impl Raft {
             Payload::Founding(founding) => {
                 self.configurations.push(entry.index, Membership::founding(founding));
             }
+            Payload::BootHeld { node, boot } => self.boots.push(entry.index, *node, *boot),
             Payload::Empty | Payload::Command(_) => {}
         }
         self.disk.push(self.now, Record::Entry(entry.clone()));
@@ -505,8 +531,21 @@ fn recovered_configurations(recovered: &Recovered) -> MembershipLog {
             Payload::Founding(founding) => {
                 configurations.push(entry.index, Membership::founding(founding));
             }
-            Payload::Empty | Payload::Command(_) => {}
+            Payload::Empty | Payload::Command(_) | Payload::BootHeld { .. } => {}
         }
     }
     configurations
+}
+
+fn recovered_boots(recovered: &Recovered) -> BootLog {
+    let snapshot = recovered.snapshot.as_ref();
+    let mut boots =
+        snapshot.map_or_else(BootLog::default, |meta| BootLog::from_snapshot(meta.boots.clone()));
+    let covered = snapshot.map_or(Index(0), |meta| meta.index);
+    for entry in recovered.entries.iter().filter(|entry| entry.index > covered) {
+        if let Payload::BootHeld { node, boot } = entry.payload {
+            boots.push(entry.index, node, boot);
+        }
+    }
+    boots
 }

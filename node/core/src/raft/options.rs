@@ -1,6 +1,6 @@
 //! How one node's consensus is tuned. None of it changes what an entry means.
 
-use crate::types::NodeId;
+use crate::types::{BootCount, BootId, NodeId};
 
 /// Clock of elections. The upper election time-out is what "an election time-out" means elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,10 @@ impl Default for Limits {
 pub struct RaftOptions {
     /// Its identity.
     pub id: NodeId,
+    /// This process.
+    pub boot: BootId,
+    /// How many processes have started on its disk, this one included.
+    pub boot_count: BootCount,
     /// Seed of its election time-outs.
     pub seed: u64,
     /// Election clock.
@@ -79,6 +83,8 @@ impl RaftOptions {
     pub fn new(id: NodeId, seed: u64) -> Self {
         Self {
             id,
+            boot: BootId(seed),
+            boot_count: BootCount(1),
             seed,
             timing: Timing::default(),
             limits: Limits::default(),
@@ -133,11 +139,14 @@ pub enum Bug {
     VoteBeforeSync,
     /// A new leader stamps from its own clock, so that time falls back (etcd #15247 is a relative).
     StampFallsBack,
+    /// A disk that was set back takes part again once it has been started often enough. It is the shell
+    /// that keeps it out, so it is the simulator's shell that forgets to.
+    SetBackDiskReturns,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::UnsortedQuorum,
         Self::EmptyDiskVotes,
         Self::PreVoteKeepsTerm,
@@ -152,5 +161,6 @@ impl Bug {
         Self::CommitEarlierTerm,
         Self::VoteBeforeSync,
         Self::StampFallsBack,
+        Self::SetBackDiskReturns,
     ];
 }

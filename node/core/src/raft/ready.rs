@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::entry::{Entry, Record, SnapshotMeta};
 use super::membership::Founding;
 use super::message::{Envelope, Refusal, StateHash};
-use crate::types::{ClusterTime, Index, NodeId};
+use crate::types::{BootCount, BootId, ClusterTime, Index, NodeId};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -40,6 +40,11 @@ pub enum Input {
         index: Index,
         /// When the machine next has something to end. `None`: nothing is timed.
         next_due: Option<ClusterTime>,
+    },
+    /// This process's registration is applied; it stands here.
+    BootRegistered {
+        /// Its index.
+        index: Index,
     },
     /// The state's hash at a checkpoint.
     StateHash(StateHash),
@@ -152,11 +157,30 @@ pub enum Fatal {
         /// The one that came.
         theirs: crate::types::ClusterId,
     },
-    /// This disk is a copy, or was set back to an earlier state.
+    /// This disk is a copy, or was set back to an earlier state. The shell writes that down in the
+    /// folder: it holds for every later process.
     #[error(
-        "disk_refused: this data folder is a copy or was restored from an earlier state; it must not take part again"
+        "disk_refused: this data folder is a copy or was restored from an earlier state: it has held the log up to entry {held} and now ends at {recovered}; it must not take part again: start the newer folder, or run on without it"
     )]
-    DiskRefused,
+    DiskRefused {
+        /// The process that was refused.
+        boot: BootId,
+        /// What its disk is known to have held.
+        held: Index,
+        /// What it holds.
+        recovered: Index,
+    },
+    /// Another process of this node is as new, or newer. Nothing is written down: the folder may be
+    /// that process's by now.
+    #[error(
+        "boot_superseded: start {ours} of this data folder is not the newest, start {newest} is known: the folder is a copy, or was taken over; start the newer folder, or run on without it"
+    )]
+    BootSuperseded {
+        /// The count of this process.
+        ours: BootCount,
+        /// The count of the newest.
+        newest: BootCount,
+    },
     /// This member's state differs from the quorum's.
     #[error("state_diverged: the state after entry {index} differs from the quorum's")]
     StateDiverged {

@@ -95,7 +95,7 @@ fn folder() -> PathBuf {
 #[test]
 fn every_bug_put_back_is_seen_in_its_script() {
     for bug in crate::raft::Bug::ALL {
-        let name = script_about(bug);
+        let Some(name) = script_about(bug) else { continue };
         let written = fs::read_to_string(folder().join(name).with_extension("txt")).unwrap();
         let mut cluster = Cluster::new();
         cluster.bug = Some(bug);
@@ -106,9 +106,9 @@ fn every_bug_put_back_is_seen_in_its_script() {
 }
 
 #[cfg(feature = "bugs")]
-fn script_about(bug: crate::raft::Bug) -> &'static str {
+fn script_about(bug: crate::raft::Bug) -> Option<&'static str> {
     use crate::raft::Bug;
-    match bug {
+    Some(match bug {
         Bug::UnsortedQuorum => "a_commit_needs_three_of_five",
         Bug::EmptyDiskVotes => "an_empty_disk_does_not_vote",
         Bug::PreVoteKeepsTerm => "an_earlier_term_is_committed_through_the_current_one",
@@ -123,7 +123,9 @@ fn script_about(bug: crate::raft::Bug) -> &'static str {
         Bug::CommitEarlierTerm => "an_earlier_term_is_not_committed_by_counting",
         Bug::VoteBeforeSync => "a_vote_waits_for_the_disk",
         Bug::StampFallsBack => "time_never_falls_from_one_leader_to_the_next",
-    }
+        // A mistake of the shell, which keeps such a disk out at the handshake: the simulator's test.
+        Bug::SetBackDiskReturns => return None,
+    })
 }
 
 /// Plays a script and compares, or rewrites it.

@@ -16,6 +16,7 @@
 
 use bytes::Bytes;
 
+use super::boots::BootLog;
 use super::entry::{Record, SnapshotMeta};
 use super::log::RaftLog;
 use super::membership::MembershipLog;
@@ -40,7 +41,8 @@ impl Raft {
     pub fn snapshot_meta(&self, index: Index) -> Option<SnapshotMeta> {
         let entry = self.log.get(index)?;
         let membership = self.configurations.at(index)?.clone();
-        Some(SnapshotMeta { index, term: entry.term, stamp: entry.stamp, membership })
+        let (term, stamp, boots) = (entry.term, entry.stamp, self.boots.at(index));
+        Some(SnapshotMeta { index, term, stamp, membership, boots })
     }
 
     /// The own machine's snapshot is on disk: the log before it may go, except for a tail that spares
@@ -53,6 +55,7 @@ impl Raft {
         let log_start = self.wanted_from(self.tail_start(meta.index)).max(self.log.first());
         self.log.compact(log_start);
         self.configurations.compact(meta.index);
+        self.boots.compact(meta.index);
         self.record_snapshot(meta, false);
     }
 
@@ -171,11 +174,13 @@ impl Raft {
         if keeps_log {
             self.log.compact(meta.index.next());
             self.configurations.compact(meta.index);
+            self.boots.compact(meta.index);
         } else {
             self.disk.truncated(meta.index);
             let base = Position { index: meta.index, term: meta.term };
             self.log = RaftLog::new(base, meta.stamp, Vec::new());
             self.configurations = MembershipLog::from_snapshot(meta.index, meta.membership.clone());
+            self.boots = BootLog::from_snapshot(meta.boots.clone());
         }
         self.commit = meta.index;
         self.handed = meta.index;

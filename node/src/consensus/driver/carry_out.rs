@@ -2,7 +2,7 @@
 //! answered.
 
 use dsync_core::audit::{AuditRecord, Event};
-use dsync_core::machine::{Machine, Outcome};
+use dsync_core::machine::{Machine, NodeOutcome, Outcome};
 use dsync_core::raft::{Entry, Fatal, Input, Ready, Refusal};
 use dsync_core::types::Index;
 use tokio::time::Instant;
@@ -28,6 +28,10 @@ impl Driver {
             }
         }
         let forwards = leader.is_some_and(|leader| leader != self.parts.raft.id());
+        if self.parts.proposer.registered() && !self.parts.raft.boot_is_stated() {
+            // Commands wait until it is known that this disk holds the registration.
+            return;
+        }
         for (ticket, commands) in self.parts.proposer.attempts(now) {
             self.parts.metrics.raft.proposals.inc_by(commands.len() as u64);
             if forwards {
@@ -155,9 +159,18 @@ impl Driver {
         self.parts.snapshotter.checkpoint(entry, &self.parts.machine, &self.parts.raft);
         let (origin, applied) = applied.answer?;
         let sequence = self.parts.proposer.applied(&origin, &applied.outcome)?;
-        if applied.outcome == Outcome::DiskRefused {
-            self.stop(Fatal::DiskRefused.into());
-            return None;
+        match applied.outcome {
+            Outcome::DiskRefused => {
+                let ours = self.parts.introduction.boot_count;
+                let newest = self.parts.raft.held_boot(self.parts.raft.id());
+                let newest = newest.map_or(ours, |boot| boot.count.max(ours));
+                self.stop(Fatal::BootSuperseded { ours, newest }.into());
+                return None;
+            }
+            Outcome::Node(NodeOutcome::BootRegistered) => {
+                self.step(Input::BootRegistered { index: applied.index });
+            }
+            _ => {}
         }
         Some((sequence, applied))
     }

@@ -22,7 +22,13 @@ impl Driver {
                 self.step(Input::Message(envelope));
             }
             PeerEvent::Unreachable(node) => self.step(Input::Unreachable(node)),
-            PeerEvent::Refused { refusal, .. } => self.parts.founder.refused(&refusal),
+            PeerEvent::Refused { refusal, by_peer, .. } => {
+                self.parts.founder.refused(&refusal, by_peer);
+                let fatal = refusal.fatal_for(self.parts.introduction.boot_id);
+                if let Some(fatal) = fatal.filter(|_| by_peer) {
+                    self.stop(fatal.into());
+                }
+            }
         }
     }
 

@@ -128,6 +128,8 @@ pub struct Driver {
     /// Entries up to here were in the log when this process began: what they did was counted by the
     /// one before it.
     counted: Index,
+    /// What the peers' side knows of the log's statements on processes.
+    held_changes: u64,
     stopped: Option<Stopped>,
 }
 
@@ -138,6 +140,7 @@ impl Driver {
         let boot = parts.introduction.boot_id;
         let watch = Watch::new(parts.silence_limit_ms);
         let counted = parts.raft.status().last;
+        let held_changes = parts.raft.held_boots_changes();
         Self {
             parts,
             waiters: Waiters::default(),
@@ -148,6 +151,7 @@ impl Driver {
             last_leader: None,
             watch,
             counted,
+            held_changes,
             stopped: None,
         }
     }

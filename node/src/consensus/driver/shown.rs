@@ -18,7 +18,12 @@ impl Driver {
         let raft = self.parts.raft.status();
         let cluster_id = self.parts.machine.cluster_id().or(self.parts.raft.cluster_id());
         let outside = self.parts.founder.outside(&self.parts.raft);
-        let registered = self.parts.proposer.registered();
+        let registered = self.parts.proposer.registered() && self.parts.raft.boot_is_stated();
+        let changes = self.parts.raft.held_boots_changes();
+        if changes != self.held_changes {
+            self.held_changes = changes;
+            self.parts.peers.set_held(self.parts.raft.held_boots());
+        }
         let same = shown.raft == raft
             && shown.cluster_id == cluster_id
             && shown.outside == outside

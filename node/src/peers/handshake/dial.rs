@@ -7,9 +7,9 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::{
-    Challenge, HTTP_BUFFER_BYTES, HTTP_HEADERS_MAX, HandshakeError, Introduction, Lane,
-    NONCE_HEADER, NoBody, PROOF_HEADER, Proven, Refusal, Role, STREAM_PATH, STREAM_PROTOCOL,
-    Upgraded, hex_value, introduce, nonce_in, proofs_in, take_over,
+    Challenge, HTTP_BUFFER_BYTES, HTTP_HEADERS_MAX, HandshakeError, Introduction, Judgement, Lane,
+    NONCE_HEADER, NoBody, PROOF_HEADER, Proven, Role, STREAM_PATH, STREAM_PROTOCOL, Upgraded,
+    hex_value, introduce, nonce_in, proofs_in, take_over,
 };
 use crate::peers::net::TcpStream;
 use crate::peers::secret::{ClusterSecret, Secrets, random_bytes};
@@ -19,12 +19,12 @@ use crate::peers::secret::{ClusterSecret, Secrets, random_bytes};
 ///
 /// # Errors
 /// See [`HandshakeError`]; the connection is closed then.
-pub(in crate::peers) async fn dial(
+pub(in crate::peers) async fn dial<J: Judgement>(
     stream: TcpStream,
     secrets: &Secrets,
     lane: Lane,
     own: Introduction,
-    judge: impl Fn(&Introduction) -> Result<u16, Refusal>,
+    judge: impl FnOnce(Introduction) -> J,
 ) -> Result<Proven, HandshakeError> {
     let upgraded = upgrade(stream, secrets).await?;
     introduce(upgraded, Role::Dialler, own, Some(lane), judge).await

@@ -13,9 +13,9 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::{
-    Challenge, HTTP_BUFFER_BYTES, HTTP_HEADERS_MAX, HandshakeError, Introduction, NONCE_HEADER,
-    NoBody, PROOF_HEADER, Proven, Refusal, Role, STREAM_PATH, STREAM_PROTOCOL, Upgraded, hex_value,
-    introduce, nonce_in, proofs_in, take_over,
+    Challenge, HTTP_BUFFER_BYTES, HTTP_HEADERS_MAX, HandshakeError, Introduction, Judgement,
+    NONCE_HEADER, NoBody, PROOF_HEADER, Proven, Role, STREAM_PATH, STREAM_PROTOCOL, Upgraded,
+    hex_value, introduce, nonce_in, proofs_in, take_over,
 };
 use crate::peers::net::TcpStream;
 use crate::peers::secret::{ClusterSecret, Secrets, random_bytes};
@@ -25,12 +25,12 @@ use crate::peers::secret::{ClusterSecret, Secrets, random_bytes};
 ///
 /// # Errors
 /// See [`HandshakeError`]; the connection is closed then.
-pub(in crate::peers) async fn listen(
+pub(in crate::peers) async fn listen<J: Judgement>(
     stream: TcpStream,
     secrets: &Secrets,
     header_timeout: Duration,
     own: Introduction,
-    judge: impl Fn(&Introduction) -> Result<u16, Refusal>,
+    judge: impl FnOnce(Introduction) -> J,
 ) -> Result<Proven, HandshakeError> {
     let upgraded = upgrade(stream, secrets, header_timeout).await?;
     introduce(upgraded, Role::Listener, own, None, judge).await

@@ -88,13 +88,16 @@ async fn a_restarted_node_is_known_by_its_new_boot_id_and_reached_again() {
 }
 
 #[tokio::test]
-async fn a_new_process_of_a_node_ends_the_connections_of_its_last_one() {
-    let node = Setup::new(1).start().await;
+async fn a_new_process_of_a_node_ends_the_connections_of_its_last_one_which_is_asked_first() {
+    let node =
+        Setup::new(1).limits(|limits| limits.probe = Duration::from_millis(20)).start().await;
+    // It says nothing more, as a process that is stopped, or one on a machine that has gone.
     let mut old = proven(node.address, 2, Lane::Urgent).await;
     node.knows(2, |peer| peer.accepted == 1).await;
     let mut own = introduction(2);
     own.boot_id = BootId(99);
     let _new = dial_as(node.address, own, SECRET, Lane::Bulk).await.unwrap();
+    assert!(matches!(within(old.reader.next()).await.unwrap().0, Frame::Probe(_)));
     assert!(within(old.reader.next()).await.is_err());
     let peer = node.knows(2, |peer| peer.introduction.boot_id == BootId(99)).await;
     assert_eq!(peer.accepted, 1);

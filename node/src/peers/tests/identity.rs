@@ -31,7 +31,7 @@ async fn a_connection_begun_before_a_change_hears_of_the_change() {
     // The judge runs inside the handshake, after the node has said who it is.
     let founder = own(1, |own| own.empty = false);
     let stream = TcpStream::connect(node.address).await.unwrap();
-    let judge = |_: &Introduction| {
+    let judge = async |_: Introduction| {
         shared.table.set_own(founder.clone());
         Ok(1)
     };
@@ -101,6 +101,56 @@ async fn the_own_name_and_the_own_node_id_in_another_process_are_refused() {
     let copy = own(1, |own| own.boot_id = BootId(9));
     assert!(dial_as(node.address, copy, SECRET, Lane::Bulk).await.is_err());
     assert_eq!(node.refusal().await.0, Refusal::NodeIdInUse { node_id: NodeId(1) });
+}
+
+#[tokio::test]
+async fn a_second_process_of_a_living_node_is_refused_until_the_first_has_ended() {
+    let nodes = cluster(2).await;
+    let mut copy = Setup::new(2).dialling(&[nodes[0].address]);
+    copy.introduction.boot_id = BootId(9);
+    let mut copy = copy.start().await;
+    for _ in 0..3 {
+        let in_use = Refusal::NodeIdInUse { node_id: NodeId(2) };
+        assert_eq!(copy.refusal().await, (in_use, true));
+    }
+    let original = nodes[1].introduction.boot_id;
+    let seen = nodes[0].info(2).unwrap();
+    assert_eq!((seen.introduction.boot_id, seen.dialled, seen.accepted), (original, 2, 2));
+    assert_eq!(nodes[1].info(1).map(|peer| (peer.dialled, peer.accepted)), Some((2, 2)));
+    assert_eq!(copy.peers.known(), []);
+
+    nodes[1].peers.shutdown().await;
+    let heir = |peer: &PeerInfo| peer.introduction.boot_id == BootId(9) && peer.accepted == 2;
+    nodes[0].knows(2, heir).await;
+}
+
+#[tokio::test]
+async fn a_process_on_a_disk_that_was_set_back_is_refused_with_the_evidence() {
+    let mut node = Setup::new(1).start().await;
+    let old = own(2, |own| (own.boot_count, own.recovered_end) = (BootCount(4), Index(50)));
+    let connected = dial_as(node.address, old.clone(), SECRET, Lane::Bulk).await.unwrap();
+    node.knows(2, |peer| peer.accepted == 1).await;
+    // The log says that an earlier process of that node held more: it is left at once.
+    let boot = HeldBoot { boot: BootId(77), count: BootCount(3), held: Index(60) };
+    node.peers.set_held([(NodeId(2), boot)].into());
+    node.unreachable(2).await;
+    drop(connected);
+
+    let (held, recovered) = (Index(60), Index(50));
+    let set_back = Refusal::DiskSetBack { boot: old.boot_id, held, recovered };
+    let refused = dial_as(node.address, old.clone(), SECRET, Lane::Bulk).await;
+    assert!(matches!(refused, Err(HandshakeError::RefusedByPeer(reason)) if reason == set_back));
+    assert!(set_back.fatal_for(old.boot_id).is_some());
+    assert!(set_back.fatal_for(BootId(9)).is_none(), "another process is not meant");
+
+    // One whose count is not higher is not the newest, whatever it holds.
+    let late = own(2, |own| (own.boot_count, own.recovered_end) = (BootCount(3), Index(90)));
+    let refused = dial_as(node.address, late, SECRET, Lane::Bulk).await;
+    let superseded = |reason: &Refusal| matches!(reason, Refusal::BootSuperseded { .. });
+    assert!(matches!(refused, Err(HandshakeError::RefusedByPeer(reason)) if superseded(&reason)));
+    // And the next process, on the whole disk, is welcome.
+    let next = own(2, |own| (own.boot_count, own.recovered_end) = (BootCount(5), Index(60)));
+    let _next = dial_as(node.address, next, SECRET, Lane::Bulk).await.unwrap();
 }
 
 #[tokio::test]

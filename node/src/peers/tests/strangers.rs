@@ -106,7 +106,7 @@ async fn meet(dialler: &str, listener_lines: &str) -> (bool, bool) {
     let accept = async {
         let (stream, _) = listener.accept().await.unwrap();
         let hour = Duration::from_secs(3600);
-        within(handshake::listen(stream, &lines, hour, introduction(1), |_| Ok(1))).await
+        within(handshake::listen(stream, &lines, hour, introduction(1), async |_| Ok(1))).await
     };
     let (accepted, dialled) =
         tokio::join!(accept, dial_as(address, introduction(2), dialler, Lane::Urgent));
@@ -141,6 +141,7 @@ async fn a_replaced_secret_file_counts_without_a_restart() {
         peers: PeerList::Listed(Vec::new()),
         expected: 0,
         secrets: SecretSource::file(&path).unwrap(),
+        held: BTreeMap::new(),
         introduction: introduction(1),
         resolver: Arc::new(SystemResolver),
         limits,

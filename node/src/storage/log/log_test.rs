@@ -41,6 +41,7 @@ fn snapshot(index: u64, log_start: u64, discard_log: bool) -> Record {
             term: Term(1),
             stamp: ClusterTime(index * 10),
             membership: Membership::default(),
+            boots: [].into(),
         },
         log_start: Index(log_start),
         log_start_prev_term: Term(1),
@@ -296,7 +297,7 @@ fn flipped_bit_in_any_byte_below_the_stated_end_is_reported() {
 
 fn start_of(folder: &Path, number: u64) -> Position {
     let bytes = files::read(segment::path(folder, number)).unwrap();
-    let seal = segment::read_header(&bytes, number).unwrap();
+    let seal = segment::read_header(&bytes, number).unwrap().seal;
     frame::parse(&bytes, seal, SEGMENT_HEADER_BYTES).unwrap().stated_end().unwrap()
 }
 
@@ -333,6 +334,99 @@ fn missing_segment_is_damage_whichever_it_is() {
         let error = Log::open(copy.path(), options()).err();
         assert!(matches!(error, Some(LogError::Damage { .. })), "{number}: {error:?}");
     }
+}
+
+/// Damage of that file, from that byte on.
+fn assert_damage(folder: &Path, file: &Path, at: u64, case: &str) {
+    let error = Log::open(folder, options()).err();
+    let Some(LogError::Damage { file: named, offset, .. }) = &error else {
+        panic!("{case}: {error:?}");
+    };
+    assert_eq!((named.as_path(), *offset), (file, at), "{case}");
+}
+
+#[test]
+fn a_newest_segment_that_lost_its_second_half_is_damage() {
+    for (idle, prepared) in [(false, false), (false, true), (true, false), (true, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut log, _) = open(folder.path());
+        for index in 1..=40 {
+            write(&mut log, &[entry(index, 1)]);
+        }
+        if prepared {
+            log.maintain().unwrap();
+        }
+        if idle {
+            log.write_end_mark().unwrap();
+        }
+        let (file, half) = (log.current_path(), log.end / 2);
+        drop(log);
+        change(&file, |bytes| bytes.truncate(half as usize));
+        assert_damage(folder.path(), &file, half, &format!("idle {idle}, prepared {prepared}"));
+    }
+}
+
+#[test]
+fn what_was_there_at_an_idle_moment_and_reads_as_zeros_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(folder.path());
+    for index in 1..=40 {
+        write(&mut log, &[entry(index, 1)]);
+    }
+    log.state_end().unwrap();
+    let (file, half) = (log.current_path(), log.end as usize / 2);
+    drop(log);
+    let whole = copy(folder.path());
+    change(&file, |bytes| bytes[half..].fill(0));
+    let error = Log::open(folder.path(), options()).err();
+    let Some(LogError::Damage { file: named, offset, .. }) = &error else { panic!("{error:?}") };
+    assert_eq!(*named, file);
+    assert!((64..=half as u64).contains(offset), "{offset} of {half}");
+
+    // Also when the newest segment has gone altogether.
+    let gone = whole.path().join(file.file_name().unwrap());
+    files::remove_file(&gone).unwrap();
+    assert_damage(whole.path(), &gone, 64, "newest removed");
+}
+
+#[test]
+fn a_segment_missing_below_a_prepared_one_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(folder.path());
+    for index in 1..=40 {
+        write(&mut log, &[entry(index, 1)]);
+    }
+    log.maintain().unwrap();
+    let file = log.current_path();
+    drop(log);
+    files::remove_file(&file).unwrap();
+    assert_damage(folder.path(), &file, 0, "current removed");
+}
+
+#[test]
+fn the_log_goes_on_after_many_idle_moments_and_a_torn_statement_of_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(folder.path());
+    for index in 1..=10 {
+        write(&mut log, &[entry(index, 1)]);
+        log.state_end().unwrap();
+    }
+    drop(log);
+    assert_eq!(indexes(&reopen(folder.path())), up_to(10, 1));
+    for slot in [0, 4096] {
+        let copy = copy(folder.path());
+        change(&end_file::path(copy.path()), |bytes| bytes[slot + 30] ^= 1);
+        let (mut log, recovered) = open(copy.path());
+        assert_eq!(indexes(&recovered), up_to(10, 1));
+        write(&mut log, &[entry(11, 1)]);
+        log.state_end().unwrap();
+        drop(log);
+        assert_eq!(indexes(&reopen(copy.path())), up_to(11, 1));
+    }
+    change(&end_file::path(folder.path()), |bytes| {
+        (bytes[30], bytes[4096 + 30]) = (bytes[30] ^ 1, bytes[4096 + 30] ^ 1);
+    });
+    assert_damage(folder.path(), &end_file::path(folder.path()), 0, "both slots");
 }
 
 #[test]

@@ -29,6 +29,7 @@
 //! **Caveat.** On a file system that never writes in place (btrfs, zfs) zero-filling reserves no
 //! room. A disk that fills up there ends the process, which loses nothing.
 
+mod end_file;
 mod frame;
 mod layout;
 mod recovery;
@@ -42,6 +43,7 @@ use std::path::{Path, PathBuf};
 use dsync_core::raft::{Record, Recovered};
 use dsync_core::types::Index;
 
+use self::end_file::EndFile;
 use self::frame::{Kind, Position};
 use self::layout::{Layout, Part};
 use self::recovery::{Opened, recover};
@@ -149,6 +151,8 @@ pub struct Log {
     /// Older than the current one, in order.
     closed: VecDeque<Closed>,
     tail: Tail,
+    /// Made when the log is first idle, and there is room.
+    end_file: Option<EndFile>,
     written_bytes: u64,
     failed: Option<String>,
 }
@@ -173,6 +177,7 @@ impl Log {
             ready: VecDeque::new(),
             closed,
             tail,
+            end_file: None,
             written_bytes: 0,
             failed: None,
         };
@@ -231,6 +236,32 @@ impl Log {
         self.write(&part)?;
         self.sync()?;
         self.marked = true;
+        Ok(())
+    }
+
+    /// Syncs, and states the end in a file of its own too, for when nothing has followed for a while, or
+    /// nothing will: so the loss of the log's last piece is noticed. Without room for that file nothing
+    /// is stated.
+    ///
+    /// # Errors
+    /// [`SyncFailed`]: final.
+    pub fn state_end(&mut self) -> Result<(), SyncFailed> {
+        self.write_end_mark()?;
+        let result = self.write_end_file();
+        self.settle(result)
+    }
+
+    fn write_end_file(&mut self) -> io::Result<()> {
+        let mut file = match self.end_file.take().map_or_else(|| EndFile::open(&self.folder), Ok) {
+            Ok(file) => file,
+            Err(error) if fs::is_full(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // What the last end mark states: the end before itself.
+        let mark = frame::END_MARK_BYTES as u64;
+        let (segment, offset) = (self.current.seal.segment, self.end - mark);
+        file.state(Position { segment, offset })?;
+        self.end_file = Some(file);
         Ok(())
     }
 
@@ -333,7 +364,10 @@ impl Log {
     fn drop_newest_ready(&mut self) -> Result<(), LogError> {
         let Some(segment) = self.ready.pop_back() else { return Ok(()) };
         let path = segment::path(&self.folder, segment.seal.segment);
-        fs::remove(&path).map_err(|source| self.fail_io(path, source))
+        // Synced, so that no power cut leaves a later one behind: a gap in the numbers is damage.
+        fs::remove(&path)
+            .and_then(|()| fs::sync_folder(&self.folder))
+            .map_err(|source| self.fail_io(path, source))
     }
 
     fn delete_unneeded(&mut self) -> Result<(), LogError> {

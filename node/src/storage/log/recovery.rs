@@ -36,13 +36,19 @@
 //!    synced, so that what is written behind it never follows a hole. Without this rule each start
 //!    of a process that crashes in a loop would take a segment.
 //!
+//! 7. *A file that is shorter than its header says has lost its end*, unless the next segment states an
+//!    end at or below its length: then recovery cut it (rule 5).
+//! 8. *A number that is missing above the highest stated end is damage.* Segments are made in order, and
+//!    what is void up there is removed from the newest down, each removal synced before the next.
+//! 9. *A log that ends before the end that `end_file.rs` states is damaged.*
+//!
 //! **What this cannot tell.** A bit that flips in the last batch, or in the end mark that states it,
 //! before any later statement exists: that batch is taken for a torn tail. The writer narrows the
-//! window to its idle time (50 ms by default) by writing end marks; nothing on one disk closes it.
+//! window to its idle time (50 ms by default) by writing end marks, and the loss of the log's whole last
+//! piece to 250 ms of idleness by rule 9; nothing on one disk closes it.
 //! The rest of the cluster does, in part: a log that ends before what it acknowledged is refused.
 //!
-//! **Rejected.** A separate file with the synced end: a second sync per batch, or a statement that
-//! lags. Trusting the length of a bad frame to find the next one: the length may be what is bad.
+//! **Rejected.** A separate file with the synced end of each batch: a second sync per batch. Trusting the length of a bad frame to find the next one: the length may be what is bad.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -53,9 +59,9 @@ use dsync_core::wire::{self, StoredRecord};
 
 use super::frame::{self, ALIGNMENT, END_MARK_BYTES, Frame, Kind, Position, Seal};
 use super::layout::{Part, place};
-use super::segment::{self, SEGMENT_HEADER_BYTES, Segment};
+use super::segment::{self, Header, SEGMENT_HEADER_BYTES, Segment};
 use super::tail::{Replay, Tail};
-use super::{Closed, LogError, LogOptions};
+use super::{Closed, LogError, LogOptions, end_file};
 use crate::storage::fs;
 
 /// Everything that the log needs to go on.
@@ -80,7 +86,9 @@ pub(super) fn recover(folder: &Path, options: &LogOptions) -> Result<Opened, Log
     };
     let mut recovery = Recovery::new(folder, options, stated_end);
     recovery.sort_out(surveys)?;
+    recovery.expect_whole_files()?;
     recovery.read_trusted()?;
+    recovery.expect_end_of_idle_log()?;
     if recovery.stopped_clean() { recovery.continue_in_place() } else { recovery.begin_fresh() }
 }
 
@@ -89,6 +97,8 @@ pub(super) fn recover(folder: &Path, options: &LogOptions) -> Result<Opened, Log
 struct Survey {
     seal: Seal,
     len: u64,
+    /// Length that the header states.
+    made_bytes: u64,
     /// The frames before this offset are good, without a gap.
     good_end: usize,
     /// What its first frame states, if it is a good segment start.
@@ -104,11 +114,12 @@ impl Survey {
     fn take(folder: &Path, number: u64) -> Result<Self, LogError> {
         let path = segment::path(folder, number);
         let bytes = fs::read(&path).map_err(|source| LogError::io(&path, source))?;
-        let seal = segment::read_header(&bytes, number)
+        let Header { seal, made_bytes } = segment::read_header(&bytes, number)
             .map_err(|reason| LogError::damage(&path, 0, Index(0), reason))?;
         let mut survey = Self {
             seal,
             len: bytes.len() as u64,
+            made_bytes,
             good_end: SEGMENT_HEADER_BYTES,
             start: None,
             highest_stated: None,
@@ -170,8 +181,10 @@ struct Recovery<'a> {
     trusted: Vec<Survey>,
     /// The segment after it, if it exists.
     next: Option<Survey>,
-    /// Remains of interrupted deletions, and what was made ahead further than by one.
+    /// Remains of interrupted deletions below.
     void: Vec<u64>,
+    /// Made ahead further than by one, ascending.
+    void_above: Vec<u64>,
     replay: Replay,
     closed: VecDeque<Closed>,
 }
@@ -185,6 +198,7 @@ impl<'a> Recovery<'a> {
             trusted: Vec::new(),
             next: None,
             void: Vec::new(),
+            void_above: Vec::new(),
             replay: Replay::default(),
             closed: VecDeque::new(),
         }
@@ -195,14 +209,15 @@ impl<'a> Recovery<'a> {
     /// and that is checked at the end.
     fn sort_out(&mut self, surveys: Vec<Survey>) -> Result<(), LogError> {
         self.sort(surveys);
-        self.expect_stated_segment()
+        self.expect_stated_segment()?;
+        self.expect_no_gap_above()
     }
 
     fn sort(&mut self, surveys: Vec<Survey>) {
         for survey in surveys {
             let number = survey.number();
             if number > self.stated_end.segment + 1 {
-                self.void.push(number);
+                self.void_above.push(number);
             } else if number == self.stated_end.segment + 1 {
                 self.next = Some(survey);
             } else {
@@ -224,6 +239,56 @@ impl<'a> Recovery<'a> {
         let path = segment::path(self.folder, self.stated_end.segment.max(1));
         let reason = "the segment of the highest stated end is missing, or its end marks are bad";
         Err(LogError::damage(&path, SEGMENT_HEADER_BYTES, Index(0), reason))
+    }
+
+    /// Rule 8.
+    fn expect_no_gap_above(&self) -> Result<(), LogError> {
+        let numbers = self.next.iter().map(Survey::number).chain(self.void_above.iter().copied());
+        for (number, expected) in numbers.zip(self.stated_end.segment + 1..) {
+            if number != expected {
+                let path = segment::path(self.folder, expected);
+                return Err(LogError::damage(
+                    &path,
+                    0,
+                    Index(0),
+                    "a segment of the log is missing",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rule 7. A segment after `next` was never used.
+    fn expect_whole_files(&self) -> Result<(), LogError> {
+        let mut surveys = self.trusted.iter().chain(&self.next).peekable();
+        while let Some(survey) = surveys.next() {
+            let cut_at = surveys.peek().and_then(|next| next.start);
+            let was_cut = cut_at
+                .is_some_and(|end| end.segment == survey.number() && end.offset <= survey.len);
+            if survey.len < survey.made_bytes && !was_cut {
+                let path = segment::path(self.folder, survey.number());
+                let at = usize::try_from(survey.len).unwrap_or(usize::MAX);
+                let reason = "the file is shorter than it was made";
+                return Err(LogError::damage(&path, at, Index(0), reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rule 9.
+    fn expect_end_of_idle_log(&self) -> Result<(), LogError> {
+        let path = end_file::path(self.folder);
+        let stated = end_file::read(self.folder).map_err(|source| LogError::io(&path, source))?;
+        let stated = stated.map_err(|reason| LogError::damage(&path, 0, Index(0), reason))?;
+        if stated <= self.stated_end {
+            return Ok(());
+        }
+        let same = self.stated_end.segment == stated.segment;
+        let at = if same { self.stated_end.offset } else { SEGMENT_HEADER_BYTES as u64 };
+        let file = segment::path(self.folder, stated.segment);
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        let reason = "the log ends before the end that it had when it was last idle";
+        Err(LogError::damage(&file, at, self.next_index(), reason))
     }
 
     /// Rule 2.
@@ -334,7 +399,7 @@ impl<'a> Recovery<'a> {
             .write_all_at(&mark.bytes, mark.start)
             .and_then(|()| current.file.sync_data())
             .map_err(|source| LogError::io(&path, source))?;
-        self.remove_blank_next()?;
+        self.remove_above()?;
         self.remove_void()?;
         Ok(self.opened(current, &mark, highest, recovered))
     }
@@ -345,7 +410,7 @@ impl<'a> Recovery<'a> {
         self.copy_unstated(&mut fresh)?;
         fresh.push_statement(Kind::EndMark, self.replay.tail.last, fresh.end());
         let recovered = self.finish()?;
-        self.remove_blank_next()?;
+        self.remove_above()?;
         let current = self.make(&fresh)?;
         self.cut_to_stated_end()?;
         self.remove_void()?;
@@ -396,12 +461,15 @@ impl<'a> Recovery<'a> {
             .map_err(|source| LogError::io(&segment::path(self.folder, last.number()), source))
     }
 
-    /// It was made under another salt; a fresh segment takes its number, and on a full disk its room.
-    fn remove_blank_next(&self) -> Result<(), LogError> {
-        match &self.next {
-            Some(next) if next.is_blank() => self.remove(next.number()),
-            _ => Ok(()),
-        }
+    /// What was made ahead, from the newest down: each removal is synced before the next, see rule 8.
+    /// It was made under another salt; a fresh segment takes the number, and on a full disk the room.
+    fn remove_above(&self) -> Result<(), LogError> {
+        let blank_next = self.next.iter().filter(|next| next.is_blank()).map(Survey::number);
+        let above = self.void_above.iter().rev().copied().chain(blank_next);
+        above.into_iter().try_for_each(|number| {
+            self.remove(number)?;
+            fs::sync_folder(self.folder).map_err(|source| LogError::io(self.folder, source))
+        })
     }
 
     fn remove_void(&self) -> Result<(), LogError> {

@@ -3,7 +3,8 @@
 //! A segment is made whole before it is used. Its zeros are written and synced, so a later write
 //! into it changes no metadata: `fdatasync` has one thing to do, and there is room by then (on file
 //! systems that write in place). It gets its name only when its header is synced, so a header that
-//! cannot be read is always damage and never a torn write.
+//! cannot be read is always damage and never a torn write. The header states the length that the
+//! segment was made with: a file that has become shorter has lost its end, unless recovery cut it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,19 @@ use crate::storage::fs::{self, File};
 
 pub(super) const SEGMENT_HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 8] = *b"dsynclog";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const TEMPORARY: &str = "segment.tmp";
 const SUFFIX: &str = ".segment";
 /// Zeros are written in pieces of this size.
 const FILL_BYTES: usize = 1 << 20;
+
+/// What a segment's header says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    pub seal: Seal,
+    /// Length that the file was made with.
+    pub made_bytes: u64,
+}
 
 /// An open segment.
 #[derive(Debug)]
@@ -73,27 +82,31 @@ pub(super) fn path(folder: &Path, segment: u64) -> PathBuf {
     folder.join(format!("{segment:020}{SUFFIX}"))
 }
 
-/// Checks the header of a segment's bytes and gives back its salt.
-pub(super) fn read_header(bytes: &[u8], segment: u64) -> Result<Seal, &'static str> {
+/// Checks the header of a segment's bytes and gives back what it says.
+pub(super) fn read_header(bytes: &[u8], segment: u64) -> Result<Header, &'static str> {
     let found = bytes.get(..SEGMENT_HEADER_BYTES).ok_or("segment without a header")?;
-    let salt = found[24..32].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-    let seal = Seal { salt, segment };
+    let number =
+        |at: usize| found[at..at + 8].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let (salt, made_bytes) = (number(24), number(32));
+    let read = Header { seal: Seal { salt, segment }, made_bytes };
     if found[..8] == MAGIC && found[8..12] != VERSION.to_le_bytes() && sealed(found) {
         return Err("segment of another release's version");
     }
-    if found != header(seal) {
+    if found != header(read) {
         return Err("bad segment header");
     }
-    Ok(seal)
+    Ok(read)
 }
 
-/// magic 8, version 4, crc32c of everything else 4, number 8, salt 8, zeros.
-fn header(seal: Seal) -> [u8; SEGMENT_HEADER_BYTES] {
+/// magic 8, version 4, crc32c of everything else 4, number 8, salt 8, length of the file 8, zeros.
+fn header(header: Header) -> [u8; SEGMENT_HEADER_BYTES] {
+    let Header { seal, made_bytes } = header;
     let mut bytes = [0; SEGMENT_HEADER_BYTES];
     bytes[..8].copy_from_slice(&MAGIC);
     bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
     bytes[16..24].copy_from_slice(&seal.segment.to_le_bytes());
     bytes[24..32].copy_from_slice(&seal.salt.to_le_bytes());
+    bytes[32..40].copy_from_slice(&made_bytes.to_le_bytes());
     let crc = header_crc(&bytes);
     bytes[12..16].copy_from_slice(&crc.to_le_bytes());
     bytes
@@ -109,11 +122,12 @@ fn header_crc(header: &[u8]) -> u32 {
 
 fn fill(path: &Path, seal: Seal, content: &[u8], len: u64) -> io::Result<()> {
     let file = File::create(path)?;
-    file.write_all_at(&header(seal), 0)?;
-    file.write_all_at(content, SEGMENT_HEADER_BYTES as u64)?;
     let mut at = (SEGMENT_HEADER_BYTES + content.len()) as u64;
-    while at < len {
-        let piece = usize::try_from(len - at).unwrap_or(FILL_BYTES).min(FILL_BYTES);
+    let made_bytes = len.max(at);
+    file.write_all_at(&header(Header { seal, made_bytes }), 0)?;
+    file.write_all_at(content, SEGMENT_HEADER_BYTES as u64)?;
+    while at < made_bytes {
+        let piece = usize::try_from(made_bytes - at).unwrap_or(FILL_BYTES).min(FILL_BYTES);
         file.write_all_at(&vec![0; piece], at)?;
         at += piece as u64;
     }

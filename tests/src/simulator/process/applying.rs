@@ -1,7 +1,7 @@
 //! The applying side: restores and entries go through one queue, in the order in which the core
 //! handed them out.
 
-use dsync_core::machine::{Applied, Origin, Outcome};
+use dsync_core::machine::{Applied, NodeOutcome, Origin, Outcome};
 use dsync_core::raft::{Entry, Input, SnapshotMeta, StateHash};
 use dsync_core::types::LocalTime;
 
@@ -81,7 +81,7 @@ impl Process {
             let applied = self.machine.apply(&entry);
             shared.check_applied(node.slot, &self.machine, &entry, &applied);
             if let Some((origin, applied)) = applied.answer {
-                answers.extend(self.settle(&origin, applied)?);
+                answers.extend(self.settle(now, &origin, applied)?);
             }
             records.extend(applied.events);
             let index = entry.index;
@@ -100,14 +100,21 @@ impl Process {
     /// What an entry says to a command of this process.
     fn settle(
         &mut self,
+        now: LocalTime,
         origin: &Origin,
         applied: Applied,
     ) -> Result<Option<(u64, Applied)>, String> {
         let Some(sequence) = self.proposer.applied(origin, &applied.outcome) else {
             return Ok(None);
         };
-        if applied.outcome == Outcome::DiskRefused {
-            return Err("disk_refused: another process has used this boot count".to_owned());
+        match applied.outcome {
+            Outcome::DiskRefused => {
+                return Err("boot_superseded: another process has used this boot count".to_owned());
+            }
+            Outcome::Node(NodeOutcome::BootRegistered) => {
+                self.raft.step(now, Input::BootRegistered { index: applied.index });
+            }
+            _ => {}
         }
         Ok(Some((sequence, applied)))
     }

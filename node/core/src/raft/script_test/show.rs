@@ -21,6 +21,9 @@ pub(super) fn entry(entry: &Entry) -> String {
         Payload::Command(command) => format!("{at} {}", String::from_utf8_lossy(command)),
         Payload::Membership(membership) => format!("{at} voters {}", names(&membership.voters)),
         Payload::Founding(founding) => format!("{at} founding {:x}", founding.cluster_id.0),
+        Payload::BootHeld { node, boot } => {
+            format!("{at} {} boot {} holds {}", name(*node), boot.count, boot.held)
+        }
     }
 }
 
@@ -98,7 +101,7 @@ pub(super) fn message(message: &Message) -> String {
             let rest = age(*sync_age_ms) + &hash(*quorum_hash);
             format!("Heartbeat round {round} commit {commit}{rest}")
         }
-        Message::HeartbeatReply { round, sync_age_ms, synced_end, hash: own } => {
+        Message::HeartbeatReply { round, sync_age_ms, synced_end, hash: own, .. } => {
             let rest = age(*sync_age_ms) + &hash(*own);
             format!("HeartbeatReply round {round} synced {synced_end}{rest}")
         }
@@ -120,7 +123,10 @@ pub(super) fn message(message: &Message) -> String {
         Message::TimeoutNow => String::from("TimeoutNow"),
         Message::FoundingOffer(founding) => format!("FoundingOffer {}", founding_text(founding)),
         Message::FoundingHeld { cluster_id } => format!("FoundingHeld cluster {:x}", cluster_id.0),
-        Message::DiskRefused => String::from("DiskRefused"),
+        Message::DiskRefused { held, recovered, .. } => {
+            format!("DiskRefused held {held}, ends at {recovered}")
+        }
+        Message::BootHeld(boot) => format!("BootHeld boot {} holds {}", boot.count, boot.held),
     }
 }
 
