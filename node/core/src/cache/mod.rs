@@ -48,7 +48,7 @@
 //!     invalidation round
 //! ```
 //!
-//! Read in this order: `message.rs`, `home.rs`, `sharer.rs`, `coherence.rs`. `bug.rs` names the ways
+//! Read in this order: `message.rs`, `home/`, `sharer/`, `coherence.rs`, `store/`. `bug.rs` names the ways
 //! to leave a rule out; the model checker (`tests/tests/cache_model.rs`) runs this very code over all
 //! orders of events of small clusters, and finds each.
 //!
@@ -86,5 +86,5 @@ pub use coherence::{Answer, Coherence, Output, Ticket};
 pub use message::{CacheMessage, Found};
 pub use placement::{Incarnation, Placement, Process};
 pub use rules::Rules;
-pub use store::{Copy, MapStore, Source, Store};
+pub use store::{BoundedStore, Copy, Limits, Lru, MapStore, Policy, Source, Store, Usage};
 pub use value::{Condition, Key, Value, Version, Write, WriteOutcome};

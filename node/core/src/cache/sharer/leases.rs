@@ -36,7 +36,6 @@ impl<P: Placement> Sharer<P> {
         (home, request): (Incarnation, u64),
         (number, length_ms, sent): (u64, u64, u64),
         store: &mut S,
-        out: &mut Vec<Output>,
     ) {
         let from_answer = self.bugs.has(Bug::LeaseCountedFromAnswer);
         let Some(session) = self.homes.get_mut(&home) else { return };
@@ -64,6 +63,5 @@ impl<P: Placement> Sharer<P> {
         };
         store
             .retain(&mut |_, copy| copy.source.home != home || copy.source.session == Some(number));
-        let _ = out;
     }
 }

@@ -175,7 +175,7 @@ impl<P: Placement> Sharer<P> {
     ) {
         match message {
             CacheMessage::Granted { home, request, session, length_ms, sent } => {
-                self.granted(now, (home, request), (session, length_ms, sent), store, out);
+                self.granted(now, (home, request), (session, length_ms, sent), store);
             }
             CacheMessage::Value { home, request, found, cacheable } => {
                 self.answered(now, (home, request), found, cacheable, store, out);

@@ -1,11 +1,25 @@
 //! Where values are kept. The protocol says what may be in it; how much of it, and what goes first, is
 //! the store's own business: to lose a copy is always allowed.
+//!
+//! [`BoundedStore`] is what a node has: shards with a lock each, each bounded by bytes and by count at
+//! once. What goes first is a [`Policy`]'s business, and [`Lru`] is the one that there is.
 
-use std::collections::BTreeMap;
+mod bounded;
+mod map;
+mod policy;
+mod shard;
+
+#[cfg(test)]
+mod bounded_test;
 
 use super::placement::Incarnation;
 use super::value::{Key, Value, Version};
 use crate::types::LocalTime;
+
+pub use bounded::{BoundedStore, Usage};
+pub use map::MapStore;
+pub use policy::{Lru, Policy};
+pub use shard::Limits;
 
 /// A value as one node keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,33 +48,10 @@ pub struct Source {
 pub trait Store {
     /// The value kept for `key`.
     fn get(&mut self, key: &Key) -> Option<Copy>;
-    /// Keeps `copy` for `key`; says which other keys had to make room.
+    /// Keeps `copy` for `key`, or nothing if it is too large; says which other keys had to make room.
     fn put(&mut self, key: &Key, copy: Copy) -> Vec<(Key, Copy)>;
     /// Drops what is kept for `key`.
     fn remove(&mut self, key: &Key);
     /// Drops everything that `keep` does not want.
     fn retain(&mut self, keep: &mut dyn FnMut(&Key, &Copy) -> bool);
-}
-
-/// A store without bounds, for tests and models.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct MapStore(pub BTreeMap<Key, Copy>);
-
-impl Store for MapStore {
-    fn get(&mut self, key: &Key) -> Option<Copy> {
-        self.0.get(key).cloned()
-    }
-
-    fn put(&mut self, key: &Key, copy: Copy) -> Vec<(Key, Copy)> {
-        self.0.insert(key.clone(), copy);
-        Vec::new()
-    }
-
-    fn remove(&mut self, key: &Key) {
-        self.0.remove(key);
-    }
-
-    fn retain(&mut self, keep: &mut dyn FnMut(&Key, &Copy) -> bool) {
-        self.0.retain(|key, copy| keep(key, copy));
-    }
 }
