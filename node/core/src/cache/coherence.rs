@@ -185,19 +185,13 @@ impl<P: Placement, S: Store> Coherence<P, S> {
         message: CacheMessage,
         out: &mut Vec<Output>,
     ) {
-        match message {
-            CacheMessage::Renew { home, .. }
-            | CacheMessage::Get { home, .. }
-            | CacheMessage::Invalidated { home, .. }
-            | CacheMessage::Write { home, .. } => {
-                if home == self.home.me() {
-                    self.home.receive(now, from, message, &mut self.store, out);
-                }
+        let home = message.home();
+        if message.is_for_home() {
+            if home == self.home.me() {
+                self.home.receive(now, from, message, &mut self.store, out);
             }
-            _ if message.home().process == from => {
-                self.sharer.receive(now, message, &mut self.store, out);
-            }
-            _ => {}
+        } else if home.process == from {
+            self.sharer.receive(now, message, &mut self.store, out);
         }
     }
 

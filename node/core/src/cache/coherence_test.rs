@@ -276,7 +276,7 @@ impl Stage {
                     self.under_way.insert(self.sent, (self.process(from), to, message));
                 }
                 Output::Answer(answer) => {
-                    writeln!(said, "  {}: {}", NAMES[from], told(&answer)).unwrap()
+                    writeln!(said, "  {}: {}", NAMES[from], told(&answer)).unwrap();
                 }
                 Output::Evicted(_) => {}
             }

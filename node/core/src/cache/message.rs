@@ -124,6 +124,22 @@ pub struct Found {
 }
 
 impl CacheMessage {
+    /// True if sharers say it to homes; else homes say it to sharers.
+    #[must_use]
+    pub fn is_for_home(&self) -> bool {
+        match self {
+            Self::Renew { .. }
+            | Self::Get { .. }
+            | Self::Invalidated { .. }
+            | Self::Write { .. } => true,
+            Self::Granted { .. }
+            | Self::Value { .. }
+            | Self::Invalidate { .. }
+            | Self::Written { .. }
+            | Self::Refused { .. } => false,
+        }
+    }
+
     /// The home that it is for, or from.
     #[must_use]
     pub fn home(&self) -> Incarnation {

@@ -54,7 +54,12 @@ impl<P: Placement> Sharer<P> {
         for (home, request) in idle {
             self.take_flight(home, request);
         }
-        let late = self.writes.extract_if(.., |_, sent| sent.by.deadline <= now);
-        out.extend(late.map(|(_, sent)| sent.by.wrote(WriteOutcome::Unknown)));
+        self.writes.retain(|_, sent| {
+            let waits = now < sent.by.deadline;
+            if !waits {
+                out.push(sent.by.wrote(WriteOutcome::Unknown));
+            }
+            waits
+        });
     }
 }

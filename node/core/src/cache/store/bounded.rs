@@ -69,7 +69,7 @@ impl<P: Policy> Store for BoundedStore<P> {
     }
 
     fn put(&mut self, key: &Key, copy: Copy) -> Vec<(Key, Copy)> {
-        self.shard(key).put(key, copy)
+        self.shard(key).put(key, &copy)
     }
 
     fn remove(&mut self, key: &Key) {

@@ -42,10 +42,10 @@ impl<P: Policy> Shard<P> {
 
     /// Makes room first, so that the limit holds at every moment. What is too large for the whole shard
     /// is not kept, and makes nobody else go; what was kept for its key is gone all the same.
-    pub(super) fn put(&mut self, key: &Key, copy: Copy) -> Vec<(Key, Copy)> {
+    pub(super) fn put(&mut self, key: &Key, copy: &Copy) -> Vec<(Key, Copy)> {
         self.remove(key);
         let mut gone = Vec::new();
-        let size = size::<P>(key, &copy);
+        let size = size::<P>(key, copy);
         if size > self.limits.bytes_max || self.limits.entries_max == 0 {
             return gone;
         }
@@ -96,11 +96,11 @@ pub(super) fn size<P: Policy>(key: &Key, copy: &Copy) -> usize {
 
 /// With memory of its own. A body that came in is a slice of its frame: kept like that, all of the frame
 /// would stay with it, and nobody would count it.
-fn owned(copy: Copy) -> Copy {
+fn owned(copy: &Copy) -> Copy {
     let Value { body, content_type } = &copy.value;
     let value = Value {
         body: Bytes::copy_from_slice(body),
         content_type: content_type.as_str().to_owned(),
     };
-    Copy { value, ..copy }
+    Copy { value, ..*copy }
 }
