@@ -164,7 +164,7 @@ impl Model for CacheModel {
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
         let mut world = self.parts.unpack(last);
-        world.act(&self.bounds, action);
+        world.act(&self.bounds, &action);
         let state = self.parts.pack(world);
         (state != *last).then_some(state)
     }

@@ -112,9 +112,9 @@ impl World {
     }
 
     /// Takes one step.
-    pub fn act(&mut self, bounds: &Bounds, action: Action) {
+    pub fn act(&mut self, bounds: &Bounds, action: &Action) {
         let mut now = NOW;
-        match action {
+        match *action {
             Action::Tick => {
                 now += 1;
                 self.tick(bounds);
