@@ -17,6 +17,7 @@ pub use dsync_core::waits::{ReadState, SubmitError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::events::Events;
+use crate::queues::Queues;
 use crate::waits::{self, Answer, HandleClock, Listeners, Patience, UpkeepTask};
 
 /// A node's view of itself and the cluster.
@@ -76,6 +77,7 @@ pub struct NodeHandle {
     machine: Arc<ArcSwap<Machine>>,
     status: Arc<ArcSwap<NodeStatus>>,
     listeners: Arc<Listeners>,
+    queues: Arc<Queues>,
     events: Events,
     clock: HandleClock,
     _upkeep: Arc<UpkeepTask>,
@@ -96,9 +98,11 @@ impl NodeHandle {
         let listeners = Arc::new(Listeners::new(status.load().boot_id));
         let events = Events::new(machine.load().audit().count);
         let driver = WeakDriver(requests.downgrade());
+        let boot = status.load().boot_id;
+        let queues = Arc::new(Queues::new(boot, machine.clone(), driver.clone()));
         let upkeep = UpkeepTask::start(listeners.clone(), machine.clone(), driver);
         let (clock, _upkeep) = (HandleClock::start(), Arc::new(upkeep));
-        Self { requests, machine, status, listeners, events, clock, _upkeep }
+        Self { requests, machine, status, listeners, queues, events, clock, _upkeep }
     }
 
     /// Applies an operation exactly once, wherever the leader is, and says what came of it.
@@ -153,6 +157,12 @@ impl NodeHandle {
         waits::ask(self, &self.listeners, patience.asks(operation)).await
     }
 
+    /// What this node's clients push, receive and settle.
+    #[must_use]
+    pub fn queues(&self) -> &Arc<Queues> {
+        &self.queues
+    }
+
     /// What happens to locks, as this node applies it.
     #[must_use]
     pub fn events(&self) -> &Events {
@@ -204,6 +214,7 @@ impl NodeHandle {
     /// kept; then hands the lead over and stops the driver.
     pub async fn drain(&self) {
         self.events.close();
+        self.queues.stop();
         if let Err(error) = waits::stop_listening(self, &self.listeners).await {
             tracing::warn!(%error, "stopping without having said so to the cluster");
         }

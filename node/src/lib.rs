@@ -21,6 +21,7 @@ mod loopback;
 pub mod member;
 pub mod metrics;
 pub mod peers;
+pub mod queues;
 #[cfg(not(feature = "simulated"))]
 pub mod runtime;
 #[cfg(not(feature = "simulated"))]

@@ -37,7 +37,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// Requests and messages that may queue at the driver before their senders wait.
 const QUEUE: usize = 4_096;
 /// Messages from peers that may queue: each may be as large as a frame, so this bounds memory.
-const PEER_QUEUE: usize = 256;
+const PEER_QUEUE: usize = 128;
 
 /// What a member needs to know.
 #[derive(Debug)]
@@ -147,6 +147,7 @@ impl Member {
             published_machine: published.machine,
             published_status: published.status,
             listeners: handle.listeners().clone(),
+            queues: handle.queues().clone(),
             events: handle.events().clone(),
             silence_limit_ms,
             metrics: metrics.clone(),

@@ -41,6 +41,10 @@ mod lock_command;
 mod original_routes;
 #[path = "process/pause.rs"]
 mod pause;
+#[path = "process/queue_command.rs"]
+mod queue_command;
+#[path = "process/queues.rs"]
+mod queues;
 #[path = "process/service_faults.rs"]
 mod service_faults;
 #[path = "process/strangers.rs"]

@@ -43,6 +43,9 @@ pub enum Error {
         /// Everything that the answer says, as it stands there.
         members: Box<Map<String, Value>>,
     },
+    /// A message cannot be written as JSON.
+    #[error("a message cannot be written as JSON")]
+    Body(#[source] serde_json::Error),
     /// The request may or may not have been applied: no node said so in time.
     #[error("the outcome is unknown: {0}")]
     OutcomeUnknown(NodeError),

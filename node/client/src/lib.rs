@@ -50,7 +50,7 @@
 //! # }
 //! ```
 //!
-//! How a resource refuses a holder that is late: see [`guard`].
+//! How a resource refuses a holder that is late: see [`guard`]. Messages and workers: see [`queues`].
 
 mod acquire;
 mod alarm;
@@ -69,6 +69,7 @@ mod long_poll;
 mod names;
 mod nodes;
 pub mod original;
+pub mod queues;
 mod random;
 mod renewal;
 mod request_id;

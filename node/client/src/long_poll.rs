@@ -172,7 +172,7 @@ pub(crate) fn with_wait(call: &Call, wait: Duration, nodes: &Nodes) -> Call {
 }
 
 /// Returns when a node did not answer twice in turn, or knew no leader.
-async fn silence(nodes: &Nodes, position: usize) {
+pub(crate) async fn silence(nodes: &Nodes, position: usize) {
     let interval = nodes.settings.probe_interval;
     let probe = Call::get(PROBE_PATH).timeout(interval);
     let mut missed = 0;

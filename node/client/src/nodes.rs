@@ -26,7 +26,7 @@ use crate::client::ClientSettings;
 use crate::clock::BootInstant;
 use crate::error::{Error, NodeError};
 use crate::random;
-use crate::request_id::{REQUEST_HEADER, RequestId, RequestIds};
+use crate::request_id::{KEY_HEADER, REQUEST_HEADER, RequestId, RequestIds};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -114,9 +114,7 @@ impl Nodes {
                     return Err(unserved.into_error(self, call, patience));
                 }
             }
-            // Asked to wait for long, a client with several nodes still looks around every second.
-            let until =
-                Instant::now() + pause.next().max(wanted.unwrap_or_default()).min(PAUSE_MAX);
+            let until = Instant::now() + pause.next_at_least(wanted);
             if until >= deadline {
                 return Err(unserved.into_error(self, call, patience));
             }
@@ -130,13 +128,15 @@ impl Nodes {
         position: usize,
         call: &Call,
     ) -> Result<Answer, Failure> {
-        timeout_at(deadline, self.ask(position, call)).await.unwrap_or_else(|_| {
-            Err(Failure::Unknown(NodeError {
-                node: name(&self.urls[position]),
-                reason: "no answer".into(),
-                answered: false,
-            }))
-        })
+        timeout_at(deadline, self.ask(position, call))
+            .await
+            .unwrap_or_else(|_| Err(Failure::Unknown(self.silent(position))))
+    }
+
+    /// What is known of a node that says nothing.
+    pub(crate) fn silent(&self, position: usize) -> NodeError {
+        let node = name(&self.urls[position % self.urls.len()]);
+        NodeError { node, reason: "no answer".into(), answered: false }
     }
 
     /// Asks one node once.
@@ -180,9 +180,13 @@ pub(crate) struct Call {
     path: Vec<String>,
     query: Vec<(&'static str, String)>,
     pub(crate) body: Option<Value>,
+    /// Instead of `body`: what is to arrive as it was written, to the byte.
+    written: Option<Arc<str>>,
     accept: Option<&'static str>,
     repeat: Repeat,
     id: Option<Arc<RequestId>>,
+    /// Instead of `id`: the caller's own name for the request.
+    key: Option<String>,
     timeout: Option<Duration>,
 }
 
@@ -204,13 +208,44 @@ impl Call {
 
     fn new(method: Method, path: &[&str], body: Option<Value>, repeat: Repeat) -> Self {
         let path = path.iter().map(|&part| part.to_owned()).collect();
-        let (query, accept, id, timeout) = (Vec::new(), None, None, None);
-        Self { method, path, query, body, accept, repeat, id, timeout }
+        Self {
+            method,
+            path,
+            query: Vec::new(),
+            body,
+            written: None,
+            accept: None,
+            repeat,
+            id: None,
+            key: None,
+            timeout: None,
+        }
+    }
+
+    /// A body that was written before.
+    pub(crate) fn post_written(path: &[&str], body: String) -> Self {
+        let written = Some(body.into());
+        Self { written, ..Self::new(Method::POST, path, None, Repeat::IfUnsent) }
+    }
+
+    pub(crate) fn patch(path: &[&str], body: Value) -> Self {
+        Self::new(Method::PATCH, path, Some(body), Repeat::Always)
+    }
+
+    pub(crate) fn delete(path: &[&str]) -> Self {
+        Self::new(Method::DELETE, path, None, Repeat::Always)
     }
 
     /// Has one effect however often it is sent.
     pub(crate) fn numbered(mut self, id: RequestId) -> Self {
         self.id = Some(Arc::new(id));
+        self.repeat = Repeat::Always;
+        self
+    }
+
+    /// Has one effect however often it is sent, by whoever knows the key.
+    pub(crate) fn keyed(mut self, key: String) -> Self {
+        self.key = Some(key);
         self.repeat = Repeat::Always;
         self
     }
@@ -265,11 +300,15 @@ impl Call {
         if let Some(id) = &self.id {
             request = request.header(REQUEST_HEADER, id.header());
         }
+        if let Some(key) = &self.key {
+            request = request.header(KEY_HEADER, key);
+        }
         if let Some(accept) = self.accept {
             request = request.header(ACCEPT, accept);
         }
-        match &self.body {
-            Some(body) => request.header(CONTENT_TYPE, "application/json").body(body.to_string()),
+        let written = self.written.as_deref().map(str::to_owned);
+        match written.or_else(|| self.body.as_ref().map(Value::to_string)) {
+            Some(body) => request.header(CONTENT_TYPE, "application/json").body(body),
             None => request,
         }
     }
@@ -363,6 +402,12 @@ impl PauseGrows {
         let pause = self.0;
         self.0 = (pause * 2).min(PAUSE_MAX);
         pause / 2 + (pause / 2).mul_f64(random::fraction())
+    }
+
+    /// The pause that a node asks for, if it is longer. Asked to wait for long, a client with several
+    /// nodes still looks around every second.
+    pub(crate) fn next_at_least(&mut self, wanted: Option<Duration>) -> Duration {
+        self.next().max(wanted.unwrap_or_default()).min(PAUSE_MAX)
     }
 }
 

@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The header that carries it: client, number, low-water mark.
 pub(crate) const REQUEST_HEADER: &str = "dsync-request";
+/// The header that carries a caller's own name for a request instead.
+pub(crate) const KEY_HEADER: &str = "idempotency-key";
 
 /// Counts the requests of one client instance.
 #[derive(Debug)]

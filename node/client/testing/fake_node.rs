@@ -22,8 +22,12 @@ pub struct Request {
     pub line: String,
     /// The `Dsync-Request` header.
     pub id: Option<String>,
+    /// The `Idempotency-Key` header.
+    pub key: Option<String>,
     /// The body; null if there is none.
     pub body: Value,
+    /// The body as it was written.
+    pub written: String,
 }
 
 /// What to do with a request.
@@ -173,11 +177,13 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
             let length = header("content-length").map_or(0, |it| it.1.parse().unwrap());
             if body.len() >= length {
                 let line = head.lines().next()?.trim_end_matches(" HTTP/1.1").to_owned();
-                let id = header("dsync-request").map(|it| it.1.to_owned());
+                let said = |name: &str| header(name).map(|it| it.1.to_owned());
                 return Some(Request {
                     line,
-                    id,
+                    id: said("dsync-request"),
+                    key: said("idempotency-key"),
                     body: serde_json::from_str(body).unwrap_or_default(),
+                    written: body.to_owned(),
                 });
             }
         }

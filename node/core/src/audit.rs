@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::locks::LockEvent;
+use crate::queue::QueueEvent;
 use crate::types::{ClusterTime, Index};
 use crate::wire;
 
@@ -44,22 +45,29 @@ pub enum StoredAudit {
 pub enum Event {
     /// To a lock.
     Lock(LockEvent),
+    /// To a topic, by an administrator.
+    Queue(QueueEvent),
 }
 
 impl Event {
-    /// The names of what it happened to.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        let Self::Lock(event) = self;
-        event.items.iter().map(|item| item.name.as_str())
+    /// What happened to locks, if it did.
+    #[must_use]
+    pub fn lock(&self) -> Option<&LockEvent> {
+        if let Self::Lock(event) = self { Some(event) } else { None }
     }
 
     /// About how much memory it takes: what stands in the struct and behind its pointers.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
-        let Self::Lock(event) = self;
-        let items = event.items.iter().map(|item| size_of_val(item) + item.name.len());
-        let owner = event.owner.principal.len() + event.owner.name.len();
-        size_of::<Self>() + owner + event.detail.len() + items.sum::<usize>()
+        let behind = match self {
+            Self::Lock(event) => {
+                let items = event.items.iter().map(|item| size_of_val(item) + item.name.len());
+                let owner = event.owner.principal.len() + event.owner.name.len();
+                owner + event.detail.len() + items.sum::<usize>()
+            }
+            Self::Queue(event) => event.principal.len() + event.topic.len(),
+        };
+        size_of::<Self>() + behind
     }
 }
 

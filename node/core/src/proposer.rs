@@ -41,25 +41,29 @@
 //!
 //! The machine keeps outcomes from the mark on, so one command that stays outstanding for long would
 //! let its memory grow with everything that follows. At most [`WINDOW`] numbers from the mark on are
-//! sent; the rest wait here.
+//! sent, and at most as many that have [`WINDOW_ITEMS`] outcomes together: one command of a queue has
+//! up to a thousand. The rest wait here.
 
 #[cfg(test)]
 mod proposer_test;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
 use crate::machine::{
     Command, NodeOperation, NodeOutcome, Operation, Origin, Outcome, StoredCommand,
 };
-use crate::raft::Refusal;
+use crate::raft::{Commands, Refusal};
 use crate::types::{ActiveTime, BootCount, BootId, LocalTime, NodeId};
 use crate::wire;
 
 /// Most numbers, from the low-water mark on, that are under way: what the machine remembers of one
 /// node at most.
 pub const WINDOW: u64 = 16 * 1024;
+/// Most outcomes that the numbers under way have together, those of one command more than that
+/// excepted.
+pub const WINDOW_ITEMS: u64 = 256 * 1024;
 /// Most bytes of commands in one ticket (a single larger command goes alone).
 pub const TICKET_BYTES_MAX: usize = 64 * 1024;
 /// The registration's number. It does not expire.
@@ -82,6 +86,9 @@ pub struct Proposer {
     due: BTreeSet<(LocalTime, u64)>,
     /// The first number that was not let into `due` yet: at or below the window's end.
     held_from: u64,
+    /// Outcomes of the numbers from the mark up to `held_from`, settled or not; and their sum.
+    window: VecDeque<u64>,
+    window_items: u64,
     /// When which command is given up; the keys of `pending` but of those that do not expire.
     deadlines: BTreeSet<(LocalTime, u64)>,
     /// Attempts that were not refused so far, with those of their commands that are pending.
@@ -137,6 +144,8 @@ impl Proposer {
             pending: BTreeMap::new(),
             due: BTreeSet::new(),
             held_from: REGISTRATION,
+            window: VecDeque::new(),
+            window_items: 0,
             deadlines: BTreeSet::new(),
             tickets: BTreeMap::new(),
             hopeless: BTreeSet::new(),
@@ -162,19 +171,22 @@ impl Proposer {
         sequence
     }
 
-    /// What to hand to Raft as `Input::Propose` now: tickets, each with its encoded commands.
-    pub fn attempts(&mut self, now: LocalTime) -> Vec<(u64, Vec<Bytes>)> {
-        let mut attempts: Vec<(u64, Vec<Bytes>)> = Vec::new();
+    /// What to hand to Raft as `Input::Propose` now: tickets, each with its encoded commands. Those that
+    /// yield have tickets of their own.
+    pub fn attempts(&mut self, now: LocalTime) -> Vec<(u64, Commands)> {
+        let mut attempts: Vec<(u64, Commands)> = Vec::new();
         let mut room = 0;
         for sequence in self.take_due(now) {
-            let Some(command) = self.encode(sequence) else { continue };
-            if attempts.is_empty() || command.len() > room {
-                attempts.push((self.open_ticket(), Vec::new()));
+            let Some((command, yields)) = self.encode(sequence) else { continue };
+            let fits = attempts.last().is_some_and(|(_, commands)| commands.yields == yields)
+                && command.len() <= room;
+            if !fits {
+                attempts.push((self.open_ticket(), Commands { list: Vec::new(), yields }));
                 room = TICKET_BYTES_MAX;
             }
             room = room.saturating_sub(command.len());
             if let Some((ticket, commands)) = attempts.last_mut() {
-                commands.push(command);
+                commands.list.push(command);
                 self.note_attempt(*ticket, sequence);
             }
         }
@@ -187,7 +199,8 @@ impl Proposer {
             let Some(pending) = self.pending.get_mut(&sequence) else { continue };
             pending.tickets.retain(|open| *open != ticket);
             pending.refusal = Some(refusal);
-            let hopeless = refusal == Refusal::Overloaded && pending.tickets.is_empty();
+            let for_good = matches!(refusal, Refusal::Overloaded | Refusal::TooLarge);
+            let hopeless = for_good && pending.tickets.is_empty();
             if hopeless && pending.deadline < NEVER {
                 self.hopeless.insert(sequence);
                 self.schedule(sequence, LocalTime(u64::MAX));
@@ -305,7 +318,7 @@ impl Proposer {
         sequences
     }
 
-    fn encode(&self, sequence: u64) -> Option<Bytes> {
+    fn encode(&self, sequence: u64) -> Option<(Bytes, bool)> {
         let pending = self.pending.get(&sequence)?;
         let origin = Origin {
             node: self.node,
@@ -315,7 +328,8 @@ impl Proposer {
             taken_at: pending.taken_at,
         };
         let command = Command { origin, operation: pending.operation.clone() };
-        Some(Bytes::from(wire::encode(&StoredCommand::V1(command))))
+        let yields = command.operation.yields();
+        Some((Bytes::from(wire::encode(&StoredCommand::V1(command))), yields))
     }
 
     fn open_ticket(&mut self) -> u64 {
@@ -372,12 +386,23 @@ impl Proposer {
 
     /// Lets out what the window has reached.
     fn open_window(&mut self) {
-        let end = self.low_water().saturating_add(WINDOW).min(self.next_sequence);
-        if end > self.held_from {
-            for (sequence, pending) in self.pending.range(self.held_from..end) {
-                self.due.insert((pending.next_attempt, *sequence));
+        let low_water = self.low_water();
+        while self.held_from - (self.window.len() as u64) < low_water
+            && let Some(items) = self.window.pop_front()
+        {
+            self.window_items -= items;
+        }
+        let end = low_water.saturating_add(WINDOW).min(self.next_sequence);
+        while self.held_from < end {
+            let pending = self.pending.get(&self.held_from);
+            let items = pending.map_or(0, |pending| pending.operation.items());
+            if self.window_items > 0 && self.window_items + items > WINDOW_ITEMS {
+                break;
             }
-            self.held_from = end;
+            self.due.extend(pending.map(|pending| (pending.next_attempt, self.held_from)));
+            self.window.push_back(items);
+            self.window_items += items;
+            self.held_from += 1;
         }
     }
 

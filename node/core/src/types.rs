@@ -160,3 +160,29 @@ impl fmt::Display for NodeName {
         f.write_str(&self.0)
     }
 }
+
+/// What a request's id has against it. Nothing was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RequestRefusal {
+    /// The id was used for a request with another body.
+    #[error("this request id was used for another request")]
+    OtherBody,
+    /// The number is below the client's own low-water mark.
+    #[error("this request was settled before, by the client's own word")]
+    Forgotten,
+    /// As many ids are remembered as the settings allow; none is forgotten early.
+    #[error("as many request ids are remembered as the settings allow")]
+    Full,
+}
+
+impl RequestRefusal {
+    /// The stable word for programs: HTTP's `code`.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::OtherBody => "request_id_reused",
+            Self::Forgotten => "request_settled",
+            Self::Full => "request_ids_full",
+        }
+    }
+}

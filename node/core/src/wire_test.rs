@@ -233,10 +233,15 @@ fn requests() -> Vec<(&'static str, Message)> {
     let refused = |refusal| Message::ForwardRefused { ticket: 9, refusal };
     let point = ReadPoint { index: Index(200), time: ClusterTime(300) };
     vec![
-        ("forward", Message::Forward { ticket: 9, commands }),
+        ("forward", Message::Forward { ticket: 9, commands: commands.clone().into() }),
+        (
+            "forward_yielding",
+            Message::Forward { ticket: 9, commands: Commands { list: commands, yields: true } },
+        ),
         ("forward_refused_no_leader", refused(Refusal::NoLeader)),
         ("forward_refused_overloaded", refused(Refusal::Overloaded)),
         ("forward_refused_transferring", refused(Refusal::Transferring)),
+        ("forward_refused_too_large", refused(Refusal::TooLarge)),
         ("read_request", Message::ReadRequest { id: 8 }),
         ("read_reply", Message::ReadReply { id: 8, point: Some(point) }),
         ("read_reply_ask_again", Message::ReadReply { id: 8, point: None }),

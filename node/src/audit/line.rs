@@ -2,6 +2,7 @@
 
 use dsync_core::audit::{AuditHash, AuditRecord, Event};
 use dsync_core::locks::{Attachment, EventItem, HoldId, LockEvent, Owner, What};
+use dsync_core::queue::{QueueEvent, QueueWhat};
 use dsync_core::types::{BootId, ClusterTime, Index};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,13 +20,17 @@ pub struct AuditLine {
     pub time: String,
     /// The entry's stamp: cluster time in ms.
     pub stamp_ms: u64,
-    /// What happened.
-    #[schema(value_type = crate::http::v1::schemas::EventKind)]
-    pub what: What,
-    /// Whose request or hold.
+    /// What happened, to locks or to a topic: `granted`, `released`, `purged`, ...
+    #[schema(value_type = String)]
+    pub what: AuditWhat,
+    /// Whose request or hold; of a topic: empty.
     pub owner: String,
-    /// Who the owner authenticated as.
+    /// Who the owner, or who did something to a topic, authenticated as.
     pub principal: String,
+    /// The topic it is about; null: it is about locks.
+    pub topic: Option<String>,
+    /// How many messages of the topic it was done to; null: it is about locks.
+    pub messages: Option<u64>,
     /// The locks it is about.
     #[schema(value_type = Vec<crate::http::v1::events::EventLock>)]
     pub items: Vec<EventItem>,
@@ -43,35 +48,77 @@ pub struct AuditLine {
     pub hash: String,
 }
 
+/// What happened, by service; no two of them have a word in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum AuditWhat {
+    /// To a lock.
+    Lock(What),
+    /// To a topic.
+    Queue(QueueWhat),
+}
+
 impl AuditLine {
     /// Draws a record.
     #[must_use]
     pub fn new(record: &AuditRecord, wall_ms: u64, hash: &AuditHash) -> Self {
-        let Event::Lock(event) = record.event.clone();
-        let LockEvent { what, owner, items, hold, wait, attachment, elapsed_ms, detail } = event;
-        Self {
+        let blank = |what: AuditWhat, principal: String| Self {
             number: record.number,
             index: record.index.0,
             time: wall::format(wall_ms),
             stamp_ms: record.stamp.0,
             what,
+            owner: String::new(),
+            principal,
+            topic: None,
+            messages: None,
+            items: Vec::new(),
+            hold: None,
+            wait: None,
+            attachment: None,
+            elapsed_ms: 0,
+            detail: String::new(),
+            hash: hex(hash),
+        };
+        let event = match record.event.clone() {
+            Event::Lock(event) => event,
+            Event::Queue(QueueEvent { what, principal, topic, messages }) => {
+                let (topic, messages) = (Some(topic), Some(messages));
+                return Self { topic, messages, ..blank(AuditWhat::Queue(what), principal) };
+            }
+        };
+        let LockEvent { what, owner, items, hold, wait, attachment, elapsed_ms, detail } = event;
+        Self {
             owner: owner.name,
-            principal: owner.principal,
             items,
             hold: hold.map(draw_hold),
             wait: wait.map(draw_hold),
             attachment: attachment.map(|it| format!("{}-{}", it.boot, it.number)),
             elapsed_ms,
             detail,
-            hash: hex(hash),
+            ..blank(AuditWhat::Lock(what), owner.principal)
         }
     }
 
     /// The record that was drawn; `None` if the line is no drawing of one.
     #[must_use]
     pub fn record(&self) -> Option<AuditRecord> {
-        let event = LockEvent {
-            what: self.what,
+        let (number, index) = (self.number, Index(self.index));
+        let (stamp, event) = (ClusterTime(self.stamp_ms), self.event()?);
+        Some(AuditRecord { number, index, stamp, event })
+    }
+
+    fn event(&self) -> Option<Event> {
+        let what = match self.what {
+            AuditWhat::Lock(what) => what,
+            AuditWhat::Queue(what) => {
+                let (principal, topic) = (self.principal.clone(), self.topic.clone()?);
+                let messages = self.messages?;
+                return Some(Event::Queue(QueueEvent { what, principal, topic, messages }));
+            }
+        };
+        Some(Event::Lock(LockEvent {
+            what,
             owner: Owner { principal: self.principal.clone(), name: self.owner.clone() },
             items: self.items.clone(),
             hold: read_option(self.hold.as_deref(), read_hold)?,
@@ -79,10 +126,7 @@ impl AuditLine {
             attachment: read_option(self.attachment.as_deref(), read_attachment)?,
             elapsed_ms: self.elapsed_ms,
             detail: self.detail.clone(),
-        };
-        let (number, index) = (self.number, Index(self.index));
-        let (stamp, event) = (ClusterTime(self.stamp_ms), Event::Lock(event));
-        Some(AuditRecord { number, index, stamp, event })
+        }))
     }
 }
 
@@ -149,7 +193,13 @@ mod tests {
             detail: "why".into(),
         };
         let least = LockEvent { hold: None, wait: None, attachment: None, ..full.clone() };
-        for event in [full, least].map(Event::Lock) {
+        let topic = QueueEvent {
+            what: QueueWhat::Purged,
+            principal: "p".into(),
+            topic: "a/b".into(),
+            messages: 7,
+        };
+        for event in [Event::Lock(full), Event::Lock(least), Event::Queue(topic)] {
             let (number, index, stamp) = (3, Index(9), ClusterTime(1_000));
             let record = AuditRecord { number, index, stamp, event };
             let line = AuditLine::new(&record, 5, &[0xab; 32]);

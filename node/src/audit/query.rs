@@ -1,4 +1,4 @@
-//! The search: by lock, owner, time and number, in pages.
+//! The search: by lock, topic, owner, time and number, in pages.
 //!
 //! There is no index. Records come in the order of their numbers, a segment says which times it holds,
 //! and what is searched for one answer is bounded: an answer may hold few records, or none, and still
@@ -17,6 +17,8 @@ const SEARCH_BYTES_MAX: u64 = 32 << 20;
 pub struct Question {
     /// Only records that are about this lock.
     pub lock: Option<String>,
+    /// Only records that are about this topic.
+    pub topic: Option<String>,
     /// Only records of owners with this name.
     pub owner: Option<String>,
     /// Only records written at this time or later, in ms since 1970.
@@ -44,12 +46,27 @@ pub struct Found {
 
 impl Question {
     fn wants(&self, read: &Read<'_>) -> bool {
-        let Event::Lock(event) = &read.record.event;
         let wall_ms = read.framed.wall_ms;
-        self.lock.as_ref().is_none_or(|lock| event.items.iter().any(|item| item.name == *lock))
-            && self.owner.as_ref().is_none_or(|owner| event.owner.name == *owner)
+        self.wants_event(&read.record.event)
             && self.from_ms.is_none_or(|from| wall_ms >= from)
             && self.to_ms.is_none_or(|to| wall_ms < to)
+    }
+
+    fn wants_event(&self, event: &Event) -> bool {
+        let is = |wanted: &Option<String>, given: &str| {
+            wanted.as_ref().is_none_or(|wanted| given == wanted)
+        };
+        match event {
+            Event::Lock(event) => {
+                let about = |lock: &String| event.items.iter().any(|item| item.name == *lock);
+                self.topic.is_none()
+                    && self.lock.as_ref().is_none_or(about)
+                    && is(&self.owner, &event.owner.name)
+            }
+            Event::Queue(event) => {
+                self.lock.is_none() && self.owner.is_none() && is(&self.topic, &event.topic)
+            }
+        }
     }
 
     /// Whether any of the segment's records can be wanted.

@@ -105,7 +105,7 @@ fn a_record_that_differs_from_the_one_applied_again_stops_the_trail_and_is_named
         let mut other = Chain::of(different - 1);
         other.head.hash[0] ^= u8::from(different == 1);
         let mut changed = crate::audit::fixture::event(different);
-        let Event::Lock(event) = &mut changed;
+        let Event::Lock(event) = &mut changed else { panic!("it is about a lock") };
         event.owner.name.push('x');
         let (index, stamp) = (dsync_core::types::Index(1), dsync_core::types::ClusterTime(1));
         other.records.push(other.head.append(index, stamp, changed));
@@ -177,7 +177,7 @@ fn only_a_page_that_the_chain_proves_is_filled_in() {
     // A record that might have been: only the chain tells that it was not.
     let mut forged = good.clone();
     let mut record = chain.slice(15, 15)[0].clone();
-    let Event::Lock(event) = &mut record.event;
+    let Event::Lock(event) = &mut record.event else { panic!("it is about a lock") };
     event.owner.name = "nobody".into();
     forged[4].1 = audit::encode(&record);
     for page in

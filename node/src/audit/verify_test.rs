@@ -79,7 +79,7 @@ impl Bench {
 
     fn altered(&self, number: u64) -> Vec<u8> {
         let mut record = self.chain.slice(number, number)[0].clone();
-        let Event::Lock(event) = &mut record.event;
+        let Event::Lock(event) = &mut record.event else { panic!("it is about a lock") };
         event.owner.name = "nobody".into();
         encode(&record)
     }

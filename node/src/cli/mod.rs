@@ -19,6 +19,7 @@ mod lock;
 mod locks;
 mod node;
 mod output;
+mod queue;
 mod servers;
 mod status;
 mod visible;
@@ -41,6 +42,8 @@ enum Command {
     Lock(Box<lock::LockArgs>),
     /// Look at locks, watch them, release one by force.
     Locks(locks::LocksArgs),
+    /// Push messages, work on them, look at topics.
+    Queue(Box<queue::QueueArgs>),
     /// Show the nodes of a cluster: who leads, how far each has come, what it holds.
     Status(status::StatusArgs),
     /// Measure a running cluster.
@@ -55,7 +58,7 @@ enum Command {
     /// The part of `dsync lock` that holds the locks.
     #[command(hide = true)]
     LockKeeper,
-    /// The part of `dsync lock` that becomes the command.
+    /// The part of `dsync lock` and `dsync queue work` that becomes the command.
     #[command(hide = true)]
     LockLaunch(lock::launch::LaunchArgs),
 }
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Local(args) => local::run(args),
         Command::Lock(args) => Ok(lock::run(*args)),
         Command::Locks(args) => locks::run(args),
+        Command::Queue(args) => queue::run(*args),
         Command::Completion(args) => completion::run(&args),
         Command::Crash => crash::run(),
         Command::LockKeeper => lock::keeper::run(),

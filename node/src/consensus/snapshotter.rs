@@ -23,9 +23,6 @@ use super::inbox::SnapshotEvent;
 use crate::audit::AuditSync;
 use crate::storage::{Incoming, SnapshotError, SnapshotStore};
 
-/// The state is hashed and compared with the other members' every so many entries.
-pub const HASH_EVERY_ENTRIES: u64 = 10_000;
-
 /// A snapshot that was promised to be there cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotterError {
@@ -135,10 +132,11 @@ impl Snapshotter {
         })
     }
 
-    /// Called after every applied entry: takes a snapshot or a hash when one is due.
-    pub fn checkpoint(&mut self, entry: &Entry, machine: &Machine, raft: &Raft) {
+    /// Called after every applied entry: takes a snapshot when one is due, and a hash if the machine says
+    /// so.
+    pub fn checkpoint(&mut self, entry: &Entry, machine: &Machine, hash_due: bool, raft: &Raft) {
         let index = entry.index;
-        if index.0.is_multiple_of(HASH_EVERY_ENTRIES) && !self.hashing {
+        if hash_due && !self.hashing {
             self.hashing = true;
             self.give(Task::Hash { index, machine: machine.clone() });
         }

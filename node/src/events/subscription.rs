@@ -47,10 +47,11 @@ pub struct Subscription {
 }
 
 impl EventFilter {
-    /// True if the event is wanted: one of its locks is.
+    /// True if the event is wanted: one of its locks is. What is done to topics is for the audit trail.
     #[must_use]
     pub fn wants(&self, record: &AuditRecord) -> bool {
-        let mut names = record.event.names();
+        let Some(event) = record.event.lock() else { return false };
+        let mut names = event.items.iter().map(|item| item.name.as_str());
         match self {
             Self::All => true,
             Self::Name(wanted) => names.any(|name| name == wanted),

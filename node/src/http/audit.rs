@@ -36,7 +36,7 @@ const TEXT_BYTES_MAX: usize = 4 << 10;
 /// Most records in an answer.
 const LIMIT_MAX: usize = 1_000;
 
-/// What happened to locks: the audit trail as this node has it.
+/// What happened to locks, and what was done to topics: the audit trail as this node has it.
 ///
 /// The records are in the order of their numbers, at most `limit` of them; `next` is the `after` of the
 /// next page. `gaps` names what this node does not have, whatever was asked for.
@@ -45,6 +45,8 @@ const LIMIT_MAX: usize = 1_000;
     params(
         ("lock" = Option<String>, Query, min_length = 1, max_length = 4096,
             pattern = r"^[^\x00-\x1f\x7f-\x9f]+$", description = "Only about this lock."),
+        ("topic" = Option<String>, Query, min_length = 1, max_length = 4096,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]+$", description = "Only about this topic."),
         ("owner" = Option<String>, Query, min_length = 1, max_length = 4096,
             pattern = r"^[^\x00-\x1f\x7f-\x9f]+$", description = "Only of this owner."),
         ("from" = Option<String>, Query,
@@ -68,7 +70,7 @@ pub async fn search(
 }
 
 async fn try_search(site: &Site, uri: &Uri) -> Result<Response, Fault> {
-    let known = ["lock", "owner", "from", "to", "after", "limit", "consistency"];
+    let known = ["lock", "topic", "owner", "from", "to", "after", "limit", "consistency"];
     let params = Params::read(uri, &known)?;
     let mut question = question(&params)?;
     let deadline = Instant::now() + site.limits.deadline;
@@ -97,6 +99,7 @@ fn question(params: &Params) -> Result<Question, Fault> {
     let moment = |name| params.text(name, TEXT_BYTES_MAX)?.map(|text| time(name, text)).transpose();
     let question = Question {
         lock: owned("lock")?,
+        topic: owned("topic")?,
         owner: owned("owner")?,
         from_ms: moment("from")?,
         to_ms: moment("to")?,

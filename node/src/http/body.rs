@@ -6,18 +6,23 @@
 //! longest allowed body at once costs some megabytes and not gigabytes; ordinary requests never need
 //! a seat and are not held up by those who do.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, HeaderName};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Site;
 use super::problem::Fault;
 
 /// Longest body that is read without a seat.
 const SMALL_BODY_BYTES_MAX: u64 = 16 << 10;
+/// The unit in which the room for bodies of queue routes is counted.
+pub(super) const QUEUE_ROOM_BYTES: u64 = 1 << 10;
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Refuses what a page of some web site could have made a browser send to a node on a laptop.
@@ -75,6 +80,36 @@ pub async fn read(site: &Site, request: Request) -> Result<Bytes, Fault> {
             _ => site.large_bodies.acquire().await.ok(),
         };
         collect(request.into_body(), limit).await
+    };
+    tokio::time::timeout(site.limits.body_timeout, reading)
+        .await
+        .unwrap_or_else(|_| Err(Fault::too_slow()))
+}
+
+/// A body of a queue route, and the room that it takes among them until that is dropped: not when it is
+/// read, but when nothing of it is needed any more. A small one takes none.
+///
+/// # Errors
+/// If it is too long or too slow, or the connection broke.
+pub async fn read_for_queues(
+    site: &Site,
+    request: Request,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Fault> {
+    let limit = site.limits.queue_body_bytes_max;
+    let length = declared_length(request.headers());
+    if length.is_some_and(|length| length > limit as u64) {
+        return Err(Fault::too_large(limit));
+    }
+    let reading = async {
+        let room = match length {
+            Some(0..=SMALL_BODY_BYTES_MAX) => None,
+            length => {
+                let bytes = length.unwrap_or(limit as u64).div_ceil(QUEUE_ROOM_BYTES);
+                let count = u32::try_from(bytes).unwrap_or(u32::MAX);
+                Arc::clone(&site.queue_bodies).acquire_many_owned(count).await.ok()
+            }
+        };
+        Ok((collect(request.into_body(), limit).await?, room))
     };
     tokio::time::timeout(site.limits.body_timeout, reading)
         .await

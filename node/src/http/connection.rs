@@ -5,18 +5,20 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tower::Service;
 
 use super::ahead::{self, Lookout};
@@ -47,7 +49,7 @@ pub(super) async fn serve(
     // also keeps its buffers from being made for a peer that says nothing.
     tokio::select! {
         first = first_byte(&stream, &settings) => if let Some(end) = first { return end },
-        () = leaves(&mut stage, Stage::Serving) => return End::Closed,
+        () = drained_and_silent(&mut stage, settings.drain_linger) => return End::Closed,
         () = requests.asked_to_go() => return End::Closed,
     }
     let limits = StreamLimits {
@@ -58,7 +60,11 @@ pub(super) async fn serve(
     };
     let (stream, lookout) = ahead::split(stream, Arc::clone(&requests));
     let stream = TimedStream::new(stream, Arc::clone(&requests), limits);
-    let service = service_fn(|request| answer(router.clone(), Arc::clone(&requests), request));
+    let seen = stage.clone();
+    let service = service_fn(|request| {
+        let last = *seen.borrow() > Stage::Serving;
+        answer(router.clone(), Arc::clone(&requests), request, last)
+    });
     let mut connection = pin!(protocol(&settings).serve_connection(TokioIo::new(stream), service));
     let result = tokio::select! {
         result = go_on(connection.as_mut(), &lookout) => result,
@@ -67,9 +73,18 @@ pub(super) async fn serve(
             if *stage.borrow() == Stage::Serving && requests.is_quiet() {
                 return End::Closed;
             }
-            connection.as_mut().graceful_shutdown();
+            let finish = async {
+                if requests.is_quiet() {
+                    let late = go_on(connection.as_mut(), &lookout);
+                    if let Ok(result) = timeout(settings.drain_linger, late).await {
+                        return result;
+                    }
+                }
+                connection.as_mut().graceful_shutdown();
+                go_on(connection.as_mut(), &lookout).await
+            };
             tokio::select! {
-                result = go_on(connection.as_mut(), &lookout) => result,
+                result = finish => result,
                 () = leaves(&mut stage, Stage::Draining) => return End::Closed,
             }
         }
@@ -114,6 +129,12 @@ pub(super) async fn leaves(stage: &mut watch::Receiver<Stage>, from: Stage) {
     let _ = stage.wait_for(|stage| *stage > from).await;
 }
 
+/// Resolves when the server drains and no request has come for as long as one may be on its way.
+async fn drained_and_silent(stage: &mut watch::Receiver<Stage>, linger: Duration) {
+    leaves(stage, Stage::Serving).await;
+    sleep(linger).await;
+}
+
 fn protocol(settings: &ServerSettings) -> http1::Builder {
     let mut protocol = http1::Builder::new();
     protocol
@@ -129,11 +150,15 @@ async fn answer(
     mut router: Router,
     requests: Arc<Requests>,
     request: Request<Incoming>,
+    last: bool,
 ) -> Result<Response<CountedBody>, Infallible> {
     requests.begin();
     let underway = Underway(Arc::clone(&requests));
     let request = request.map(|body| Body::new(WatchedBody::new(body, requests)));
-    let response = router.call(request).await?;
+    let mut response = router.call(request).await?;
+    if last {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     underway.0.set_refused(response.status().is_client_error());
     Ok(response.map(|body| CountedBody { body, _underway: underway }))
 }

@@ -22,15 +22,24 @@ use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
+use serde_json::value::RawValue;
+
 use super::problem::Fault;
+use super::sound_json;
 use crate::config::duration_ms;
 
 /// The largest integer that every JSON reader keeps exactly.
 pub const EXACT_INTEGER_MAX: u64 = (1 << 53) - 1;
 /// Most values of a strict body. An owner's holds, all named in one renew-all, fit.
 pub const VALUES_MAX: usize = 16_384;
+/// Most values of a push: a thousand messages with all fields, and headers, fit.
+pub const PUSH_VALUES_MAX: usize = 65_536;
 /// Fields of objects in lists are looked at; what is deeper is nobody's field.
 const STRICT_DEPTH: u8 = 3;
+/// Of a push: headers are objects in objects in a list.
+const PUSH_DEPTH: u8 = 4;
+/// Its messages are this deep: the body itself is at 0, the list at 1.
+const ITEM_DEPTH: u8 = 2;
 
 /// The fields of a JSON object.
 #[derive(Debug)]
@@ -41,7 +50,7 @@ pub struct Fields {
 }
 
 /// What a field may be. `Other` stands for everything that no field may be.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Given {
     Null,
     Truth(bool),
@@ -49,6 +58,8 @@ enum Given {
     Text(String),
     List(Vec<Given>),
     Object(BTreeMap<String, Given>),
+    /// Any JSON, as it was written.
+    Kept(Box<str>),
     Other,
 }
 
@@ -70,12 +81,35 @@ impl Fields {
     pub fn strict(body: &[u8], known: &[&str]) -> Result<Self, Fault> {
         let book =
             Book { depth_max: STRICT_DEPTH, values_max: Some(VALUES_MAX), ..Book::default() };
-        let fields = read(body, &book)?;
+        Self::known_once(read(body, &book)?, &book, known)
+    }
+
+    fn known_once(self, book: &Book, known: &[&str]) -> Result<Self, Fault> {
         if let Some(field) = book.twice.take() {
             return Err(Fault::field(&field, format!("{field} is given twice")));
         }
-        fields.allow(known)?;
-        Ok(fields)
+        self.allow(known)?;
+        Ok(self)
+    }
+
+    /// As [`Fields::parse`]; the field `kept` may be any JSON, and is kept as it is written.
+    ///
+    /// # Errors
+    /// If it is not one JSON object in UTF-8.
+    pub fn parse_keeping(body: &[u8], kept: &'static str) -> Result<Self, Fault> {
+        read(body, &Book { depth_max: 1, kept: Some((kept, 0)), ..Book::default() })
+    }
+
+    /// As [`Fields::strict`], of a body with many objects in whose fields `kept` any JSON may stand, which
+    /// is kept as it is written.
+    ///
+    /// # Errors
+    /// If it is not one JSON object in UTF-8, or has other fields.
+    pub fn strict_keeping(body: &[u8], known: &[&str], kept: &'static str) -> Result<Self, Fault> {
+        let values_max = Some(PUSH_VALUES_MAX);
+        let kept = Some((kept, ITEM_DEPTH));
+        let book = Book { depth_max: PUSH_DEPTH, values_max, kept, ..Book::default() };
+        Self::known_once(read(body, &book)?, &book, known)
     }
 
     /// A name: 1 to `bytes_max` bytes, no control characters.
@@ -86,6 +120,95 @@ impl Fields {
         let text = self.text(field)?;
         check_name(text, bytes_max).map_err(|reason| self.wrong(field, &reason))?;
         Ok(text.to_owned())
+    }
+
+    /// As [`Fields::name`]; `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If the field is anything else.
+    pub fn name_or_none(&self, field: &str, bytes_max: usize) -> Result<Option<String>, Fault> {
+        if self.has(field) { self.name(field, bytes_max).map(Some) } else { Ok(None) }
+    }
+
+    /// Any text of at most `bytes_max` bytes, or none. `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If the field is anything else.
+    pub fn text_up_to(&self, field: &str, bytes_max: usize) -> Result<Option<&str>, Fault> {
+        if !self.has(field) {
+            return Ok(None);
+        }
+        let text = self.text(field)?;
+        match text.len() <= bytes_max {
+            true => Ok(Some(text)),
+            false => Err(self.wrong(field, &format!("must not be longer than {bytes_max} bytes"))),
+        }
+    }
+
+    /// Any JSON but null, as it was written. `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If a reader could stumble over it: it is nested too deeply, or has a number or a text that is none.
+    pub fn kept_json(&self, field: &str) -> Result<Option<&str>, Fault> {
+        let Some(Given::Kept(text)) = self.given(field) else { return Ok(None) };
+        match sound_json::check(text) {
+            Ok(()) => Ok(Some(text)),
+            Err(error) => Err(self.wrong(field, &format!("cannot be read by everybody: {error}"))),
+        }
+    }
+
+    /// An object whose members are texts, by their names; empty if it is absent or null.
+    ///
+    /// # Errors
+    /// If the field is anything else.
+    pub fn texts_by_name(&self, field: &str) -> Result<Vec<(String, String)>, Fault> {
+        let members = match self.given(field) {
+            None => return Ok(Vec::new()),
+            Some(Given::Object(members)) => members,
+            Some(_) => return Err(self.wrong(field, "must be an object of texts")),
+        };
+        let text = |(name, given): (&String, &Given)| match given {
+            Given::Text(text) => Ok((name.clone(), text.clone())),
+            _ => Err(self.wrong(&format!("{field}.{}", shown(name)), "must be a text")),
+        };
+        members.iter().map(text).collect()
+    }
+
+    /// An object that may have the `known` fields and no others. `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If the field is anything else.
+    pub fn object(&self, field: &str, known: &[&str]) -> Result<Option<Self>, Fault> {
+        match self.given(field) {
+            None => Ok(None),
+            Some(Given::Object(values)) => {
+                let fields = Self { values: values.clone(), place: self.path(field) };
+                fields.allow(known).map(|()| Some(fields))
+            }
+            Some(_) => Err(self.wrong(field, "must be an object")),
+        }
+    }
+
+    /// A list of 1 to `max` texts that `parse` takes. `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If the field is anything else.
+    pub fn list_of<T>(
+        &self,
+        field: &str,
+        max: usize,
+        form: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, Fault> {
+        let Some(list) = self.list(field, max)? else { return Ok(None) };
+        if list.is_empty() {
+            return Err(self.wrong(field, "must not be empty"));
+        }
+        let one = |(at, given): (usize, &Given)| {
+            let value = if let Given::Text(text) = given { parse(text) } else { None };
+            value.ok_or_else(|| self.wrong(&format!("{field}[{at}]"), form))
+        };
+        list.iter().enumerate().map(one).collect::<Result<_, _>>().map(Some)
     }
 
     /// One of a few words.
@@ -240,8 +363,7 @@ impl Fields {
             let Given::Object(values) = given else {
                 return Err(Fault::field(&place, format!("{place} must be an object")));
             };
-            let values = values.iter().map(|(name, given)| (name.clone(), given.copy())).collect();
-            let fields = Self { values, place };
+            let fields = Self { values: values.clone(), place };
             fields.allow(known).map(|()| fields)
         };
         list.iter().enumerate().map(object).collect()
@@ -295,19 +417,6 @@ impl Fields {
 
     fn path(&self, field: &str) -> String {
         if self.place.is_empty() { field.to_owned() } else { format!("{}.{field}", self.place) }
-    }
-}
-
-impl Given {
-    /// Deeper fields than those of an object in a list are nobody's.
-    fn copy(&self) -> Self {
-        match self {
-            Self::Null => Self::Null,
-            Self::Truth(value) => Self::Truth(*value),
-            Self::Integer(value) => Self::Integer(*value),
-            Self::Text(text) => Self::Text(text.clone()),
-            Self::List(_) | Self::Object(_) | Self::Other => Self::Other,
-        }
     }
 }
 
@@ -382,6 +491,8 @@ struct Book {
     depth_max: u8,
     values: Cell<usize>,
     values_max: Option<usize>,
+    /// What stands under this name, in objects this deep, is kept as it is written.
+    kept: Option<(&'static str, u8)>,
     /// The first field that was given twice.
     twice: RefCell<Option<String>>,
 }
@@ -440,8 +551,9 @@ impl<'de> Visitor<'de> for Place<'_> {
         Ok(u64::try_from(value).map_or(Given::Other, Given::Integer))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Given, E> {
-        Ok(Given::Other)
+    /// JSON has one kind of numbers: `2.0` is the integer 2, and some writers have no other form for it.
+    fn visit_f64<E>(self, value: f64) -> Result<Given, E> {
+        Ok(whole(value).map_or(Given::Other, Given::Integer))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Given, E> {
@@ -475,7 +587,10 @@ impl<'de> Visitor<'de> for Place<'_> {
         let mut values = BTreeMap::new();
         while let Some(field) = map.next_key::<String>()? {
             let place = format!("{}{field}", self.path);
-            let given = map.next_value_seed(self.within(&place))?;
+            let given = match self.book.kept == Some((field.as_str(), self.depth)) {
+                true => kept(map.next_value()?),
+                false => map.next_value_seed(self.within(&place))?,
+            };
             if values.insert(field, given).is_some() {
                 self.book.twice.borrow_mut().get_or_insert_with(|| shown(&place));
             }
@@ -484,9 +599,28 @@ impl<'de> Visitor<'de> for Place<'_> {
     }
 }
 
+/// A null is no value, however it is read.
+fn kept(raw: Box<RawValue>) -> Given {
+    if raw.get() == "null" { Given::Null } else { Given::Kept(raw.into()) }
+}
+
+/// The integer that a number is, if it is one that every JSON reader keeps exactly.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn whole(value: f64) -> Option<u64> {
+    let exact = value.fract() == 0.0 && (0.0..=EXACT_INTEGER_MAX as f64).contains(&value);
+    exact.then_some(value as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_number_is_an_integer_however_it_is_written() {
+        assert_eq!([0.0, 2.0, 1e3].map(whole), [Some(0), Some(2), Some(1000)]);
+        assert_eq!([0.5, -1.0, 1e300, f64::NAN].map(whole), [None; 4]);
+        assert_eq!(whole(9_007_199_254_740_992.0), None);
+    }
 
     #[test]
     fn a_hold_has_one_writing() {
@@ -510,6 +644,27 @@ mod tests {
         let fields = Fields::strict(br#"{"a":[{"c":1},{"d":1}]}"#, &["a"]).unwrap();
         let fault = fields.objects("a", 9, &["c"]).unwrap_err();
         assert_eq!(fault.field.as_deref(), Some("a[1].d"));
+    }
+
+    #[test]
+    fn a_value_that_is_kept_is_kept_as_it_is_written_and_can_be_read_by_everybody() {
+        let kept = |value: &str| {
+            let body = format!(r#"{{"a":{value}}}"#);
+            let fields = Fields::parse_keeping(body.as_bytes(), "a")?;
+            fields.kept_json("a").map(|text| text.map(str::to_owned))
+        };
+        let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        for value in
+            ["0", "false", r#""""#, r#"{"b": [1.50, 12345678901234567890123]}"#, &deep(100)]
+        {
+            assert_eq!(kept(value), Ok(Some(value.to_owned())));
+        }
+        assert_eq!(kept("null"), Ok(None));
+        for value in ["1e999", r#""\ud800""#, &deep(101), &deep(100_000)] {
+            let fault = kept(value).unwrap_err();
+            assert_eq!(fault.field.as_deref(), Some("a"), "{}", fault.detail);
+        }
+        assert!(kept("[").is_err());
     }
 
     #[test]

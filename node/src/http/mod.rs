@@ -5,6 +5,7 @@
 //! | port | routes | file |
 //! |---|---|---|
 //! | client | `/lock/acquire`, `/lock/release` | [`original`] |
+//! | client | `/queue/push`, `/queue/pop`, `/queue/ack` | [`original_queues`] |
 //! | client | `/status` | [`node_view`] |
 //! | client | `/v1/...`, `/openapi.json` | [`v1`] |
 //! | client, admin | `/metrics` | [`exposition`] |
@@ -27,11 +28,13 @@ mod idle;
 pub mod locks_view;
 pub mod node_view;
 pub mod original;
+pub mod original_queues;
 pub mod params;
 pub mod problem;
 pub mod request_id;
 mod requests;
 pub mod server;
+mod sound_json;
 mod timed_stream;
 pub mod v1;
 
@@ -66,6 +69,11 @@ pub use server::{Server, ServerSettings};
 pub struct RequestLimits {
     /// Longest body in bytes; a longer one is answered 413 and not read.
     pub body_bytes_max: usize,
+    /// Longest body of a queue route.
+    pub queue_body_bytes_max: usize,
+    /// Bytes of bodies of queue routes above 16 KiB, or of unknown length, that are here at once; others
+    /// wait.
+    pub queue_bodies_bytes_max: usize,
     /// How many bodies above 16 KiB, or of unknown length, are read at once; others wait.
     pub large_bodies_max: usize,
     /// How long a body may take to arrive, the wait for its seat included.
@@ -84,6 +92,8 @@ impl Default for RequestLimits {
     fn default() -> Self {
         Self {
             body_bytes_max: 1 << 20,
+            queue_body_bytes_max: 8 << 20,
+            queue_bodies_bytes_max: 64 << 20,
             large_bodies_max: 64,
             body_timeout: Duration::from_secs(10),
             deadline: Duration::from_secs(5),
@@ -120,6 +130,8 @@ pub struct SiteParts {
     freshness: Freshness,
     /// Seats for bodies that are not small.
     large_bodies: Arc<Semaphore>,
+    /// Room for bodies of queue routes that are not small.
+    queue_bodies: Arc<Semaphore>,
 }
 
 impl Deref for Site {
@@ -142,6 +154,8 @@ impl Site {
     #[must_use]
     pub fn new(node: NodeHandle, metrics: Metrics, health: Health, limits: RequestLimits) -> Self {
         let large_bodies = Arc::new(Semaphore::new(limits.large_bodies_max));
+        let room = limits.queue_bodies_bytes_max as u64 / body::QUEUE_ROOM_BYTES;
+        let queue_bodies = Arc::new(Semaphore::new(usize::try_from(room).unwrap_or(0)));
         let (audit, searches) =
             (AuditReader::none(), Arc::new(Semaphore::new(audit::SEARCHES_MAX)));
         let waits = Arc::new(Semaphore::new(limits.waits_max));
@@ -156,6 +170,7 @@ impl Site {
             searches,
             freshness: Freshness::default(),
             large_bodies,
+            queue_bodies,
         }))
     }
 
@@ -209,6 +224,9 @@ pub fn client_router(site: Site) -> Router {
     let routes = Router::new()
         .route("/lock/acquire", post(original::acquire))
         .route("/lock/release", post(original::release))
+        .route("/queue/push", post(original_queues::push))
+        .route("/queue/pop/{topic}/{consumer_id}", get(original_queues::pop))
+        .route("/queue/ack/{topic}", post(original_queues::ack))
         .route("/status", get(node_view::status))
         .route(METRICS_PATH, get(exposition::for_clients))
         .merge(v1::routes());

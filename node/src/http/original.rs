@@ -235,7 +235,7 @@ fn edge((owner, lock): &(Owner, String)) -> Value {
     json!({ "client_id": owner.name, "waits_for": lock })
 }
 
-fn draw(fault: Fault, context: &RequestContext) -> Response {
+pub(super) fn draw(fault: Fault, context: &RequestContext) -> Response {
     match fault.status {
         StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => fault.into_problem(context),
         _ => fault.into_original(context),

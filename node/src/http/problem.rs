@@ -20,6 +20,8 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use dsync_core::locks::LockRefusal;
 use dsync_core::machine::RequestRefusal;
+use dsync_core::queue::QueueRefusal;
+use dsync_core::raft::COMMAND_BYTES_MAX;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -27,7 +29,9 @@ use serde_json::{Map, Value, json};
 
 use super::envelope::RequestContext;
 use super::fields::{hold_id, shown};
+use super::v1::queues::codes;
 use crate::handle::SubmitError;
+use crate::queues::NotDone;
 
 /// Media type of the Problem form.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -74,6 +78,28 @@ impl Fault {
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.members.insert(member.to_owned(), value.into());
         self
+    }
+
+    /// Something that the path names is not there.
+    #[must_use]
+    pub fn none(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, detail)
+    }
+
+    /// An operation of queues has no outcome. What the cluster has no room for now is theirs to wait for:
+    /// locks go on.
+    #[must_use]
+    pub fn queues(not_done: NotDone) -> Self {
+        match not_done {
+            NotDone::Void => Self::void(),
+            NotDone::Submit(SubmitError::Overloaded) => {
+                let detail = "the cluster does not keep up with queues; nothing was applied";
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                let fault = Self::new(status, codes::QUEUES_OVERLOADED, detail);
+                Self { retryable: true, retry_after_s: Some(1), ..fault }
+            }
+            NotDone::Submit(error) => error.into(),
+        }
     }
 
     /// A field that is missing or wrong; `body` and `path` stand for the whole of these.
@@ -262,6 +288,18 @@ impl Fault {
         }))
     }
 
+    /// What is said of one item of a batch.
+    #[must_use]
+    pub fn item(&self) -> Value {
+        self.complete(json!({
+            "code": self.code,
+            "title": title(self.code),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "retryable": self.retryable,
+        }))
+    }
+
     /// Draws the Original form.
     #[must_use]
     pub fn into_original(self, context: &RequestContext) -> Response {
@@ -311,6 +349,7 @@ impl From<SubmitError> for Fault {
             SubmitError::Overloaded => {
                 Self::later("overloaded", "the leader's queue is full; nothing was applied")
             }
+            SubmitError::TooLarge => Self::too_large(COMMAND_BYTES_MAX),
             SubmitError::Stopping => Self::later(
                 "stopping",
                 "this node is shutting down; nothing was applied; ask another",
@@ -351,6 +390,29 @@ impl From<LockRefusal> for Fault {
     }
 }
 
+impl From<QueueRefusal> for Fault {
+    fn from(refusal: QueueRefusal) -> Self {
+        let (code, detail) = (refusal.code(), refusal.to_string());
+        match refusal {
+            QueueRefusal::NoTopic | QueueRefusal::NoMessage => Self::none(code, detail),
+            QueueRefusal::NotEmpty { messages } => {
+                Self::conflict(code, detail).with("messages", messages)
+            }
+            QueueRefusal::BadName(field)
+            | QueueRefusal::OutOfRange { field, .. }
+            | QueueRefusal::TooLong { field, .. }
+            | QueueRefusal::BadBatch { field, .. } => Self::field(&field, detail),
+            QueueRefusal::Full { setting, limit } => {
+                let fault = Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail);
+                let fault = Self { retryable: true, retry_after_s: Some(1), ..fault };
+                fault.with("setting", setting).with("limit", limit)
+            }
+            QueueRefusal::OtherContent => Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail),
+            QueueRefusal::Request(refusal) => refusal.into(),
+        }
+    }
+}
+
 impl From<RequestRefusal> for Fault {
     fn from(refusal: RequestRefusal) -> Self {
         let detail = refusal.to_string();
@@ -368,7 +430,7 @@ impl From<RequestRefusal> for Fault {
     }
 }
 
-/// Every code, and what all problems of it have in common.
+/// Every code but those of queues alone ([`codes`]), and what all problems of it have in common.
 pub const CODES: [(&str, &str); 39] = [
     ("invalid_field", "A field is missing or wrong"),
     ("malformed_body", "The body cannot be read"),
@@ -412,7 +474,7 @@ pub const CODES: [(&str, &str); 39] = [
 ];
 
 fn title(code: &str) -> &'static str {
-    let found = CODES.iter().find(|(known, _)| *known == code);
+    let found = CODES.iter().chain(&codes::CODES).find(|(known, _)| *known == code);
     debug_assert!(found.is_some(), "the code {code} has no title");
     found.map_or("The server failed", |(_, title)| title)
 }

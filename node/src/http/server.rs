@@ -14,8 +14,10 @@
 //! when to come again, rather than left in the kernel's queue to guess. Requests that may be busy for
 //! long, waits and watches, have a cap of their own below this one (`RequestLimits::waits_max`).
 //!
-//! Draining: the listener closes first, so that new clients go elsewhere at once; idle connections
-//! close; those with a request under way finish it, and only it; after the limit they are cut.
+//! Draining: the listener closes first, so that new clients go elsewhere at once. A request that is on
+//! its way must not meet a closed socket, or its client could not know whether it was served: idle
+//! connections stay open for [`ServerSettings::drain_linger`], and an answer closes them. Those with a
+//! request under way finish it, and only it; after the limit they are cut.
 //!
 //! HTTP/1.1 only: what speaks HTTP/2 without TLS is rare, and one protocol has one set of limits.
 //! What is no HTTP or too much of it (a head of 16 KiB, 100 fields) is answered by `bare.rs`.
@@ -65,6 +67,8 @@ pub struct ServerSettings {
     pub write_timeout: Duration,
     /// For a refused peer to stop sending before the connection is cut.
     pub linger: Duration,
+    /// For a request that was sent before its client could know of the drain.
+    pub drain_linger: Duration,
     /// Longest head in bytes.
     pub head_bytes_max: usize,
     /// What the ids of answers to no request begin with: the process.
@@ -80,6 +84,7 @@ impl Default for ServerSettings {
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
             linger: Duration::from_secs(2),
+            drain_linger: Duration::from_millis(200),
             head_bytes_max: 16 << 10,
             request_id_prefix: String::new(),
         }
@@ -181,7 +186,9 @@ impl Door {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = connection::leaves(&mut stage, Stage::Serving) => return,
+                () = connection::leaves(&mut stage, Stage::Serving) => {
+                    return self.admit_connected(listener).await;
+                }
             };
             match accepted {
                 Ok((stream, _)) => tokio::select! {
@@ -194,6 +201,20 @@ impl Door {
                     tracing::warn!(%error, port = self.settings.port, "cannot accept connections");
                     sleep(ACCEPT_PAUSE).await;
                 }
+            }
+        }
+    }
+
+    /// Those whom the kernel has told that they are connected: closing the listener resets them.
+    /// Asked of the kernel itself, which may know of more than the runtime has heard.
+    async fn admit_connected(&self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        for _ in 0..self.settings.connections_max {
+            let Ok((stream, _)) = listener.accept() else { return };
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                self.admit(stream).await;
             }
         }
     }

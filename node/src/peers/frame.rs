@@ -13,14 +13,15 @@
 use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
+use dsync_core::raft::COMMAND_BYTES_MAX;
 use dsync_core::wire::{self, DecodeError, PeerFrame};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::introduction::{Introduction, Lane, Refusal};
 
-/// The longest body in bytes.
-pub const FRAME_BODY_BYTES_MAX: usize = 256 * 1024;
+/// The longest body in bytes: the largest command, and what a message has beside it.
+pub const FRAME_BODY_BYTES_MAX: usize = COMMAND_BYTES_MAX + 16 * 1024;
 /// Length and checksum.
 pub(super) const HEADER_BYTES: usize = 8;
 /// How much is asked of the socket at once: many small frames, or a good part of a large one.

@@ -140,7 +140,7 @@ pub struct Peers {
 
 impl Peers {
     /// Starts to look for the others and to connect. Incoming connections need a [`PeerServer`] as
-    /// well. Must be called within a tokio runtime. A message takes up to 256 KiB, so the capacity of
+    /// well. Must be called within a tokio runtime. A message takes up to 528 KiB, so the capacity of
     /// `events` bounds what received messages can take in memory.
     #[must_use]
     pub fn start(config: PeerConfig, events: mpsc::Sender<PeerEvent>) -> Self {

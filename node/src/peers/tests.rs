@@ -208,7 +208,7 @@ fn append(index: u64) -> Message {
 
 /// Bulk, of about so many bytes.
 fn large(bytes: usize) -> Message {
-    Message::Forward { ticket: 1, commands: vec![vec![7; bytes].into()] }
+    Message::Forward { ticket: 1, commands: vec![vec![7; bytes].into()].into() }
 }
 
 /// A connection proven by hand, as node `id`.

@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dsync_core::audit::{AuditRecord, Event};
+use dsync_core::audit::AuditRecord;
 use dsync_core::locks::{HoldId, LockItem, Mode, What};
 use dsync_core::types::Index;
 
@@ -114,10 +114,7 @@ impl Beliefs {
         }
         self.seen = index;
         let forced = |what: What| matches!(what, What::Forced | What::Revoked);
-        let events = events.iter().map(|record| {
-            let Event::Lock(event) = &record.event;
-            event
-        });
+        let events = events.iter().filter_map(|record| record.event.lock());
         let events = events.filter(|it| forced(it.what));
         for hold in events.filter_map(|event| event.hold) {
             self.forced.insert(hold);

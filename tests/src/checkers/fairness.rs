@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use dsync_core::audit::{AuditRecord, Event};
+use dsync_core::audit::AuditRecord;
 use dsync_core::locks::{EventItem, HoldId, LockEvent, Mode, Owner, What};
 use dsync_core::machine::Machine;
 use dsync_core::types::Index;
@@ -57,8 +57,7 @@ impl Fairness {
             return Ok(());
         }
         self.applied = index;
-        for record in events {
-            let Event::Lock(event) = &record.event;
+        for event in events.iter().filter_map(|record| record.event.lock()) {
             self.learn_permits(machine, event);
             self.happened(event)?;
         }

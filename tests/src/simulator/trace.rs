@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use dsync_core::audit::{AuditRecord, Event};
 use dsync_core::machine::{Applied, AppliedEntry};
 use dsync_core::raft::Entry;
 
@@ -80,7 +79,7 @@ impl Trace {
         if !self.verbose {
             return;
         }
-        for AuditRecord { event: Event::Lock(event), .. } in &applied.events {
+        for event in applied.events.iter().filter_map(|record| record.event.lock()) {
             let what = format!("{:?} {}", event.what, event.owner.name);
             let ids = (event.hold, event.wait, event.attachment);
             println!("        n{node} entry {} at {}: {what} {ids:?}", entry.index, entry.stamp.0);

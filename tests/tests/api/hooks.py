@@ -12,6 +12,9 @@ UNITS_MS = {"": 1, "ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400
 BETWEEN_FIELDS = re.compile(
     r"ttl|wait|timeout|prefix|continue|from|to|last-event-id|dsync-request|token"
     r"|(locks\[\d+\]\.)?(permits|permits_max)|locks\[\d+\]\.name"
+    r"|messages\[\d+\](\.(body|base64|delay|ttl|headers.*))?"
+    r"|items\[\d+\]\.(delay|visibility|reason|receipt)"
+    r"|visibility|dedupe_window|(nack|timeout)_backoff\.(base|max)|id|messages\[\d+\]"
 )
 
 

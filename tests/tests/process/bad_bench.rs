@@ -1,4 +1,4 @@
-//! A cluster whose locks are in use, for requests that must change nothing.
+//! A cluster whose locks and queues are in use, for requests that must change nothing.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 const TIMEOUT: Duration = PATIENCE;
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// A cluster whose locks are in use, and what it looked like at first.
+/// Messages of it are ready, in flight and dead.
+const TOPIC: &str = "mails";
+
+/// A cluster whose locks and queues are in use, and what it looked like at first.
 pub struct Bench {
     cluster: Cluster,
     clients: Vec<HttpClient>,
@@ -24,6 +27,10 @@ pub struct Bench {
     pub held: String,
     /// Shared by two; this is one of them.
     shared: String,
+    /// Of the message in flight.
+    receipt: String,
+    /// Of the dead message.
+    dead: String,
     before: Vec<Value>,
     /// Whoever waits does so as long as this is open.
     _waits: TcpStream,
@@ -47,6 +54,7 @@ impl Bench {
             let view = clients[0].get("/v1/locks/held").ok()?.json();
             (view["waiters_count"] == 1).then_some(())
         });
+        let (receipt, dead) = fill_a_topic(&mut clients[0]);
         let routes = routes(&clients[0].get("/openapi.json").unwrap().json());
         let routes = routes.into_iter().filter(|route| route.path.starts_with("/v1/")).collect();
         let mut bench = Self {
@@ -55,6 +63,8 @@ impl Bench {
             routes,
             held,
             shared,
+            receipt,
+            dead,
             before: vec![],
             _waits: waits,
             asked: 0,
@@ -65,37 +75,81 @@ impl Bench {
 
     /// A request of each changing route that would be taken, with every field in one of them.
     pub fn good(&self, path: &str) -> Vec<(String, Value)> {
+        let bodies = match path.starts_with("/v1/queues/") {
+            true => self.good_for_queues(path),
+            false => self.good_for_locks(path),
+        };
+        let name = match path.rsplit('/').next().unwrap() {
+            "acquire" => "free",
+            "upgrade" => "shared",
+            _ => "held",
+        };
+        let path = self.place(&path.replace("{name}", name));
+        bodies.into_iter().map(|body| (path.clone(), body)).collect()
+    }
+
+    fn good_for_locks(&self, path: &str) -> Vec<Value> {
         let lock = json!({ "name": "free", "mode": "permits", "permits": 1, "permits_max": 2 });
         let (held, shared) = (&self.held, &self.shared);
         let hold = json!({ "hold": held });
-        let (name, bodies) = match path.rsplit('/').next().unwrap() {
+        match path.rsplit('/').next().unwrap() {
             "acquire" if path == "/v1/locks/acquire" => {
-                ("", vec![json!({ "owner": "ann", "locks": [lock], "ttl": "30s", "wait": "0s" })])
+                vec![json!({ "owner": "ann", "locks": [lock], "ttl": "30s", "wait": "0s" })]
             }
             "acquire" => {
                 let mut one = lock;
                 one.as_object_mut().unwrap().remove("name");
                 one["owner"] = json!("ann");
                 (one["ttl"], one["wait"]) = (json!(30_000), json!(0));
-                ("free", vec![one])
+                vec![one]
             }
-            "release" => ("held", vec![hold]),
-            "renew" => ("held", vec![json!({ "hold": held, "ttl": "1h" })]),
-            "renew-all" => ("", vec![json!({ "owner": "ann", "ttl": "1h", "holds": [held] })]),
-            "upgrade" => ("shared", vec![json!({ "hold": shared, "ttl": "1m", "wait": "1ms" })]),
-            "downgrade" => ("held", vec![hold]),
-            "force" => ("held", vec![json!({ "reason": "why", "hold": held, "now": true })]),
+            "release" | "downgrade" => vec![hold],
+            "renew" => vec![json!({ "hold": held, "ttl": "1h" })],
+            "renew-all" => vec![json!({ "owner": "ann", "ttl": "1h", "holds": [held] })],
+            "upgrade" => vec![json!({ "hold": shared, "ttl": "1m", "wait": "1ms" })],
+            "force" => vec![json!({ "reason": "why", "hold": held, "now": true })],
             // One or the other.
-            "check" => ("held", vec![json!({ "token": 41 }), hold]),
+            "check" => vec![json!({ "token": 41 }), hold],
             other => panic!("nobody has thought of a request of {other}"),
-        };
-        bodies.into_iter().map(|body| (path.replace("{name}", name), body)).collect()
+        }
     }
 
-    /// Every changing route with each of its good requests.
+    fn good_for_queues(&self, path: &str) -> Vec<Value> {
+        let message = json!({
+            "body": [1], "headers": { "h": "1" }, "delay": "1s", "ttl": "1h", "priority": 9,
+            "group": "g", "dedupe_key": "k",
+        });
+        let item = |action: &str| json!({ "receipt": self.receipt, "action": action });
+        let (mut nack, mut extend) = (item("nack"), item("extend"));
+        (nack["delay"], nack["reason"]) = (json!("1s"), json!("why"));
+        extend["visibility"] = json!("1h");
+        let backoff = json!({ "growth": "linear", "base": "1s", "max": "2s", "jitter_percent": 1 });
+        match path.rsplit('/').next().unwrap() {
+            "push" => vec![json!({ "messages": [message] })],
+            "receive" => vec![json!({
+                "max": 1, "max_bytes": 1, "wait": 0, "visibility": "1h", "sub_queue": "dead",
+            })],
+            "settle" => vec![json!({ "items": [extend] }), json!({ "items": [nack] })],
+            "purge" => vec![json!({ "sub_queue": "main" })],
+            "redrive" => vec![json!({ "messages": [self.dead] })],
+            "settings" => vec![json!({
+                "visibility": "1m", "deliveries_max": 3, "nack_backoff": backoff,
+                "timeout_backoff": backoff, "paused": true, "messages_max": 10, "ttl": "1h",
+                "expired": "dead", "dedupe_window": "1h",
+            })],
+            other => panic!("nobody has thought of a request of {other}"),
+        }
+    }
+
+    /// The path of what is in use.
+    pub fn place(&self, path: &str) -> String {
+        path.replace("{name}", "held").replace("{topic}", TOPIC).replace("{id}", &self.dead)
+    }
+
+    /// Every route that takes a body with each of its good requests.
     pub fn posts(&self) -> Vec<(Route, String, Value)> {
-        let posts = self.routes.iter().filter(|route| route.method == "POST");
-        let good = posts.flat_map(|route| {
+        let takes_body = |route: &&Route| ["POST", "PATCH"].contains(&route.method.as_str());
+        let good = self.routes.iter().filter(takes_body).flat_map(|route| {
             let good = self.good(&route.path).into_iter();
             good.map(|(path, body)| (route.clone(), path, body))
         });
@@ -146,10 +200,10 @@ impl Bench {
     }
 
     pub fn bad_text(&mut self, path: &str, body: &str, field: &str) {
-        self.refused(&Request::post(path, body.as_bytes()), 400, "invalid_field", Some(field));
+        self.refused(&Request::change(path, body.as_bytes()), 400, "invalid_field", Some(field));
     }
 
-    /// All locks, and how much has happened, as each node says it.
+    /// All locks and messages, and how much has happened, as each node says it.
     fn picture(&mut self) -> Vec<Value> {
         let all = |client: &mut HttpClient| {
             let mut read = |path: &str| {
@@ -161,7 +215,14 @@ impl Bench {
             let cluster = read("/v1/cluster");
             let mut locks = read("/v1/locks?limit=1000")["locks"].clone();
             forget_time(&mut locks);
-            json!({ "locks": locks, "counts": cluster["locks"], "events": cluster["events"] })
+            let queues = ["", "/settings", "/messages", "/messages?sub_queue=dead"];
+            let mut queues = json!(queues.map(|part| read(&format!("/v1/queues/{TOPIC}{part}"))));
+            forget_time(&mut queues);
+            let topics = read("/v1/queues")["topics"].as_array().unwrap().len();
+            json!({
+                "locks": locks, "counts": cluster["locks"], "events": cluster["events"],
+                "queues": queues, "topics": topics,
+            })
         };
         self.clients.iter_mut().map(all).collect()
     }
@@ -171,9 +232,11 @@ impl Bench {
         let after = self.picture();
         assert_eq!(self.before, after);
         assert_eq!(after[0]["locks"].as_array().unwrap().len(), 3, "{}", after[0]);
+        let main = json!({ "ready": 1, "delayed": 0, "in_flight": 1 });
+        assert_eq!(after[0]["queues"][0]["main"], main, "{}", after[0]);
         let asked = self.asked;
-        for (_, path, body) in self.posts() {
-            let response = self.send("POST", &path, &[JSON], body.to_string().as_bytes());
+        for (route, path, body) in self.posts() {
+            let response = self.send(&route.method, &path, &[JSON], body.to_string().as_bytes());
             let taken = [200, 409].contains(&response.status);
             assert!(taken, "{path} {body}: {}", response.text());
         }
@@ -195,8 +258,13 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub fn post(path: &'a str, body: &'a [u8]) -> Self {
-        Self { method: "POST", path, headers: vec![JSON], body }
+    /// By the method that changes what stands at this path.
+    pub fn change(path: &'a str, body: &'a [u8]) -> Self {
+        let method = match path.split('?').next().unwrap().ends_with("/settings") {
+            true => "PATCH",
+            false => "POST",
+        };
+        Self { method, path, headers: vec![JSON], body }
     }
 
     pub fn get(path: &'a str) -> Self {
@@ -227,10 +295,28 @@ fn wait(node: SocketAddr, name: &str, owner: &str) -> TcpStream {
     stream
 }
 
+/// The receipt of the message in flight and the id of the dead one; a third is ready.
+fn fill_a_topic(client: &mut HttpClient) -> (String, String) {
+    let mut ask = |what: &str, body: Value| {
+        let path = format!("/v1/queues/{TOPIC}/{what}");
+        until("a queue is served", || {
+            client.post(&path, &body).ok().filter(|answer| answer.status == 200)
+        })
+        .json()
+    };
+    ask("push", json!({ "messages": [{ "body": 1 }, { "body": 2 }, { "body": 3 }] }));
+    let delivered = ask("receive", json!({ "max": 2, "visibility": "12h" }));
+    let text =
+        |at: usize, field: &str| delivered["messages"][at][field].as_str().unwrap().to_owned();
+    ask("settle", json!({ "items": [{ "receipt": text(1, "receipt"), "action": "reject" }] }));
+    (text(0, "receipt"), text(1, "id"))
+}
+
 /// Takes away what changes though nothing happens.
 fn forget_time(value: &mut Value) {
     match value {
         Value::Object(fields) => {
+            fields.remove("index");
             fields.retain(|name, _| !name.ends_with("_ms") || name == "since_ms");
             fields.values_mut().for_each(forget_time);
         }

@@ -2,10 +2,11 @@
 //! that names it, and nothing has changed.
 //!
 //! Which routes there are, and what they take, is read from the description that the node serves. Every
-//! request is good but for one thing, and is about locks that are held and waited for: had the bad part
-//! been overlooked, something would have changed. What is looked at, on every node, is all locks with
-//! their holders and waiters, and the number of the newest event: a refusal that had reached the lock
-//! machine would have made one.
+//! request is good but for one thing, and is about locks that are held and waited for, and messages
+//! that are ready, in flight and dead: had the bad part been overlooked, something would have changed.
+//! What is looked at, on every node, is all locks with their holders and waiters, all messages and
+//! counts of the topic, and the number of the newest event: a refusal that had reached the lock machine
+//! would have made one.
 
 use dsync_tests::process::description::{Field, Route};
 use serde_json::{Value, json};
@@ -16,7 +17,10 @@ use crate::{bad_values, turns};
 /// These words may be a route's or a lock's: `GET` shows the lock.
 const WORDS: [&str; 4] = ["acquire", "release", "renew", "renew-all"];
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"];
-const BODY_BYTES_MAX: usize = 1 << 20;
+
+fn body_bytes_max(path: &str) -> usize {
+    if path.starts_with("/v1/queues/") { 8 << 20 } else { 1 << 20 }
+}
 
 #[test]
 fn a_bad_value_of_any_field_is_refused_by_its_name() {
@@ -35,7 +39,7 @@ fn each_bad_value(bench: &mut Bench, path: &str, good: &Value, field: &Field) {
         // It stands in the other good request of the route.
         return;
     }
-    for bad in bad_values::of_field(&field.name) {
+    for bad in bad_values::of_field(path, &field.name) {
         let mut body = good.clone();
         body[&field.name] = bad;
         bench.bad_field(path, &body, &field.name);
@@ -48,10 +52,11 @@ fn each_bad_value(bench: &mut Bench, path: &str, good: &Value, field: &Field) {
         bench.bad_field(path, &body, &field.name);
     }
     for inner in &field.within {
-        for bad in bad_values::of_field(&inner.name) {
+        for bad in bad_values::of_field(path, &inner.name) {
             let mut body = good.clone();
             let first = body[&field.name][0].clone();
-            body[&field.name] = json!([{ "name": "other" }, first]);
+            let other = bad_values::another_item(&field.name, &first);
+            body[&field.name] = json!([other, first]);
             body[&field.name][1][&inner.name] = bad;
             bench.bad_field(path, &body, &format!("{}[1].{}", field.name, inner.name));
         }
@@ -81,7 +86,7 @@ fn a_field_or_parameter_that_is_not_known_or_stands_there_twice_is_refused_by_it
         }
         let unknown = format!("{path}?wait=30s");
         bench.refused(
-            &Request::post(&unknown, text.as_bytes()),
+            &Request::change(&unknown, text.as_bytes()),
             400,
             "invalid_field",
             Some("wait"),
@@ -138,25 +143,25 @@ fn a_body_that_is_no_json_object_or_too_long_or_of_another_type_is_refused() {
     let mut bench = Bench::new();
     for (_, path, body) in bench.posts() {
         for bad in bad_values::NO_OBJECTS {
-            bench.refused(&Request::post(&path, bad), 400, "malformed_body", Some("body"));
+            bench.refused(&Request::change(&path, bad), 400, "malformed_body", Some("body"));
         }
         let deep = format!("{{\"owner\":{}", "[".repeat(100_000));
-        let deep = Request::post(&path, deep.as_bytes());
+        let deep = Request::change(&path, deep.as_bytes());
         bench.refused(&deep, 400, "malformed_body", Some("body"));
 
         let body = body.to_string();
         for media_type in ["", "text/plain", "application/x-www-form-urlencoded", "text/json"] {
-            let mut request = Request::post(&path, body.as_bytes());
+            let mut request = Request::change(&path, body.as_bytes());
             request.headers = vec![("content-type", media_type)];
             bench.refused(&request, 415, "unsupported_media_type", None);
         }
-        let mut untyped = Request::post(&path, body.as_bytes());
+        let mut untyped = Request::change(&path, body.as_bytes());
         untyped.headers.clear();
         bench.refused(&untyped, 415, "unsupported_media_type", None);
 
         // Good, but for its length.
-        let long = format!("{}{body}", " ".repeat(BODY_BYTES_MAX + 1 - body.len()));
-        let long = Request::post(&path, long.as_bytes());
+        let long = format!("{}{body}", " ".repeat(body_bytes_max(&path) + 1 - body.len()));
+        let long = Request::change(&path, long.as_bytes());
         bench.refused(&long, 413, "payload_too_large", None);
     }
     bench.nothing_has_changed("a bad body");
@@ -166,22 +171,34 @@ fn a_body_that_is_no_json_object_or_too_long_or_of_another_type_is_refused() {
 fn a_name_in_the_path_that_is_none_is_refused_and_a_slash_in_one_is_written_2f() {
     let _turn = turns::together();
     let mut bench = Bench::new();
-    for route in bench.routes.clone().iter().filter(|route| route.path.contains("{name}")) {
+    for route in bench.routes.clone() {
+        let named =
+            ["name", "topic"].into_iter().find(|it| route.path.contains(&format!("{{{it}}}")));
+        let Some(named) = named else { continue };
         let body = match route.method.as_str() {
-            "POST" => bench.good(&route.path)[0].1.to_string(),
+            "POST" | "PATCH" => bench.good(&route.path)[0].1.to_string(),
             _ => String::new(),
         };
+        let place = |name: &str| route.path.replace(&format!("{{{named}}}"), name);
         for bad in bad_values::in_path() {
-            let path = route.path.replace("{name}", &bad);
-            let mut request = Request::post(&path, body.as_bytes());
+            let path = bench.place(&place(&bad));
+            let mut request = Request::change(&path, body.as_bytes());
             request.method = &route.method;
-            bench.refused(&request, 400, "invalid_field", Some("name"));
+            bench.refused(&request, 400, "invalid_field", Some(named));
         }
-        // Another lock than the one that is held.
-        let path = route.path.replace("{name}", "he/ld");
-        let mut request = Request::post(&path, body.as_bytes());
+        // Another one than that which is in use.
+        let path = bench.place(&place("he/ld"));
+        let mut request = Request::change(&path, body.as_bytes());
         request.method = &route.method;
         bench.refused(&request, 404, "not_found", None);
+    }
+    for bad in ["8", "8.", "08.0", "8.0.0", "-8.0", "x"] {
+        for method in ["GET", "DELETE"] {
+            let path = format!("/v1/queues/mails/messages/{bad}");
+            let mut request = Request::get(&path);
+            request.method = method;
+            bench.refused(&request, 400, "invalid_field", Some("id"));
+        }
     }
     let seen = bench.send("GET", "/v1/locks/a%2Fb%20%C3%BC", &[], b"");
     assert_eq!((seen.status, &seen.json()["name"]), (200, &json!("a/b \u{fc}")));
@@ -207,9 +224,13 @@ fn a_path_without_a_route_is_404_and_another_method_is_405_with_those_that_there
         "/v1/../lock/acquire",
         "/v1/events/held",
         "/v1/cluster/",
+        "/v1/queues/",
+        "/v1/queues/mails/pop",
+        "/v1/queues/mails/messages/",
+        "/v1/queues/mails/messages/8.0/body",
     ] {
         for method in METHODS.into_iter().filter(|method| *method != "HEAD") {
-            let mut request = Request::post(path, b"{}");
+            let mut request = Request::change(path, b"{}");
             request.method = method;
             bench.refused(&request, 404, "not_found", None);
         }
@@ -221,7 +242,7 @@ fn a_path_without_a_route_is_404_and_another_method_is_405_with_those_that_there
         let there = methods(&routes, path);
         let (path, body) = match there.contains(&"POST") {
             true => bench.good(path)[0].clone(),
-            false => (path.replace("{name}", "held"), Value::Null),
+            false => (bench.place(path), Value::Null),
         };
         for method in METHODS.into_iter().filter(|method| !there.contains(method)) {
             let response = bench.send(method, &path, &[], body.to_string().as_bytes());
@@ -261,7 +282,7 @@ fn a_bad_parameter_or_header_is_refused_by_its_name() {
         bench.refused(&Request::get(path), 400, "invalid_field", Some(field));
     };
     for route in bench.routes.clone().iter().filter(|route| route.method == "GET") {
-        let path = route.path.replace("{name}", "held");
+        let path = bench.place(&route.path);
         for parameter in &route.query {
             for bad in bad_values::of_parameter(&route.path, parameter) {
                 refuse(&mut bench, &format!("{path}?{parameter}={bad}"), parameter);
@@ -273,6 +294,12 @@ fn a_bad_parameter_or_header_is_refused_by_its_name() {
             bad_headers(&mut bench, &Request::get(&path), header);
         }
     }
+    for path in ["/v1/queues/mails", "/v1/queues/mails/messages/8.0"] {
+        let path = format!("{path}?force=true");
+        let mut request = Request::get(&path);
+        request.method = "DELETE";
+        bench.refused(&request, 400, "invalid_field", Some("force"));
+    }
     refuse(&mut bench, "/v1/events?name=a&prefix=b", "prefix");
     refuse(&mut bench, "/v1/audit?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "to");
     let other = Request::get("/v1/events").with("accept", "text/html");
@@ -280,11 +307,11 @@ fn a_bad_parameter_or_header_is_refused_by_its_name() {
 
     for (route, path, body) in bench.posts() {
         for header in &route.headers {
-            bad_headers(&mut bench, &Request::post(&path, body.to_string().as_bytes()), header);
+            bad_headers(&mut bench, &Request::change(&path, body.to_string().as_bytes()), header);
         }
         if route.headers.contains("Dsync-Request") {
             let body = body.to_string();
-            let both = Request::post(&path, body.as_bytes());
+            let both = Request::change(&path, body.as_bytes());
             let both = both.with("idempotency-key", "k").with("dsync-request", "ab-1-1");
             bench.refused(&both, 400, "invalid_field", Some("dsync-request"));
         }

@@ -8,7 +8,55 @@ use serde_json::{Value, json};
 pub const NAME_TOO_LONG: usize = 257;
 
 /// Bad values of a field of a body. `null` is the same as no field, and so is bad where one is needed.
-pub fn of_field(field: &str) -> Vec<Value> {
+pub fn of_field(path: &str, field: &str) -> Vec<Value> {
+    match path.starts_with("/v1/queues/") {
+        true => of_a_queues_field(field),
+        false => of_a_locks_field(field),
+    }
+}
+
+fn of_a_queues_field(field: &str) -> Vec<Value> {
+    let long = |count: usize| json!("n".repeat(count));
+    let no_object = vec![json!(7), json!("x"), json!([]), json!(true)];
+    let mut bad = vec![json!({ "a": 1 }), json!(-1), json!(1.5), json!("\u{7}"), json!("\u{0}")];
+    bad.extend(match field {
+        // Anything else is a body.
+        "body" => return vec![Value::Null],
+        // What is in them is named itself.
+        "headers" | "nack_backoff" | "timeout_backoff" => return no_object,
+        // Whatever a worker has said, of several lines too.
+        "reason" => return vec![long(1_025), json!(7), json!([]), json!({ "a": 1 })],
+        "base64" => vec![json!("?"), json!("YQ"), json!("YQ==\n"), json!(7)],
+        "group" | "dedupe_key" => vec![json!(""), long(NAME_TOO_LONG), json!("a\nb"), json!(7)],
+        "priority" => vec![json!(10), json!("1"), json!(true)],
+        "delay" => vec![json!("367d"), json!("soon"), json!("1.5ms"), json!(true)],
+        "ttl" => vec![json!("soon"), json!("-1s"), json!("99999999999999999999s"), json!([])],
+        "messages" | "items" => vec![json!([]), json!("x"), json!(true)],
+        "receipt" => vec![json!(""), json!("8.0"), json!("8.0-9.1"), json!(7), json!([])],
+        "action" => vec![json!(""), json!("done"), json!("Ack"), json!(7)],
+        "max" => vec![json!(0), json!(1_001), json!("1"), json!(true)],
+        "max_bytes" => vec![json!(0), json!(8_388_609), json!("1")],
+        "wait" => vec![json!("61s"), json!(60_001), json!("1 s"), json!([30])],
+        "visibility" => vec![json!(0), json!("13h"), json!("x"), json!(true)],
+        "sub_queue" => vec![json!(""), json!("alive"), json!("Dead"), json!(7)],
+        "deliveries_max" | "messages_max" => vec![json!(u64::MAX), json!("1"), json!(true)],
+        "paused" => vec![json!(1), json!("true"), json!([])],
+        "expired" => vec![json!(""), json!("gone"), json!(7)],
+        "dedupe_window" => vec![json!("25h"), json!("x"), json!(true)],
+        other => panic!("nobody has thought of bad values for the field {other} of queues"),
+    });
+    bad
+}
+
+/// What stands before an item of a list, and is good, whatever is wrong with that.
+pub fn another_item(list: &str, first: &Value) -> Value {
+    match list {
+        "locks" => json!({ "name": "other" }),
+        _ => first.clone(),
+    }
+}
+
+fn of_a_locks_field(field: &str) -> Vec<Value> {
     let long = |count: usize| json!("n".repeat(count));
     let mut bad = vec![json!({ "a": 1 }), json!(-1), json!(1.5), json!("\u{7}"), json!("\u{0}")];
     bad.extend(match field {
@@ -66,7 +114,8 @@ pub fn of_parameter(path: &str, parameter: &str) -> Vec<String> {
         "limit" => &["", "0", "-1", "%2B1", "1.5", "x", "10001", "99999999999999999999"],
         "after" => &["", "-1", "x", "9007199254740992"],
         "prefix" => &["a%00", "%ff", "a%0A", &long],
-        "name" | "lock" | "owner" => &["", "a%00", "%ff", "%C2%85", &long],
+        "sub_queue" | "state" => &["", "alive", "Dead", "1"],
+        "name" | "lock" | "owner" | "topic" => &["", "a%00", "%ff", "%C2%85", &long],
         "continue" => &["zz", "00", "0", "%C3%BC", "00000000"],
         "from" if path == "/v1/events" => &["0", "-1", "x", "9007199254740992", ""],
         "from" | "to" => &["", "yesterday", "-", "2026-13-01T00:00:00Z"],

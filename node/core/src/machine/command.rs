@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::locks::{LockOperation, LockOutcome};
+use crate::queue::{QueueOperation, QueueOutcome};
+pub use crate::types::RequestRefusal;
 use crate::types::{ActiveTime, BootCount, BootId, ClusterTime, Index, NodeId};
 
 /// A command of the machine.
@@ -66,6 +68,36 @@ pub enum Operation {
         /// What to do.
         operation: LockOperation,
     },
+    /// Of the queues. A push or a settle may hold items of many clients' requests.
+    Queue {
+        /// Whose items these are; those of requests without an id are nobody's.
+        requests: Vec<RequestItems>,
+        /// What to do.
+        operation: QueueOperation,
+    },
+}
+
+/// Some neighbouring items of an operation that belong to one request of a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestItems {
+    /// Who asks.
+    pub principal: String,
+    /// The client's id for its request.
+    pub request: RequestId,
+    /// The first of them, by its place in the operation.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+    /// Place of the first of them in its request.
+    pub position: u32,
+}
+
+impl RequestItems {
+    /// The item at this place of the operation is one of these.
+    #[must_use]
+    pub fn contains(&self, at: u32) -> bool {
+        at >= self.first && at - self.first < self.count
+    }
 }
 
 /// What a node says of itself and of others.
@@ -94,20 +126,43 @@ impl Operation {
         Self::Lock { request: None, operation }
     }
 
-    /// Its client's id for it.
+    /// An operation of the queues whose items have no request ids.
+    #[must_use]
+    pub fn queue(operation: QueueOperation) -> Self {
+        Self::Queue { requests: Vec::new(), operation }
+    }
+
+    /// Refused before others when the leader has much under way: locks are to have room always.
+    #[must_use]
+    pub fn yields(&self) -> bool {
+        matches!(self, Self::Queue { .. })
+    }
+
+    /// What it counts for in the window of commands without an answer: its items, each of which has an
+    /// outcome of its own.
+    #[must_use]
+    pub fn items(&self) -> u64 {
+        match self {
+            Self::Node(_) | Self::Lock { .. } => 1,
+            Self::Queue { operation, .. } => operation.items().max(1),
+        }
+    }
+
+    /// Its client's id for it. Items of queues have ids of their own.
     #[must_use]
     pub fn request(&self) -> Option<&RequestId> {
         match self {
-            Self::Node(_) => None,
+            Self::Node(_) | Self::Queue { .. } => None,
             Self::Lock { request, .. } => request.as_ref(),
         }
     }
 
-    /// The same under its client's id for it. What a node does by itself has none.
+    /// The same under its client's id for it. What a node does by itself has none, and items of queues
+    /// have their own.
     #[must_use]
     pub fn with_request(self, request: Option<RequestId>) -> Self {
         match self {
-            Self::Node(operation) => Self::Node(operation),
+            Self::Node(_) | Self::Queue { .. } => self,
             Self::Lock { operation, .. } => Self::Lock { request, operation },
         }
     }
@@ -141,6 +196,8 @@ pub enum Outcome {
     Node(NodeOutcome),
     /// Of [`Operation::Lock`].
     Lock(LockOutcome),
+    /// Of [`Operation::Queue`].
+    Queue(QueueOutcome),
 }
 
 /// What came of a [`NodeOperation`].
@@ -156,18 +213,4 @@ pub enum NodeOutcome {
         /// The command's own number: what its process sent before has a lower one.
         sequence: u64,
     },
-}
-
-/// What a request's id has against it. Nothing was applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum RequestRefusal {
-    /// The id was used for a request with another body.
-    #[error("this request id was used for another request")]
-    OtherBody,
-    /// The number is below the client's own low-water mark.
-    #[error("this request was settled before, by the client's own word")]
-    Forgotten,
-    /// As many ids are remembered as the settings allow; none is forgotten early.
-    #[error("as many request ids are remembered as the settings allow")]
-    Full,
 }

@@ -17,9 +17,14 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn founded() -> Self {
+        Self::founded_with(|_| ())
+    }
+
+    pub(super) fn founded_with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut log = Self { machine: Machine::default(), stamp: 0 };
         let mut settings = Settings::default();
         (settings.requests.command_retention_ms, settings.locks.lease_ms_min) = (1_000, 1);
+        change(&mut settings);
         let first = FirstState::V1 { settings, token_base: 100 };
         log.append(Payload::Founding(Founding {
             cluster_id: ClusterId(7),
@@ -280,6 +285,30 @@ fn stored_commands_keep_their_bytes() {
         "0001020504ac0201000009616e6f6e796d6f7573016101017800010101000100",
     );
     golden(&command(6, release("a", "x")), "0001020604ac0201000109616e6f6e796d6f757301610178");
+    golden(
+        &command(7, Operation::Queue { requests: vec![request_items()], operation: push() }),
+        "0001020704ac020201017000016b00010400017001740101013700010168017605000300010164",
+    );
+}
+
+fn push() -> QueueOperation {
+    let item = queue::PushItem {
+        body: Bytes::from_static(b"7"),
+        kind: queue::BodyKind::Json,
+        headers: vec![("h".to_owned(), "v".to_owned())],
+        delay_ms: 5,
+        ttl_ms: None,
+        priority: 3,
+        group: None,
+        dedupe_key: Some("d".to_owned()),
+    };
+    let (principal, topic) = ("p".to_owned(), "t".to_owned());
+    QueueOperation::Push(Push { principal, topic, unlimited_deliveries: true, items: vec![item] })
+}
+
+fn request_items() -> RequestItems {
+    let (principal, request) = ("p".to_owned(), RequestId::Key("k".to_owned()));
+    RequestItems { principal, request, first: 0, count: 1, position: 4 }
 }
 
 #[test]
@@ -287,7 +316,7 @@ fn the_first_state_keeps_its_bytes() {
     let first = FirstState::V1 { settings: Settings::default(), token_base: 1 << 22 };
     golden(
         &first,
-        "00e0a712c0843de0a712904e904e904e8002e0d403e8078090fbd3098001c0843dc096b10280808002",
+        "00e0a712c0843de0a712904e904e904e8002e0d403e8078090fbd3098001c0843dc096b1028002904ec0843d8080808001808010e8078090dee67580dccc148008c0843d80b89929c09a0c8002e807b0ea011402e807e0d4030a0000000000000000e0a71280808002",
     );
 }
 

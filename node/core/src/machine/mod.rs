@@ -7,16 +7,20 @@
 //!
 //! One entry is applied in this order, and the order is part of the protocol:
 //!
-//! 1. its stamp moves time: what has ended by then ends ([`crate::locks`], `lease.rs`);
+//! 1. its stamp moves time: what has ended by then ends ([`crate::locks`], `lease.rs`;
+//!    [`crate::queue`], `deadlines.rs`);
 //! 2. its command's origin is checked: process, number, age (`session.rs`);
-//! 3. its client's id for it is looked up (`requests.rs`);
+//! 3. its client's id for it is looked up (`requests.rs`; of queues, item by item, `item_requests.rs`);
 //! 4. its operation acts, and its outcome is remembered until its sender needs it no more;
-//! 5. what has happened goes into the audit trail's chain.
+//! 5. what has happened goes into the audit trail's chain;
+//! 6. the state is hashed now and then (`hash_clock.rs`).
 //!
 //! All state lives in persistent maps, so a clone is a frozen copy that costs nothing: the node
 //! publishes one after every batch for readers, and writes snapshots from one while applying goes on.
 
 mod command;
+mod hash_clock;
+mod item_requests;
 mod requests;
 mod restore;
 mod session;
@@ -24,18 +28,20 @@ mod settings;
 mod snapshot;
 
 #[cfg(test)]
+mod item_requests_test;
+#[cfg(test)]
 mod machine_test;
 #[cfg(test)]
 mod requests_test;
 #[cfg(test)]
 mod snapshot_test;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use command::{
     Applied, Command, NodeOperation, NodeOutcome, Operation, Origin, Outcome, RequestId,
-    RequestRefusal, StoredCommand,
+    RequestItems, RequestRefusal, StoredCommand,
 };
 pub use restore::{Restore, RestoreError};
 use rpds::RedBlackTreeMapSync;
@@ -44,11 +50,17 @@ pub use snapshot::StoredChunk;
 
 use crate::audit::{AuditHead, AuditRecord, Event};
 use crate::locks::{Bug, HoldRef, LockOperation, LockOutcome, LockTable, LocksView, Renew, Turn};
+use crate::queue::{
+    self, Push, PushOutcome, QueueOperation, QueueOutcome, QueueTable, QueuesView, Settle,
+    SettleOutcome, SubQueue,
+};
 use crate::raft::{Entry, Founding, Payload};
 use crate::types::{
     ActiveTime, BootCount, BootId, ClusterId, ClusterTime, Index, NodeId, NodeName,
 };
 use crate::wire::{self, DecodeError};
+use hash_clock::HashClock;
+use item_requests::{ItemRequests, Limits, Named};
 use requests::{Requests, Seen};
 use session::{Admission, Session};
 
@@ -67,6 +79,9 @@ pub struct Machine {
     locks: LockTable,
     audit: AuditHead,
     requests: Requests,
+    queues: QueueTable,
+    items: ItemRequests,
+    hash_clock: HashClock,
 }
 
 /// What the founding entry fixed.
@@ -88,9 +103,26 @@ pub struct AppliedEntry {
     pub answer: Option<(Origin, Applied)>,
     /// What happened, in order.
     pub events: Vec<AuditRecord>,
+    /// Where messages have become ready: for those who wait for them.
+    pub ready: BTreeSet<(Arc<str>, SubQueue)>,
+    /// The state after this entry is to be hashed, on every node.
+    pub hash_due: bool,
     /// The entry holds bytes that this release cannot read. It changed nothing but the time, and
     /// nobody gets an answer.
     pub undecodable: Option<DecodeError>,
+}
+
+/// One entry being applied, as each service sees it.
+struct Turns {
+    locks: Turn,
+    queues: queue::Turn,
+}
+
+impl Turns {
+    fn new(index: Index, now: ClusterTime, settings: &Settings) -> Self {
+        let locks = Turn::new(index, now, settings.locks);
+        Self { locks, queues: queue::Turn::new(index, now, settings.queues) }
+    }
 }
 
 impl Machine {
@@ -105,17 +137,20 @@ impl Machine {
         self.move_time(entry.stamp);
         let settings = self.founded.as_ref().map(|founded| founded.settings.clone());
         let Some(settings) = settings else { return self.apply_unfounded(entry) };
-        let mut turn = Turn::new(self.applied, self.time, settings.locks);
-        let effect = self.apply_founded(&mut turn, &settings, &entry.payload);
+        let mut turns = Turns::new(self.applied, self.time, &settings);
+        let effect = self.apply_founded(&mut turns, &settings, &entry.payload);
         let (answer, undecodable) = match effect {
             Ok(answer) => (answer, None),
             Err(error) => (None, Some(error)),
         };
         let (index, stamp) = (entry.index, self.time);
-        let events = turn.take_events().into_iter();
-        let events = events.map(Event::Lock);
+        let events = turns.locks.take_events().into_iter().map(Event::Lock);
+        let events = events.chain(turns.queues.take_events().into_iter().map(Event::Queue));
         let events = events.map(|event| self.audit.append(index, stamp, event)).collect();
-        AppliedEntry { index, stamp, answer, events, undecodable }
+        let ready = turns.queues.take_ready();
+        let state_bytes = self.queues.view().usage().bytes;
+        let hash_due = self.hash_clock.applied(entry.weight_bytes() as u64, state_bytes);
+        AppliedEntry { index, stamp, answer, events, ready, hash_due, undecodable }
     }
 
     /// The cluster, once the founding entry is applied.
@@ -162,17 +197,29 @@ impl Machine {
         Some(session.low_water)
     }
 
-    /// When the next lease, claim, place or memory of a request ends; not later than [`Machine::time`] while some that
+    /// When the next lease, claim, place, delivery, delay or memory of a request ends; not later than [`Machine::time`] while some that
     /// have ended are still to be cleared away. `None`: nothing is timed.
     #[must_use]
     pub fn next_due(&self) -> Option<ClusterTime> {
-        self.locks.next_due().into_iter().chain(self.requests.next_due()).min()
+        let dues = [
+            self.locks.next_due(),
+            self.requests.next_due(),
+            self.queues.next_due(),
+            self.items.next_due(),
+        ];
+        dues.into_iter().flatten().min()
     }
 
     /// The locks as of [`Machine::time`].
     #[must_use]
     pub fn locks(&self) -> LocksView<'_> {
         self.locks.view(self.time)
+    }
+
+    /// The queues. What ends by [`Machine::time`] has ended.
+    #[must_use]
+    pub fn queues(&self) -> QueuesView<'_> {
+        self.queues.view()
     }
 
     /// The end of the audit trail.
@@ -194,6 +241,14 @@ impl Machine {
         self
     }
 
+    /// Puts a mistake back into the queues.
+    #[cfg(feature = "bugs")]
+    #[must_use]
+    pub fn with_queue_bug(mut self, bug: Option<queue::Bug>) -> Self {
+        self.queues.put_back(bug);
+        self
+    }
+
     /// Checks what must hold between any two entries; for tests and the simulator.
     ///
     /// # Errors
@@ -206,6 +261,8 @@ impl Machine {
             }
         }
         self.requests.check_invariants()?;
+        self.items.check_invariants()?;
+        self.queues.check_invariants()?;
         self.locks.check_invariants(self.time)
     }
 
@@ -221,16 +278,18 @@ impl Machine {
 
     fn apply_founded(
         &mut self,
-        turn: &mut Turn,
+        turns: &mut Turns,
         settings: &Settings,
         payload: &Payload,
     ) -> Result<Option<(Origin, Applied)>, DecodeError> {
-        self.locks.advance(turn);
-        self.requests.note(turn.events(), self.forget_at(settings));
+        self.locks.advance(&mut turns.locks);
+        self.queues.advance(&mut turns.queues);
+        self.requests.note(turns.locks.events(), self.forget_at(settings));
         self.requests.forget(self.time);
+        self.items.forget(self.time);
         let Payload::Command(bytes) = payload else { return Ok(None) };
         let StoredCommand::V1(command) = wire::decode("command", bytes)?;
-        Ok(Some(self.execute(turn, settings, &command)))
+        Ok(Some(self.execute(turns, settings, &command)))
     }
 
     fn apply_unfounded(&mut self, entry: &Entry) -> AppliedEntry {
@@ -239,7 +298,8 @@ impl Machine {
             _ => Ok(()),
         };
         let (index, stamp, undecodable) = (entry.index, self.time, founded.err());
-        AppliedEntry { index, stamp, answer: None, events: Vec::new(), undecodable }
+        let (answer, events, ready, hash_due) = (None, Vec::new(), BTreeSet::new(), false);
+        AppliedEntry { index, stamp, answer, events, ready, hash_due, undecodable }
     }
 
     fn found(&mut self, founding: &Founding) -> Result<(), DecodeError> {
@@ -256,17 +316,17 @@ impl Machine {
 
     fn execute(
         &mut self,
-        turn: &mut Turn,
+        turns: &mut Turns,
         settings: &Settings,
         command: &Command,
     ) -> (Origin, Applied) {
         let origin = command.origin;
         let applied = match &command.operation {
             Operation::Node(NodeOperation::RegisterBoot { count }) => {
-                let outcome = self.register(turn, &origin, *count);
+                let outcome = self.register(&mut turns.locks, &origin, *count);
                 self.here(outcome)
             }
-            _ => self.execute_once(turn, settings, command),
+            _ => self.execute_once(turns, settings, command),
         };
         (origin, applied)
     }
@@ -294,7 +354,12 @@ impl Machine {
         Outcome::Node(NodeOutcome::BootRegistered)
     }
 
-    fn execute_once(&mut self, turn: &mut Turn, settings: &Settings, command: &Command) -> Applied {
+    fn execute_once(
+        &mut self,
+        turns: &mut Turns,
+        settings: &Settings,
+        command: &Command,
+    ) -> Applied {
         let origin = &command.origin;
         let Some(session) = self.sessions.get_mut(&origin.node) else {
             return self.here(Outcome::Void);
@@ -306,7 +371,7 @@ impl Machine {
         }
         // At least as old as a request id that was settled when it was taken in, and is forgotten now.
         let late = self.active.since(origin.taken_at) >= settings.requests.command_retention_ms;
-        let outcome = if late { Outcome::Void } else { self.act(turn, settings, command) };
+        let outcome = if late { Outcome::Void } else { self.act(turns, settings, command) };
         let applied = self.here(outcome);
         if let Some(session) = self.sessions.get_mut(&origin.node) {
             session.remember(origin.sequence, applied.clone());
@@ -315,7 +380,8 @@ impl Machine {
     }
 
     /// One arm for each service.
-    fn act(&mut self, turn: &mut Turn, settings: &Settings, command: &Command) -> Outcome {
+    fn act(&mut self, turns: &mut Turns, settings: &Settings, command: &Command) -> Outcome {
+        let turn = &mut turns.locks;
         match &command.operation {
             Operation::Node(operation) => {
                 Outcome::Node(self.act_on_nodes(turn, &command.origin, operation))
@@ -329,7 +395,87 @@ impl Machine {
                 self.requests.note(&turn.events()[before..], self.forget_at(settings));
                 Outcome::Lock(outcome)
             }
+            Operation::Queue { requests, operation } => {
+                let limits = Limits {
+                    forget_at: self.forget_at(settings),
+                    items_max: settings.queues.request_items_max,
+                };
+                let turn = &mut turns.queues;
+                Outcome::Queue(self.act_on_queues(turn, limits, requests, operation))
+            }
         }
+    }
+
+    fn act_on_queues(
+        &mut self,
+        turn: &mut queue::Turn,
+        limits: Limits,
+        requests: &[RequestItems],
+        operation: &QueueOperation,
+    ) -> QueueOutcome {
+        match operation {
+            QueueOperation::Push(push) if !requests.is_empty() => {
+                self.push_once(turn, limits, requests, push)
+            }
+            QueueOperation::Settle(settle) if !requests.is_empty() => {
+                self.settle_once(turn, limits, requests, settle)
+            }
+            other => self.queues.apply(turn, other),
+        }
+    }
+
+    /// Item by item, since two copies of one request may have been merged into one command.
+    fn push_once(
+        &mut self,
+        turn: &mut queue::Turn,
+        limits: Limits,
+        requests: &[RequestItems],
+        push: &Push,
+    ) -> QueueOutcome {
+        let (queues, items) = (&mut self.queues, &mut self.items);
+        let outcomes = push.items.iter().enumerate().map(|(at, item)| {
+            let mut act = || {
+                let one = Push { items: vec![item.clone()], ..push.without_items() };
+                match queues.apply(turn, &QueueOperation::Push(one)) {
+                    QueueOutcome::Pushed(mut outcomes) if outcomes.len() == 1 => outcomes.remove(0),
+                    QueueOutcome::Refused(refusal) => PushOutcome::Refused(refusal),
+                    other => unreachable!("a push of one item was answered by {other:?}"),
+                }
+            };
+            match Named::pushed(requests, at, push, item) {
+                None => act(),
+                Some(named) => items.once(&named, limits, act),
+            }
+        });
+        QueueOutcome::Pushed(outcomes.collect())
+    }
+
+    /// As [`Machine::push_once`].
+    fn settle_once(
+        &mut self,
+        turn: &mut queue::Turn,
+        limits: Limits,
+        requests: &[RequestItems],
+        settle: &Settle,
+    ) -> QueueOutcome {
+        let (queues, items) = (&mut self.queues, &mut self.items);
+        let outcomes = settle.items.iter().enumerate().map(|(at, item)| {
+            let mut act = || {
+                let one = Settle { topic: settle.topic.clone(), items: vec![item.clone()] };
+                match queues.apply(turn, &QueueOperation::Settle(one)) {
+                    QueueOutcome::Settled(mut outcomes) if outcomes.len() == 1 => {
+                        outcomes.remove(0)
+                    }
+                    QueueOutcome::Refused(refusal) => SettleOutcome::Refused(refusal),
+                    other => unreachable!("a settle of one item was answered by {other:?}"),
+                }
+            };
+            match Named::settled(requests, at, settle, item) {
+                None => act(),
+                Some(named) => items.once(&named, limits, act),
+            }
+        });
+        QueueOutcome::Settled(outcomes.collect())
     }
 
     fn act_on_nodes(

@@ -91,6 +91,9 @@ pub(super) struct Requests {
     live: RedBlackTreeSetSync<(HoldId, Arc<RequestKey>)>,
     forget: RedBlackTreeSetSync<(ClusterTime, Arc<RequestKey>)>,
     forget_marks: RedBlackTreeSetSync<(ClusterTime, (String, u64))>,
+    /// Clients with requests below their mark: it may rise over any number of them, and an entry removes
+    /// only so many.
+    below: RedBlackTreeSetSync<(String, u64)>,
 }
 
 /// What a request's id says about applying it.
@@ -251,11 +254,18 @@ impl Requests {
             let Some((at, client)) = due else { break };
             self.forget_marks.remove_mut(&(at, client.clone()));
             self.marks.remove_mut(&client);
+            self.below.remove_mut(&client);
+        }
+        if let Some(client) = self.below.first().cloned() {
+            self.forget_below(&client);
         }
     }
 
-    /// When the next one is forgotten.
+    /// When the next one is forgotten: long ago, if it is below a mark.
     pub(super) fn next_due(&self) -> Option<ClusterTime> {
+        if !self.below.is_empty() {
+            return Some(ClusterTime::default());
+        }
         let requests = self.forget.first().map(|(at, _)| *at);
         let marks = self.forget_marks.first().map(|(at, _)| *at);
         requests.into_iter().chain(marks).min()
@@ -290,10 +300,15 @@ impl Requests {
         Some((RequestCursor::Known(key.clone()), record))
     }
 
-    /// Puts a record back.
+    /// Puts a record back. Marks come before the requests that may be below them.
     pub(super) fn restore(&mut self, record: RequestRecord) {
         match record {
-            RequestRecord::Known(key, known) => self.put(Arc::new(key), known),
+            RequestRecord::Known(key, known) => {
+                if let Some(client) = self.is_below(&key) {
+                    self.below.insert_mut(client);
+                }
+                self.put(Arc::new(key), known);
+            }
             RequestRecord::Mark { principal, client, mark } => {
                 self.forget_marks.insert_mut((mark.forget_at, (principal.clone(), client)));
                 self.marks.insert_mut((principal, client), mark);
@@ -313,7 +328,11 @@ impl Requests {
                 }
             }
         }
-        let same = self.live.iter().eq(live.iter()) && self.forget.iter().eq(forget.iter());
+        let below: BTreeSet<_> =
+            self.known.iter().filter_map(|(key, _)| self.is_below(key)).collect();
+        let same = self.live.iter().eq(live.iter())
+            && self.forget.iter().eq(forget.iter())
+            && self.below.iter().eq(below.iter());
         if same { Ok(()) } else { Err("the indexes of request ids do not fit them".to_owned()) }
     }
 
@@ -326,19 +345,34 @@ impl Requests {
             self.forget_marks.remove_mut(&(before.forget_at, name.clone()));
         }
         self.forget_marks.insert_mut((forget_at, name.clone()));
-        self.marks.insert_mut(name, mark);
-        self.forget_below(principal, client, mark.low_water);
+        self.marks.insert_mut(name.clone(), mark);
+        self.forget_below(&name);
     }
 
-    fn forget_below(&mut self, principal: &str, client: u64, low_water: u64) {
-        let key = |sequence| {
-            Arc::new(RequestKey::Numbered { principal: principal.to_owned(), client, sequence })
-        };
-        let below: Vec<_> =
-            self.known.range(key(0)..key(low_water)).map(|(key, _)| key.clone()).collect();
-        for key in below {
-            self.remove(&key);
+    /// Requests below the mark of this client, the first ones.
+    fn forget_below(&mut self, client: &(String, u64)) {
+        let below: Vec<_> = self.all_below(client).take(FORGOTTEN_PER_ENTRY_MAX + 1).collect();
+        if below.len() > FORGOTTEN_PER_ENTRY_MAX {
+            self.below.insert_mut(client.clone());
         }
+        for key in below.iter().take(FORGOTTEN_PER_ENTRY_MAX) {
+            self.remove(key);
+        }
+    }
+
+    fn all_below(&self, client: &(String, u64)) -> impl Iterator<Item = Arc<RequestKey>> {
+        let low_water = self.marks.get(client).map_or(0, |mark| mark.low_water);
+        let key = |sequence| {
+            let (principal, client) = client.clone();
+            Arc::new(RequestKey::Numbered { principal, client, sequence })
+        };
+        self.known.range(key(0)..key(low_water)).map(|(key, _)| key.clone())
+    }
+
+    /// The client of a request that is below its mark.
+    fn is_below(&self, key: &RequestKey) -> Option<(String, u64)> {
+        let RequestKey::Numbered { principal, client, sequence } = key else { return None };
+        self.is_below_mark(principal, *client, *sequence).then(|| (principal.clone(), *client))
     }
 
     fn is_below_mark(&self, principal: &str, client: u64, sequence: u64) -> bool {
@@ -382,6 +416,12 @@ impl Requests {
             }
         }
         self.known.remove_mut(key);
+        if !self.below.is_empty()
+            && let Some(client) = self.is_below(key).filter(|client| self.below.contains(client))
+            && self.all_below(&client).next().is_none()
+        {
+            self.below.remove_mut(&client);
+        }
     }
 }
 

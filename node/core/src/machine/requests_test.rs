@@ -388,6 +388,25 @@ fn what_a_client_will_not_ask_again_is_forgotten_at_once_and_refused() {
 }
 
 #[test]
+fn a_mark_that_rises_over_many_requests_removes_a_bounded_number_per_entry() {
+    let mut stage = Stage::new();
+    for sequence in 1..=1000 {
+        let wish = ask("ann", &format!("l{sequence}"), Mode::Exclusive, 0, sequence);
+        stage.numbered(sequence, 1, wish);
+    }
+    let all = stage.known();
+    let next = ask("ann", "last", Mode::Exclusive, 0, 1001);
+    stage.numbered(1001, 1001, next);
+    assert!(stage.known() > all - 600, "{all} {}", stage.known());
+    let late = stage.numbered(900, 1, ask("ann", "l900", Mode::Exclusive, 0, 900));
+    assert_eq!(late, Outcome::RequestRefused(RequestRefusal::Forgotten));
+    while stage.log.machine.next_due() <= Some(stage.log.machine.time()) {
+        stage.log.append(Payload::Empty);
+    }
+    assert_eq!(stage.known(), 2, "the last one, and the mark");
+}
+
+#[test]
 fn at_the_limit_new_ids_are_refused_and_none_is_forgotten() {
     let mut stage = Stage::new();
     let founded = stage.log.machine.founded.clone().unwrap();

@@ -147,7 +147,7 @@ impl Restore {
 
     fn take_chunk(&mut self, chunk: Chunk) -> Result<(), RestoreError> {
         match chunk {
-            Chunk::Head(head) if self.chunks == 0 => self.take_head(head),
+            Chunk::Head(head) if self.chunks == 0 => self.take_head(*head),
             Chunk::Records { count, records } if self.chunks > 0 => {
                 self.take_records(count, &records)?;
             }
@@ -170,6 +170,7 @@ impl Restore {
         self.machine.active = head.active;
         self.machine.founded = head.founded.map(Arc::new);
         self.machine.audit = head.audit;
+        self.machine.hash_clock = head.hash_clock;
     }
 
     fn take_records(&mut self, count: u32, mut bytes: &[u8]) -> Result<(), RestoreError> {
@@ -196,6 +197,8 @@ impl Restore {
             }
             Record::Lock(record) => self.machine.locks.restore(&record)?,
             Record::Request(record) => self.machine.requests.restore(record),
+            Record::Queue(record) => self.machine.queues.restore(record)?,
+            Record::Item(record) => self.machine.items.restore(record),
         }
         Ok(())
     }

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::locks;
+use crate::raft::COMMAND_BYTES_MAX;
+use crate::{locks, queue};
+
+/// What a command has beside the message of a push: its origin, the topic, the ids.
+const COMMAND_REST_BYTES: u64 = 8 * 1024;
 
 /// The settings, set by the founding entry: each service's numbers are a group of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +15,8 @@ pub struct Settings {
     pub requests: RequestRules,
     /// Of locks.
     pub locks: locks::Rules,
+    /// Of queues.
+    pub queues: queue::Rules,
 }
 
 /// How long what was asked is remembered.
@@ -20,7 +26,7 @@ pub struct RequestRules {
     /// is timed ([`ActiveTime`](crate::types::ActiveTime)). At most `id_retention_ms`: a copy of a
     /// request must be void before the request's id is forgotten.
     pub command_retention_ms: u64,
-    /// Most request ids that are remembered at a time.
+    /// Most request ids of locks that are remembered at a time; queues have a limit of their own.
     pub ids_max: u32,
     /// How long a request id is remembered after it is settled.
     pub id_retention_ms: u64,
@@ -57,6 +63,17 @@ pub enum SettingsError {
         /// `lease_ms_max`.
         max: u64,
     },
+    /// A message could be larger than the command that pushes it.
+    #[error("queues.message_bytes_max = {message} must be at most {max}")]
+    Message {
+        /// `message_bytes_max`.
+        message: u64,
+        /// The largest that fits.
+        max: u64,
+    },
+    /// A topic that is made by a push could not be set so.
+    #[error("queues.new_topic: {0}")]
+    NewTopic(queue::QueueRefusal),
 }
 
 impl Settings {
@@ -75,7 +92,12 @@ impl Settings {
         if !(min..=max).contains(&default) {
             return Err(SettingsError::Lease { default, min, max });
         }
-        Ok(())
+        let (message, max) = (self.queues.message_bytes_max, COMMAND_BYTES_MAX as u64);
+        let max = max - COMMAND_REST_BYTES;
+        if message > max {
+            return Err(SettingsError::Message { message, max });
+        }
+        self.queues.check().map_err(SettingsError::NewTopic)
     }
 }
 

@@ -12,7 +12,8 @@
 //! last one says how many records there were and what checksum all bytes before it have, so a file
 //! that lost a chunk in the middle is noticed, too. The header's own checksum lets a reader trust a
 //! length before it waits for that many bytes. In between come records in one fixed order: processes
-//! by node, each followed by its remembered outcomes; then locks; then clients' requests.
+//! by node, each followed by its remembered outcomes; then locks; then clients' requests; then queues;
+//! then items of clients' requests.
 //!
 //! Records are made one at a time from a frozen copy of the state, each found by the key of the one
 //! before it, so writing needs one chunk of memory however large the state is.
@@ -22,7 +23,7 @@
 //!
 //! # Checklist for a change of a type in here
 //!
-//! `Settings`, `LockRecord`, `RequestRecord`, `Applied` and everything inside them is part of the format. Never touch
+//! `Settings`, `LockRecord`, `RequestRecord`, `QueueRecord`, `ItemRecord`, `Applied` and everything inside them is part of the format. Never touch
 //! a published variant; add `StoredChunk::V2`; add its golden bytes; write it only above the feature
 //! level at which every member reads it.
 
@@ -33,11 +34,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::command::Applied;
+use super::hash_clock::HashClock;
+use super::item_requests::{ItemCursor, ItemRecord};
 use super::requests::{RequestCursor, RequestRecord};
 use super::session::Session;
 use super::{Founded, Machine};
 use crate::audit::AuditHead;
 use crate::locks::{LockCursor, LockRecord};
+use crate::queue::{QueueCursor, QueueRecord};
 use crate::types::{ActiveTime, BootCount, BootId, ClusterTime, Index, NodeId};
 use crate::wire;
 
@@ -57,7 +61,7 @@ pub enum StoredChunk {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Chunk {
     /// The first.
-    Head(Head),
+    Head(Box<Head>),
     /// Any number of them, each as full as it gets.
     Records {
         /// How many.
@@ -87,6 +91,8 @@ pub struct Head {
     pub(super) founded: Option<Founded>,
     /// The end of the audit trail.
     pub(super) audit: AuditHead,
+    /// What was applied since the state was hashed.
+    pub(super) hash_clock: HashClock,
 }
 
 /// What is there many times.
@@ -100,6 +106,10 @@ pub(super) enum Record {
     Lock(LockRecord),
     /// Of the requests that are remembered.
     Request(RequestRecord),
+    /// Of the queues.
+    Queue(QueueRecord),
+    /// Of the items of requests that are remembered.
+    Item(ItemRecord),
 }
 
 impl Machine {
@@ -144,6 +154,8 @@ enum Cursor {
     Answer(NodeId, Bound<u64>),
     Lock(Option<LockCursor>),
     Request(Option<RequestCursor>),
+    Queue(Option<QueueCursor>),
+    Item(Option<ItemCursor>),
 }
 
 impl Iterator for Chunks {
@@ -153,7 +165,7 @@ impl Iterator for Chunks {
         let chunk = match &mut self.part {
             Part::Head => {
                 self.part = Part::Records(Cursor::Boot(Unbounded));
-                Chunk::Head(head(&self.machine))
+                Chunk::Head(Box::new(head(&self.machine)))
             }
             Part::Records(cursor) => match fill(&self.machine, cursor) {
                 Some((count, records)) => {
@@ -184,6 +196,7 @@ fn head(machine: &Machine) -> Head {
         active: machine.active,
         founded: machine.founded.as_deref().cloned(),
         audit: machine.audit,
+        hash_clock: machine.hash_clock,
     }
 }
 
@@ -222,9 +235,17 @@ fn next_record(machine: &Machine, cursor: &mut Cursor) -> Option<Record> {
             Some((at, record)) => (Some(Record::Lock(record)), Cursor::Lock(Some(at))),
             None => (None, Cursor::Request(None)),
         },
-        Cursor::Request(after) => {
-            let (at, record) = machine.requests.record_after(after.as_ref())?;
-            (Some(Record::Request(record)), Cursor::Request(Some(at)))
+        Cursor::Request(after) => match machine.requests.record_after(after.as_ref()) {
+            Some((at, record)) => (Some(Record::Request(record)), Cursor::Request(Some(at))),
+            None => (None, Cursor::Queue(None)),
+        },
+        Cursor::Queue(after) => match machine.queues.record_after(after.as_ref()) {
+            Some((at, record)) => (Some(Record::Queue(record)), Cursor::Queue(Some(at))),
+            None => (None, Cursor::Item(None)),
+        },
+        Cursor::Item(after) => {
+            let (at, record) = machine.items.record_after(after.as_ref())?;
+            (Some(Record::Item(record)), Cursor::Item(Some(at)))
         }
     };
     *cursor = next;

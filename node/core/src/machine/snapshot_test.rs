@@ -10,6 +10,10 @@ use crate::locks::{
     Acquire, AcquireOutcome, Attachment, ForceRelease, HoldId, HoldRef, LockItem, LockOperation,
     LockOutcome, Mode, Owner, Release, Renew, RenewAll, Upgrade,
 };
+use crate::queue::{
+    BodyKind, Configure, DeliveryRef, MessageId, PushItem, Receipt, Receive, Receiver, ReceiverId,
+    SettleItem, TopicChange, Verdict,
+};
 use crate::types::BootId;
 
 /// A small state with one of everything.
@@ -62,7 +66,8 @@ fn operation(tight: bool, number: u64, below: &mut impl FnMut(u64) -> u64) -> Op
     let id = HoldId { index: Index((1 + number).saturating_sub(below(recent))), position: 0 };
     let hold = HoldRef { principal: "p".to_owned(), hold: id, name: None };
     let (ttl_ms, queue) = (Some(below(2) * below(500)), below(4) > 0);
-    match below(16) {
+    match below(22) {
+        16.. => queue_operation(number, below),
         0 => Operation::lock(LockOperation::Release(Release { owner, name })),
         1 => Operation::lock(LockOperation::ReleaseHold(hold)),
         2 => Operation::lock(LockOperation::Renew(Renew { hold, ttl_ms })),
@@ -113,6 +118,57 @@ fn operation(tight: bool, number: u64, below: &mut impl FnMut(u64) -> u64) -> Op
             }))
         }
     }
+}
+
+/// Anything that may be asked of queues, most of it by request ids.
+fn queue_operation(number: u64, below: &mut impl FnMut(u64) -> u64) -> Operation {
+    let topic = format!("t{}", below(2));
+    let principal = || "p".to_owned();
+    let index = Index((1 + number).saturating_sub(below(30)));
+    let message = MessageId { index, position: 0 };
+    let operation = match below(8) {
+        0..4 => QueueOperation::Push(Push {
+            principal: principal(),
+            topic,
+            unlimited_deliveries: false,
+            items: vec![PushItem {
+                body: format!("{number}").into(),
+                kind: BodyKind::Json,
+                headers: vec![("h".to_owned(), "v".to_owned())],
+                delay_ms: below(3) * 100,
+                ttl_ms: Some(below(2) * 1_000),
+                priority: 0,
+                group: (below(3) == 0).then(|| "g".to_owned()),
+                dedupe_key: (below(3) == 0).then(|| format!("d{}", below(5))),
+            }],
+        }),
+        4 | 5 => {
+            let id = ReceiverId { boot: BootId(9), number };
+            let (max, visibility_ms) = (2, Some(200));
+            let receiver = Receiver { id, consumer: None, max, max_bytes: 1_000, visibility_ms };
+            let (sub_queue, receivers) = (SubQueue::Main, vec![receiver]);
+            QueueOperation::Receive(Receive { topic, sub_queue, receivers })
+        }
+        6 => {
+            let index = Index((1 + number).saturating_sub(below(5)));
+            let receipt = Receipt { message, index, position: 0, boot: BootId(9) };
+            let delivery = DeliveryRef::Receipt(receipt);
+            let verdict = Verdict::Reject { reason: "r".to_owned() };
+            let items = vec![SettleItem { delivery, verdict }];
+            QueueOperation::Settle(Settle { topic, items })
+        }
+        _ => {
+            let change = TopicChange { paused: Some(below(2) == 0), ..TopicChange::default() };
+            QueueOperation::Configure(Configure { principal: principal(), topic, change })
+        }
+    };
+    let request = match below(3) {
+        0 => RequestId::Key(format!("q{}", below(20))),
+        _ => RequestId::Numbered { client: below(3), sequence: number, low_water: 1 + number / 2 },
+    };
+    let part = RequestItems { principal: principal(), request, first: 0, count: 1, position: 0 };
+    let requests = if below(2) == 0 { vec![part] } else { Vec::new() };
+    Operation::Queue { requests, operation }
 }
 
 fn bytes_of(machine: &Machine) -> Vec<u8> {
@@ -183,6 +239,7 @@ fn equal_states_have_equal_hashes_however_they_came_about() {
     direct.machine.locks = LockTable::default();
     direct.machine.locks.restore(&tokens).unwrap();
     direct.machine.audit = detour.machine.audit;
+    direct.machine.hash_clock = detour.machine.hash_clock;
     assert_eq!(direct.machine.hash(), detour.machine.hash());
 }
 
@@ -273,10 +330,11 @@ fn chunks_keep_their_bytes() {
     };
     let (applied, time, active) = (Index(5), ClusterTime(300), ActiveTime(200));
     let audit = AuditHead { count: 6, hash: [7; 32] };
-    let head = Head { applied, time, active, founded: Some(founded), audit };
+    let hash_clock = HashClock::default();
+    let head = Head { applied, time, active, founded: Some(founded), audit, hash_clock };
     golden(
-        &StoredChunk::V1(Chunk::Head(head)),
-        "000005ac02c80101070101036f6e65e0a712c0843de0a712904e904e904e8002e0d403e8078090fbd3098001c0843dc096b102060707070707070707070707070707070707070707070707070707070707070707",
+        &StoredChunk::V1(Chunk::Head(Box::new(head))),
+        "000005ac02c80101070101036f6e65e0a712c0843de0a712904e904e904e8002e0d403e8078090fbd3098001c0843dc096b1028002904ec0843d8080808001808010e8078090dee67580dccc148008c0843d80b89929c09a0c8002e807b0ea011402e807e0d4030a0000000000000000e0a7120607070707070707070707070707070707070707070707070707070707070707070000",
     );
     let records = Bytes::from_static(&[1, 2, 3]);
     golden(&StoredChunk::V1(Chunk::Records { count: 2, records }), "00010203010203");
@@ -341,10 +399,70 @@ fn records_keep_their_bytes() {
         all.push('\n');
         cursor = Some(at);
     }
+    push_and_fail(&mut log);
+    let mut cursor = None;
+    while let Some((at, record)) = log.machine.queues.record_after(cursor.as_ref()) {
+        all.push_str(&hex(&wire::encode(&Record::Queue(record))));
+        all.push('\n');
+        cursor = Some(at);
+    }
+    let mut cursor = None;
+    while let Some((at, record)) = log.machine.items.record_after(cursor.as_ref()) {
+        all.push_str(&hex(&wire::encode(&Record::Item(record))));
+        all.push('\n');
+        cursor = Some(at);
+    }
     assert_eq!(all, RECORDS);
 }
 
-/// Next token, lost process, holds with a wish and a revocation, wait; mark and settled request.
+/// A topic with a message that is dead, one that is in flight, and one of a group; a key; two items of
+/// requests and a mark.
+fn push_and_fail(log: &mut Log) {
+    let send = |log: &mut Log, sequence, requests, operation| {
+        log.command(origin(9, sequence, sequence), Operation::Queue { requests, operation })
+    };
+    let item = |group: Option<&str>, dedupe_key: Option<&str>| PushItem {
+        body: Bytes::from_static(b"1"),
+        kind: BodyKind::Json,
+        headers: vec![("h".to_owned(), "v".to_owned())],
+        delay_ms: 0,
+        ttl_ms: Some(9_000),
+        priority: 2,
+        group: group.map(str::to_owned),
+        dedupe_key: dedupe_key.map(str::to_owned),
+    };
+    let items = vec![item(None, None), item(None, Some("d")), item(Some("g"), None)];
+    let (principal, topic) = ("p".to_owned(), "t".to_owned());
+    let push = Push { principal: principal.clone(), topic, unlimited_deliveries: false, items };
+    let part = |request, first| RequestItems {
+        principal: principal.clone(),
+        request,
+        first,
+        count: 1,
+        position: first,
+    };
+    let numbered = RequestId::Numbered { client: 5, sequence: 6, low_water: 6 };
+    let requests = vec![part(RequestId::Key("k".to_owned()), 0), part(numbered, 2)];
+    send(log, 8, requests, QueueOperation::Push(push));
+    let receiver = Receiver {
+        id: ReceiverId { boot: BootId(9), number: 1 },
+        consumer: None,
+        max: 2,
+        max_bytes: 1_000,
+        visibility_ms: None,
+    };
+    let (topic, receivers) = ("t".to_owned(), vec![receiver]);
+    let receive = Receive { topic, sub_queue: SubQueue::Main, receivers };
+    let outcome = send(log, 9, Vec::new(), QueueOperation::Receive(receive));
+    let Outcome::Queue(QueueOutcome::Received(received)) = outcome else { panic!("{outcome:?}") };
+    let delivery = DeliveryRef::Receipt(received[0].receipts[0]);
+    let verdict = Verdict::Reject { reason: "r".to_owned() };
+    let (topic, items) = ("t".to_owned(), vec![SettleItem { delivery, verdict }]);
+    send(log, 10, Vec::new(), QueueOperation::Settle(Settle { topic, items }));
+}
+
+/// Next token, lost process, holds with a wish and a revocation, wait; mark and settled request; a topic
+/// with messages in flight and ready, a dead one, a group and a key; a mark and items of two requests.
 const RECORDS: &str = "\
 020065\n\
 020109904e0100\n\
@@ -353,6 +471,15 @@ const RECORDS: &str = "\
 0203060001700163010178000100ac020109040000\n\
 030104726f6f740506e0a712\n\
 03000004726f6f74050640901b1c9db32e8bcf7e1a46f45db1d50304040001010400e0a712\n\
+040001740900b0ea011402e807e0d4030a0000000000000000e0a712030002000000000100000000080002\n\
+0401090101310001016801760200a84600020a0109010000b0ea010101a8460000\n\
+04010902013100010168017602010167a8460000040001a8460000\n\
+0401090001310001016801760200a8460000000001a846010201720100020172010001010100\n\
+0402016706\n\
+0403090001640901f9bff200d7afa3c8f95b3b116736fb25e0a712\n\
+050101700506e0a712\n\
+0500000170050602d231be6480e3d52769d14fb93623cb0600000902e0a712\n\
+050001017006707573680a74016b009d763136f7f81047c97e6117fd8357be00000900e0a712\n\
 ";
 
 fn hex(bytes: &[u8]) -> String {

@@ -8,8 +8,9 @@ use crate::locks::{
     ReleaseOutcome,
 };
 use crate::machine::{Applied, FirstState, Machine, NodeOperation, NodeOutcome, Settings};
+use crate::queue::{Consumer, DeliveryRef, MessageId, QueueOperation, Settle, SettleItem, Verdict};
 use crate::raft::{Entry, Founding, Payload};
-use crate::types::{ClusterId, ClusterTime, Term};
+use crate::types::{ClusterId, ClusterTime, Index, Term};
 
 const RETRY_MS: u64 = 100;
 const LATE: LocalTime = LocalTime(1_000_000);
@@ -62,7 +63,7 @@ fn decode(bytes: &[u8]) -> Command {
 /// The commands that go out at `now`.
 fn sent(proposer: &mut Proposer, now: u64) -> Vec<Command> {
     let attempts = proposer.attempts(LocalTime(now));
-    attempts.iter().flat_map(|(_, commands)| commands).map(|bytes| decode(bytes)).collect()
+    attempts.iter().flat_map(|(_, commands)| &commands.list).map(|bytes| decode(bytes)).collect()
 }
 
 fn numbers(commands: &[Command]) -> Vec<u64> {
@@ -145,8 +146,8 @@ fn a_ticket_holds_a_bounded_number_of_bytes() {
     assert!(attempts.len() > 1);
     let mut all = Vec::new();
     for (_, commands) in &attempts {
-        assert!(commands.iter().map(Bytes::len).sum::<usize>() <= TICKET_BYTES_MAX);
-        all.extend(commands.iter().map(|bytes| decode(bytes)));
+        assert!(commands.list.iter().map(Bytes::len).sum::<usize>() <= TICKET_BYTES_MAX);
+        all.extend(commands.list.iter().map(|bytes| decode(bytes)));
     }
     assert_eq!(numbers(&all), (2..5_002).collect::<Vec<_>>());
 }
@@ -159,6 +160,68 @@ fn a_command_larger_than_a_ticket_goes_alone() {
     }
     let attempts = proposer.attempts(LocalTime(0));
     assert_eq!(attempts.iter().map(|(_, commands)| commands.len()).collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+/// A settle of so many deliveries, which has as many outcomes.
+fn settle(count: usize) -> Operation {
+    let consumer = Consumer { principal: "p".to_owned(), name: "c".to_owned() };
+    let message = MessageId { index: Index(1), position: 0 };
+    let delivery = DeliveryRef::Latest { message, consumer };
+    let item = SettleItem { delivery, verdict: Verdict::Ack };
+    let (topic, items) = ("t".to_owned(), vec![item; count]);
+    Operation::queue(QueueOperation::Settle(Settle { topic, items }))
+}
+
+#[test]
+fn commands_that_yield_have_tickets_of_their_own_and_the_order_stays() {
+    let mut proposer = registered();
+    for operation in [acquire("x"), settle(1), settle(1), acquire("y")] {
+        proposer.submit(LocalTime(0), ActiveTime(0), operation, LATE);
+    }
+    let attempts = proposer.attempts(LocalTime(0));
+    let shape: Vec<_> = attempts.iter().map(|(_, it)| (it.len(), it.yields)).collect();
+    assert_eq!(shape, [(1, false), (2, true), (1, false)]);
+}
+
+#[test]
+fn the_window_counts_the_outcomes_that_the_machine_has_to_remember() {
+    let mut proposer = registered();
+    let each = WINDOW_ITEMS / 4;
+    for _ in 0..6 {
+        let operation = settle(usize::try_from(each).unwrap());
+        proposer.submit(LocalTime(0), ActiveTime(0), operation, LATE);
+    }
+    let commands = sent(&mut proposer, 0);
+    assert_eq!(numbers(&commands), [2, 3, 4, 5]);
+    // One that is settled behind the mark is still remembered, and makes no room.
+    proposer.applied(&commands[1].origin, &Outcome::Void);
+    assert_eq!(numbers(&sent(&mut proposer, 0)), Vec::<u64>::new());
+    proposer.applied(&commands[0].origin, &Outcome::Void);
+    assert_eq!(numbers(&sent(&mut proposer, 0)), [6, 7]);
+}
+
+#[test]
+fn a_command_with_more_outcomes_than_the_window_goes_alone() {
+    let mut proposer = registered();
+    for count in [1, WINDOW_ITEMS + 1, 1] {
+        let operation = settle(usize::try_from(count).unwrap());
+        proposer.submit(LocalTime(0), ActiveTime(0), operation, LATE);
+    }
+    for sequence in [2, 3, 4] {
+        let commands = sent(&mut proposer, 0);
+        assert_eq!(numbers(&commands), [sequence]);
+        proposer.applied(&commands[0].origin, &Outcome::Void);
+    }
+}
+
+#[test]
+fn a_command_that_is_too_large_fails_for_good() {
+    let mut proposer = registered();
+    let sequence = submit(&mut proposer, 0, 9_999);
+    let ticket = proposer.attempts(LocalTime(0))[0].0;
+    proposer.refused(LocalTime(0), ticket, Refusal::TooLarge);
+    let refusal = Some(Refusal::TooLarge);
+    assert_eq!(proposer.expired(LocalTime(0)), [Expired { sequence, sent: false, refusal }]);
 }
 
 #[test]
@@ -334,7 +397,7 @@ impl Chaos {
                 match self.below(4) {
                     0 => self.proposers[at].refused(LocalTime(self.now), ticket, Refusal::NoLeader),
                     1 => {}
-                    copies => (1..copies).for_each(|_| self.flying.extend(commands.clone())),
+                    copies => (1..copies).for_each(|_| self.flying.extend(commands.list.clone())),
                 }
             }
         }

@@ -83,8 +83,8 @@ pub use table::QueueTable;
 pub use topic::{Counts, Totals};
 pub use turn::{Rules, Turn};
 pub use view::{
-    DeliveryView, MessageView, Page, QueuesView, SCANNED_PER_PAGE_MAX, StateKind, StateView,
-    TopicView,
+    DeliveryView, MessageView, Page, QueuesView, Recount, SCANNED_PER_PAGE_MAX, StateKind,
+    StateView, TopicView,
 };
 
 /// The highest priority; 0 is the lowest, and the default.

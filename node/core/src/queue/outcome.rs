@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::request::{MessageId, Receipt, ReceiverId};
 use super::settings::TopicSettings;
+use crate::types::RequestRefusal;
 
 /// What became of a [`QueueOperation`](super::QueueOperation).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,6 +164,9 @@ pub enum QueueRefusal {
     /// The deduplication key was used for a message with other content.
     #[error("this dedupe_key was used for another message")]
     OtherContent,
+    /// The id of the item's request says that it must not be done. Only the machine says so.
+    #[error("{0}")]
+    Request(RequestRefusal),
 }
 
 impl QueueRefusal {
@@ -179,6 +183,7 @@ impl QueueRefusal {
             Self::BadBatch { .. } => "bad_batch",
             Self::Full { .. } => "limit_reached",
             Self::OtherContent => "dedupe_key_reused",
+            Self::Request(refusal) => refusal.code(),
         }
     }
 }

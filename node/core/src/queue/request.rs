@@ -308,6 +308,40 @@ pub enum QueueOperation {
     Redrive(Redrive),
 }
 
+impl Push {
+    /// The same push of nothing.
+    pub(crate) fn without_items(&self) -> Self {
+        let (principal, topic) = (self.principal.clone(), self.topic.clone());
+        Self {
+            principal,
+            topic,
+            unlimited_deliveries: self.unlimited_deliveries,
+            items: Vec::new(),
+        }
+    }
+}
+
+/// What one entry delivers at most, unless the setting `step_max` says more.
+const DELIVERIES_PER_ENTRY: u64 = 1_000;
+
+impl QueueOperation {
+    /// How many things its outcome tells of, at most.
+    #[must_use]
+    pub fn items(&self) -> u64 {
+        let items = match self {
+            Self::Push(push) => push.items.len(),
+            Self::Receive(receive) => {
+                let asked: u64 = receive.receivers.iter().map(|it| u64::from(it.max)).sum();
+                return asked.min(DELIVERIES_PER_ENTRY);
+            }
+            Self::Settle(settle) => settle.items.len(),
+            Self::Redrive(Redrive { which: Redriven::These(ids), .. }) => ids.len(),
+            _ => 1,
+        };
+        items as u64
+    }
+}
+
 /// A text is not the name of a message or a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a {0}")]

@@ -98,7 +98,28 @@ impl TopicSettings {
     }
 }
 
+impl Rules {
+    /// A new topic has settings that a topic can have.
+    pub(crate) fn check(&self) -> Result<(), QueueRefusal> {
+        TopicChange::of(&self.new_topic).check(self)
+    }
+}
+
 impl TopicChange {
+    fn of(settings: &TopicSettings) -> Self {
+        Self {
+            visibility_ms: Some(settings.visibility_ms),
+            deliveries_max: Some(settings.deliveries_max),
+            nack_backoff: Some(settings.nack_backoff),
+            timeout_backoff: Some(settings.timeout_backoff),
+            paused: Some(settings.paused),
+            messages_max: Some(settings.messages_max),
+            ttl_ms: Some(settings.ttl_ms),
+            expired: Some(settings.expired),
+            dedupe_window_ms: Some(settings.dedupe_window_ms),
+        }
+    }
+
     /// Every value that is named is one that a topic can have.
     pub(super) fn check(&self, rules: &Rules) -> Result<(), QueueRefusal> {
         within("visibility_ms", self.visibility_ms, 1, rules.visibility_ms_max)?;

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::QueueEvent;
 use super::request::{MessageId, SubQueue, TopicId};
 use super::settings::TopicSettings;
@@ -10,7 +12,7 @@ use super::view::DeliveryView;
 use crate::types::{ClusterTime, Index};
 
 /// The numbers that all queues obey. Part of the replicated settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
     /// Most bytes of the name of a topic, a group, a consumer, a principal, or of a deduplication key.
     pub name_bytes_max: u32,
@@ -34,6 +36,9 @@ pub struct Rules {
     pub dedupe_keys_max: u64,
     /// Longest window of deduplication.
     pub dedupe_window_ms_max: u64,
+    /// Most items of requests with ids that are remembered at a time: of pushes and settles that can be
+    /// sent again.
+    pub request_items_max: u32,
     /// Most of what has ended (deliveries, delays, times to live, keys) that one entry clears away.
     pub ends_per_entry_max: u32,
     /// Most messages that one entry purges, redrives, or delivers.
@@ -56,6 +61,7 @@ impl Default for Rules {
             reason_bytes_max: 1_024,
             dedupe_keys_max: 1_000_000,
             dedupe_window_ms_max: 24 * 3_600_000,
+            request_items_max: 200_000,
             ends_per_entry_max: 256,
             step_max: 1_000,
             new_topic: TopicSettings::default(),

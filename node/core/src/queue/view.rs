@@ -1,6 +1,6 @@
 //! What can be read of the queues. Reading changes nothing, and counts are what stands in the table.
 
-use std::ops::Bound::{Excluded, Unbounded};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,17 @@ pub struct TopicView {
     pub bytes: u64,
     /// When the oldest message of the main part was pushed.
     pub oldest_pushed_at: Option<ClusterTime>,
+}
+
+/// What was counted one by one; see [`QueuesView::recount`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recount {
+    /// What the topic has counted since it was made.
+    pub totals: Totals,
+    /// What the messages of its main part do.
+    pub main: Counts,
+    /// What its dead messages do.
+    pub dead: Counts,
 }
 
 /// What a message is doing, without details.
@@ -149,6 +160,37 @@ impl<'a> QueuesView<'a> {
         self.table.topics.range((from, Unbounded)).map(|(_, topic)| topic.view())
     }
 
+    /// The topics whose names begin with `prefix` and come after `after` (empty: from the first on), made
+    /// one at a time.
+    pub fn topics_with<'p>(
+        &self,
+        prefix: &'p str,
+        after: &str,
+    ) -> impl Iterator<Item = TopicView> + use<'a, 'p> {
+        let from = match after {
+            "" => Included(Arc::<str>::from(prefix)),
+            after => Excluded(Arc::<str>::from(after)),
+        };
+        let topics = self.table.topics.range((from, Unbounded));
+        topics.map(|(_, topic)| topic.view()).take_while(move |it| it.name.starts_with(prefix))
+    }
+
+    /// Counts the messages of a topic one by one; what the topic says of them is not believed. It takes
+    /// as long as there are messages.
+    #[must_use]
+    pub fn recount(&self, topic: &str) -> Option<Recount> {
+        let topic = self.table.topics.get(topic)?;
+        let count = |sub_queue| {
+            let mut counts = Counts::default();
+            for message in topic.lane(sub_queue).messages.values() {
+                *counts.of_mut(&message.state) += 1;
+            }
+            counts
+        };
+        let (main, dead) = (count(SubQueue::Main), count(SubQueue::Dead));
+        Some(Recount { totals: topic.totals, main, dead })
+    }
+
     /// How many topics there are.
     #[must_use]
     pub fn topics(&self) -> usize {
@@ -229,6 +271,15 @@ impl<'a> QueuesView<'a> {
         let paused = |topic: &&Topic| topic.settings.paused && sub_queue == SubQueue::Main;
         let topic = topic.filter(|topic| !paused(topic));
         topic.map_or(0, |topic| topic.lane(sub_queue).ready.size())
+    }
+}
+
+impl Recount {
+    /// Every message that was pushed is there, or has gone in one of the known ways.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        let Totals { pushed, acked, expired, purged, .. } = self.totals;
+        pushed == acked + expired + purged + self.main.sum() + self.dead.sum()
     }
 }
 

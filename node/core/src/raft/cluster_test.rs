@@ -133,7 +133,7 @@ impl Cluster {
     }
 
     fn propose(&mut self, id: NodeId, command: &'static str) {
-        let commands = vec![Bytes::from_static(command.as_bytes())];
+        let commands = vec![Bytes::from_static(command.as_bytes())].into();
         self.step(id, Input::Propose { ticket: 1, commands });
     }
 }

@@ -7,11 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-
 use super::clock::StampClock;
 use super::entry::{Entry, Payload};
-use super::message::{Message, Refusal, StateHash};
+use super::message::{Commands, Message, Refusal, StateHash};
 use super::progress::Progress;
 use super::read::LeaderReads;
 use super::transfer::Transfer;
@@ -86,7 +84,7 @@ impl Raft {
     }
 
     /// Takes commands in here, or passes them on to the leader.
-    pub(super) fn propose(&mut self, ticket: u64, commands: Vec<Bytes>) {
+    pub(super) fn propose(&mut self, ticket: u64, commands: Commands) {
         if matches!(self.role, Role::Leader(_)) {
             if let Err(refusal) = self.take_in(commands) {
                 self.out.refused.push((ticket, refusal));
@@ -100,15 +98,20 @@ impl Raft {
     }
 
     /// Commands from another node. One hop: who does not lead says so.
-    pub(super) fn forwarded(&mut self, from: NodeId, ticket: u64, commands: Vec<Bytes>) {
+    pub(super) fn forwarded(&mut self, from: NodeId, ticket: u64, commands: Commands) {
         if let Err(refusal) = self.take_in(commands) {
             self.send(from, Message::ForwardRefused { ticket, refusal });
         }
     }
 
-    /// Appends commands, all or none.
-    fn take_in(&mut self, commands: Vec<Bytes>) -> Result<(), Refusal> {
-        let cap = self.options.limits.uncommitted_bytes;
+    /// Appends commands, all or none. One that is too large must not get into the log: no message
+    /// could carry it to the followers, and nothing behind it would ever be committed.
+    fn take_in(&mut self, commands: Commands) -> Result<(), Refusal> {
+        let limits = &self.options.limits;
+        let cap = limits.uncommitted_bytes / if commands.yields { 2 } else { 1 };
+        if commands.list.iter().any(|command| command.len() > limits.command_bytes) {
+            return Err(Refusal::TooLarge);
+        }
         let Role::Leader(leader) = &self.role else { return Err(Refusal::NoLeader) };
         if leader.transfer.is_some() {
             return Err(Refusal::Transferring);
@@ -116,7 +119,7 @@ impl Raft {
         if leader.uncommitted_bytes >= cap {
             return Err(Refusal::Overloaded);
         }
-        for command in commands {
+        for command in commands.list {
             self.append_stamped(Payload::Command(command));
         }
         Ok(())

@@ -66,6 +66,38 @@ pub enum Refusal {
     Overloaded,
     /// The leader is handing over; ask again in a moment.
     Transferring,
+    /// A command is larger than any may be. It would be refused everywhere, always.
+    TooLarge,
+}
+
+/// Commands on their way into the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commands {
+    /// Each encoded.
+    pub list: Vec<Bytes>,
+    /// They are refused when half of what a leader takes in is under way, so that others have room.
+    pub yields: bool,
+}
+
+impl Commands {
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// There are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+impl From<Vec<Bytes>> for Commands {
+    /// Commands that have the whole room.
+    fn from(list: Vec<Bytes>) -> Self {
+        Self { list, yields: false }
+    }
 }
 
 /// What a follower says to an append.
@@ -165,8 +197,8 @@ pub enum Message {
     Forward {
         /// Number of this attempt, for a refusal.
         ticket: u64,
-        /// Encoded commands.
-        commands: Vec<Bytes>,
+        /// What to take in.
+        commands: Commands,
     },
     /// The answer to a `Forward` that was not taken.
     ForwardRefused {

@@ -66,9 +66,9 @@ pub use bootstrap::{Bootstrap, Introduction, NotYet};
 pub use entry::{Entry, HardState, Payload, Record, Recovered, SnapshotMeta};
 pub use membership::{Founding, Membership};
 pub use message::{
-    AppendOutcome, Ballot, Envelope, Message, Position, ReadPoint, Refusal, StateHash,
+    AppendOutcome, Ballot, Commands, Envelope, Message, Position, ReadPoint, Refusal, StateHash,
 };
-pub use options::{Bug, Limits, RaftOptions, Timing};
+pub use options::{Bug, COMMAND_BYTES_MAX, Limits, RaftOptions, Timing};
 pub use ready::{
     Fatal, Input, PersistBatch, Ready, SnapshotRead, SnapshotWrite, SyncProof, SyncToken,
 };

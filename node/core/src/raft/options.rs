@@ -19,6 +19,9 @@ impl Default for Timing {
     }
 }
 
+/// Most bytes of a command, as it is encoded: a message between nodes has room for one.
+pub const COMMAND_BYTES_MAX: usize = 512 << 10;
+
 /// Bounds on what is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -28,7 +31,10 @@ pub struct Limits {
     pub window_bytes: usize,
     /// Bytes of entries in one append (a single larger entry goes alone).
     pub append_bytes: usize,
-    /// Bytes a leader takes in before they are committed; beyond it proposals are refused.
+    /// Bytes of one command; a larger one is refused.
+    pub command_bytes: usize,
+    /// Bytes a leader takes in before they are committed; beyond it proposals are refused, and those that
+    /// yield beyond half of it.
     pub uncommitted_bytes: usize,
     /// Bytes of entries handed out to be applied at once.
     pub apply_bytes: usize,
@@ -48,6 +54,7 @@ impl Default for Limits {
             window_messages: 64,
             window_bytes: 4 << 20,
             append_bytes: 128 << 10,
+            command_bytes: COMMAND_BYTES_MAX,
             uncommitted_bytes: 32 << 20,
             apply_bytes: 32 << 10,
             log_tail_entries: 5_000,

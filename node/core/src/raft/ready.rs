@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::entry::{Entry, Record, SnapshotMeta};
 use super::membership::Founding;
-use super::message::{Envelope, Refusal, StateHash};
+use super::message::{Commands, Envelope, Refusal, StateHash};
 use crate::types::{BootCount, BootId, ClusterTime, Index, NodeId};
 
 /// Something that happened.
@@ -22,8 +22,8 @@ pub enum Input {
     Propose {
         /// Number of this attempt.
         ticket: u64,
-        /// Encoded commands.
-        commands: Vec<Bytes>,
+        /// What to take in, all or none.
+        commands: Commands,
     },
     /// Tell when this node's applied state contains everything answered anywhere before now
     /// (linearizable read). The answer comes in [`Ready::reads`]; none at all is possible, so ask

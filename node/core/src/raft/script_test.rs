@@ -41,11 +41,13 @@ scripts! {
     a_conflicting_tail_is_cut_back_to_where_the_logs_agree
     a_diverged_state_stops_the_minority
     a_doubled_answer_starts_no_second_snapshot_stream
+    a_command_that_is_too_large_is_refused_before_the_log
     a_doubled_or_late_append_cuts_nothing
     a_follower_goes_on_in_the_log_behind_its_snapshot
     a_full_leader_refuses
     a_group_of_one_waits_for_its_disk
     a_hand_over_that_fails_is_given_up
+    a_leader_keeps_room_for_what_does_not_yield
     a_hand_over_waits_until_the_successor_has_everything
     a_lagging_follower_gets_the_snapshot
     a_leader_counts_itself_only_when_synced

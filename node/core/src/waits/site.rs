@@ -82,6 +82,9 @@ pub enum SubmitError {
     /// The leader's queue is full; nothing was applied.
     #[error("overloaded")]
     Overloaded,
+    /// The operation is larger than any may be; nothing was applied.
+    #[error("too large")]
+    TooLarge,
     /// The deadline passed; the operation may or may not be applied.
     #[error("outcome unknown")]
     Unknown,
@@ -99,7 +102,7 @@ impl SubmitError {
     pub fn is_certain(self) -> bool {
         match self {
             Self::NoLeader { sent } => !sent,
-            Self::Overloaded | Self::Stopping | Self::NotMember => true,
+            Self::Overloaded | Self::TooLarge | Self::Stopping | Self::NotMember => true,
             Self::Unknown => false,
         }
     }
@@ -110,6 +113,7 @@ impl From<Expired> for SubmitError {
     fn from(expired: Expired) -> Self {
         match (expired.refusal, expired.sent) {
             (Some(Refusal::Overloaded), false) => Self::Overloaded,
+            (Some(Refusal::TooLarge), false) => Self::TooLarge,
             (_, false) => Self::NoLeader { sent: false },
             (Some(Refusal::NoLeader), true) => Self::NoLeader { sent: true },
             (_, true) => Self::Unknown,

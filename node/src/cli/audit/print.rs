@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Output;
 use super::remote::Heads;
 use crate::audit::answer::{AuditAnswer, HeadLine};
-use crate::audit::line;
+use crate::audit::line::{self, AuditLine};
 use crate::audit::verify::Verdict;
 use crate::cli::{output, told};
 
@@ -37,18 +37,18 @@ pub(super) fn list(answer: &AuditAnswer, output: Output) -> anyhow::Result<Strin
     if let Some(document) = document(answer, output)? {
         return Ok(document);
     }
-    let heading = ["NUMBER", "TIME", "WHAT", "LOCKS", "OWNER", "HOLD", "MS", "DETAIL"];
+    let heading = ["NUMBER", "TIME", "WHAT", "ABOUT", "OWNER", "HOLD", "MS", "DETAIL"];
     let rows = answer.records.iter().map(|record| {
         let what = serde_json::to_value(record.what).ok();
         [
             record.number.to_string(),
             record.time.clone(),
             what.as_ref().and_then(Value::as_str).unwrap_or("?").to_owned(),
-            record.items.iter().map(item).collect::<Vec<_>>().join(","),
+            about(record),
             record.owner.clone(),
             record.hold.clone().unwrap_or_else(|| "-".to_owned()),
             record.elapsed_ms.to_string(),
-            record.detail.clone(),
+            detail(record),
         ]
     });
     let mut text = output::table(heading, rows.collect());
@@ -60,6 +60,20 @@ pub(super) fn list(answer: &AuditAnswer, output: Output) -> anyhow::Result<Strin
         let _ = writeln!(text, "There is more: --after {next}");
     }
     Ok(text)
+}
+
+fn about(record: &AuditLine) -> String {
+    match &record.topic {
+        Some(topic) => format!("{topic} (topic)"),
+        None => record.items.iter().map(item).collect::<Vec<_>>().join(","),
+    }
+}
+
+fn detail(record: &AuditLine) -> String {
+    match record.messages {
+        Some(messages) => format!("{messages} messages"),
+        None => record.detail.clone(),
+    }
 }
 
 fn item(item: &EventItem) -> String {

@@ -25,9 +25,9 @@ pub(super) const REFUSED: u8 = 77;
 /// The lock was lost, and the command was ended.
 pub(super) const LOST: u8 = 79;
 /// The command cannot be run.
-pub(super) const CANNOT_RUN: u8 = 126;
+pub(in crate::cli) const CANNOT_RUN: u8 = 126;
 /// There is no such command.
-pub(super) const NO_COMMAND: u8 = 127;
+pub(in crate::cli) const NO_COMMAND: u8 = 127;
 /// Added to the number of the signal that ended a command.
 pub(super) const SIGNALLED: i32 = 128;
 
@@ -62,7 +62,7 @@ pub(super) fn code(result: Result<u8, Failure>) -> ExitCode {
 }
 
 /// One line for people.
-pub(super) fn say(message: &str) {
+pub(in crate::cli) fn say(message: &str) {
     // Not eprintln!, which panics when nobody reads any more.
     let _ = writeln!(std::io::stderr(), "dsync: {}", visible::lines(message));
 }

@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::Args;
@@ -34,6 +35,14 @@ pub(in crate::cli) fn run(args: &LaunchArgs) -> ExitCode {
         std::io::ErrorKind::NotFound => exit::NO_COMMAND,
         _ => exit::CANNOT_RUN,
     })
+}
+
+/// This program, also if its file was replaced meanwhile.
+pub(in crate::cli) fn own_binary() -> std::io::Result<PathBuf> {
+    match cfg!(target_os = "linux") {
+        true => Ok(PathBuf::from("/proc/self/exe")),
+        false => std::env::current_exe(),
+    }
 }
 
 /// Has the kernel kill this process when its parent dies; fails if that has happened already.

@@ -58,7 +58,7 @@ pub(super) mod launch;
 mod limits;
 mod notice;
 mod protocol;
-mod signals;
+pub(super) mod signals;
 mod supervisor;
 mod terminal;
 

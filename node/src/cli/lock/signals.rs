@@ -26,7 +26,7 @@ const SURVIVED: [Signal; 3] = [Signal::TSTP, Signal::TTIN, Signal::TTOU];
 
 /// Catches all that are forwarded, from now on, but for those that were ignored before: the command
 /// then ignores them as well.
-pub(super) fn catch() -> io::Result<mpsc::UnboundedReceiver<Signal>> {
+pub(in crate::cli) fn catch() -> io::Result<mpsc::UnboundedReceiver<Signal>> {
     let (caught, signals) = mpsc::unbounded_channel();
     for kind in not_ignored(FORWARDED) {
         let mut stream = signal(SignalKind::from_raw(kind.as_raw()))?;
@@ -53,17 +53,17 @@ fn not_ignored(signals: impl IntoIterator<Item = Signal>) -> Vec<Signal> {
 }
 
 /// Whether it asks a process to end.
-pub(super) fn ends(signal: Signal) -> bool {
+pub(in crate::cli) fn ends(signal: Signal) -> bool {
     [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].contains(&signal)
 }
 
 /// Sends a signal to all processes of a group. It may be gone, which is as good.
-pub(super) fn send(group: Pid, signal: Signal) {
+pub(in crate::cli) fn send(group: Pid, signal: Signal) {
     let _ = rustix::process::kill_process_group(group, signal);
 }
 
 /// Asks a group to end; one that is stopped too.
-pub(super) fn terminate(group: Pid) {
+pub(in crate::cli) fn terminate(group: Pid) {
     send(group, Signal::TERM);
     send(group, Signal::CONT);
 }

@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
 use super::exit::{self, Failure, say};
+use super::launch::own_binary;
 use super::limits::{Due, Limits};
 use super::protocol::{FromKeeper, Grant, ToKeeper, Told, tell};
 use super::terminal::Terminal;
@@ -192,14 +192,6 @@ fn start(command: &[OsString], grant: &Grant, group: Pid) -> Result<Pid, Failure
         .map_err(failed())?;
     let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     id.ok_or_else(|| Failure::new(exit::FAILED, "cannot start the command"))
-}
-
-/// This program, also if its file was replaced meanwhile.
-fn own_binary() -> std::io::Result<PathBuf> {
-    match cfg!(target_os = "linux") {
-        true => Ok(PathBuf::from("/proc/self/exe")),
-        false => std::env::current_exe(),
-    }
 }
 
 struct Supervisor {

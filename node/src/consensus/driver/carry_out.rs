@@ -1,8 +1,12 @@
 //! One turn's work: the core is fed, and what it asks for is carried out: sent, written, applied,
 //! answered.
 
-use dsync_core::audit::{AuditRecord, Event};
-use dsync_core::machine::{Machine, NodeOutcome, Outcome};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use dsync_core::audit::AuditRecord;
+use dsync_core::machine::{Machine, NodeOutcome, Origin, Outcome};
+use dsync_core::queue::{QueueOutcome, SubQueue};
 use dsync_core::raft::{Entry, Fatal, Input, Ready, Refusal};
 use dsync_core::types::Index;
 use tokio::time::Instant;
@@ -104,6 +108,7 @@ impl Driver {
         self.publish_machine();
         self.parts.events.restart(self.parts.machine.audit().count);
         self.parts.listeners.installed(&self.parts.machine);
+        self.parts.queues.all_ready();
         let next_due = self.parts.machine.next_due();
         self.step(Input::Applied { index, next_due });
     }
@@ -113,11 +118,11 @@ impl Driver {
     /// that `dsync_core::waits::Site` gives.
     fn apply(&mut self, began: Instant) {
         let first = Instant::now();
-        let (mut answers, mut records) = (Vec::new(), Vec::new());
+        let (mut answers, mut records, mut ready) = (Vec::new(), Vec::new(), BTreeSet::new());
         let mut applied = 0;
         let mut last = None;
         while let Some(entry) = self.to_apply.pop_front() {
-            answers.extend(self.apply_one(&entry, &mut records));
+            answers.extend(self.apply_one(&entry, &mut records, &mut ready));
             (applied, last) = (applied + 1, Some(entry.index));
             if self.stopped.is_some() || began.elapsed() >= TICK_AT_LEAST {
                 break;
@@ -133,6 +138,7 @@ impl Driver {
         self.publish_status();
         self.parts.listeners.applied(&self.parts.machine, &records);
         self.parts.events.push(records);
+        self.parts.queues.ready(&ready);
         for (sequence, applied) in answers {
             if let Some(took) = self.waiters.answer(sequence, applied) {
                 self.parts.metrics.raft.commit_seconds.observe(took.as_secs_f64());
@@ -145,20 +151,25 @@ impl Driver {
         &mut self,
         entry: &Entry,
         records: &mut Vec<AuditRecord>,
+        ready: &mut BTreeSet<(Arc<str>, SubQueue)>,
     ) -> Option<(u64, Applied)> {
         let applied = self.parts.machine.apply(entry);
         self.parts.audit.append(&applied.events, self.parts.machine.audit());
         if entry.index > self.counted {
             let metrics = &self.parts.metrics.locks;
-            for record in &applied.events {
-                let Event::Lock(event) = &record.event;
+            for event in applied.events.iter().filter_map(|record| record.event.lock()) {
                 metrics.record(event);
             }
         }
         records.extend(applied.events);
-        self.parts.snapshotter.checkpoint(entry, &self.parts.machine, &self.parts.raft);
+        ready.extend(applied.ready);
+        let (machine, raft) = (&self.parts.machine, &self.parts.raft);
+        self.parts.snapshotter.checkpoint(entry, machine, applied.hash_due, raft);
         let (origin, applied) = applied.answer?;
-        let sequence = self.parts.proposer.applied(&origin, &applied.outcome)?;
+        let Some(sequence) = self.parts.proposer.applied(&origin, &applied.outcome) else {
+            self.applied_late(&origin, applied.outcome);
+            return None;
+        };
         match applied.outcome {
             Outcome::DiskRefused => {
                 let ours = self.parts.introduction.boot_count;
@@ -176,11 +187,26 @@ impl Driver {
     }
 }
 
+impl Driver {
+    /// What an operation has delivered after its client was told that its outcome is not known has
+    /// reached nobody.
+    fn applied_late(&mut self, origin: &Origin, outcome: Outcome) {
+        let ours = origin.boot == self.parts.introduction.boot_id;
+        if ours
+            && self.waiters.was_given_up(origin.sequence)
+            && let Outcome::Queue(QueueOutcome::Received(received)) = outcome
+        {
+            self.parts.queues.received_late(received);
+        }
+    }
+}
+
 /// A refusal as a word for the metrics.
 fn refusal_word(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::NoLeader => "no_leader",
         Refusal::Overloaded => "overloaded",
         Refusal::Transferring => "transferring",
+        Refusal::TooLarge => "too_large",
     }
 }

@@ -47,6 +47,7 @@ use crate::health::Health;
 use crate::log_port::LogPort;
 use crate::metrics::Metrics;
 use crate::peers::{Introduction, Peers};
+use crate::queues::Queues;
 use crate::waits::Listeners;
 
 /// Events taken in at most before the core gets its turn.
@@ -103,6 +104,8 @@ pub struct DriverParts {
     pub published_status: Arc<ArcSwap<NodeStatus>>,
     /// Who waits here for something to be applied.
     pub listeners: Arc<Listeners>,
+    /// Who waits here for messages.
+    pub queues: Arc<Queues>,
     /// Where watchers look.
     pub events: Events,
     /// A leader declares nobody to listen at a node that was silent for this long.

@@ -112,6 +112,15 @@ impl FakeNode {
         self.send(json_request(path, body.to_string())).await
     }
 
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send(Request::delete(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn patch_json(&self, path: &str, body: &Value) -> Reply {
+        let request = Request::patch(path).header(CONTENT_TYPE, "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
     pub async fn admin(&self, path: &str) -> Reply {
         let request = Request::get(path).body(Body::empty()).unwrap();
         call(admin_router(self.site.clone()), request).await

@@ -454,6 +454,35 @@ async fn a_drain_lets_requests_finish_closes_idle_connections_and_takes_no_new_o
 }
 
 #[tokio::test]
+async fn a_request_that_was_sent_before_its_client_could_know_of_the_drain_is_answered_with_close()
+{
+    const ASK: &[u8] = b"GET /nothing HTTP/1.1\r\nhost: n\r\n\r\n";
+    let settings = ServerSettings { drain_linger: NEVER, ..patient() };
+    let (server, _) = serve(Router::new(), settings).await;
+    let mut idle = connect(&server).await;
+    idle.write_all(ASK).await.unwrap();
+    assert!(!read_answer(&mut idle).await.contains("connection: close"));
+    // One that only the kernel has accepted: nothing is awaited from here to the drain.
+    let mut connected = std::net::TcpStream::connect(server.local_addr()).unwrap();
+    io::Write::write_all(&mut connected, ASK).unwrap();
+    connected.set_nonblocking(true).unwrap();
+    let mut connected = TcpStream::from_std(connected).unwrap();
+    let address = server.local_addr();
+    let drained = tokio::spawn(server.drain(NEVER));
+    let mut refused = TcpStream::connect(address).await;
+    while refused.is_ok() {
+        refused = TcpStream::connect(address).await;
+    }
+    idle.write_all(ASK).await.unwrap();
+    for stream in [&mut idle, &mut connected] {
+        let answer = read_all(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+    assert_eq!(drained.await.unwrap(), Drained::Finished);
+}
+
+#[tokio::test]
 async fn a_drain_cuts_what_takes_too_long() {
     let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (server, metrics) = serve(slow(&entered, &go), patient()).await;

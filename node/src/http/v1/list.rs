@@ -99,12 +99,15 @@ fn page(state: &ReadState, prefix: &str, after: &str, limit: usize) -> LocksAnsw
 
 /// The last name in hex, behind a checksum over it and the prefix: a token of another list, or one that
 /// was cut, must not pass for a place in this one.
-fn token(prefix: &str, last: &str) -> String {
+pub(super) fn token(prefix: &str, last: &str) -> String {
     let bytes = [checksum(prefix, last).to_be_bytes().as_slice(), last.as_bytes()].concat();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn read_token(token: &str, prefix: &str) -> Result<String, Fault> {
+///
+/// # Errors
+/// If it is not one of this list.
+pub(super) fn read_token(token: &str, prefix: &str) -> Result<String, Fault> {
     let wrong = || Fault::field("continue", "continue is not what a page of this list said");
     let bytes = from_hex(token).ok_or_else(wrong)?;
     let (sum, last) = bytes.split_first_chunk::<4>().ok_or_else(wrong)?;

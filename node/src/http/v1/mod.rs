@@ -7,6 +7,7 @@
 //! | `POST /v1/locks/renew-all` | [`renew_all`] |
 //! | `POST /v1/locks/{name}/force`, `/check` | [`force`], [`check`] |
 //! | `GET /v1/locks/{name}`, `/v1/locks`, `/v1/graph/locks` | [`lock`], [`list`], [`graph`] |
+//! | `/v1/queues`, `/v1/queues/{topic}/...` | [`queues`] |
 //! | `GET /v1/events` | [`events`] |
 //! | `GET /v1/cluster` | [`cluster`] |
 //! | `GET /v1/audit` | [`super::audit`] |
@@ -32,6 +33,7 @@ pub mod list;
 pub mod lock;
 pub mod openapi;
 pub(super) mod problems;
+pub mod queues;
 pub mod read;
 pub mod renew_all;
 pub(crate) mod schemas;
@@ -87,4 +89,5 @@ fn described() -> OpenApiRouter<Site> {
         .routes(routes!(events::watch))
         .routes(routes!(cluster::cluster))
         .routes(routes!(audit::search))
+        .merge(queues::described())
 }

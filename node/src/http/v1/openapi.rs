@@ -16,6 +16,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::examples;
 use super::problems::{CycleEdge, ProblemCode, ProblemHolder, ProblemSchema};
+use super::queues;
 
 static TEXT: LazyLock<Bytes> = LazyLock::new(|| text().into());
 
@@ -52,6 +53,7 @@ fn complete(api: &mut Value) {
     api["servers"] = json!([{ "url": "/", "description": "Any node: each serves every route." }]);
     api["tags"] = json!([
         { "name": "locks", "description": "Take, keep, give back, look at." },
+        { "name": "queues", "description": "Push, receive, settle, look at." },
         { "name": "events", "description": "What happens to locks, as it happens." },
         { "name": "cluster", "description": "Who is in it, and with which settings." },
         { "name": "audit", "description": "What has happened to locks, from the audit trail." },
@@ -105,7 +107,8 @@ fn add_headers(route: &mut Value) {
 
 fn add_example(route: &mut Value) {
     let id = route["operationId"].as_str().unwrap_or_default();
-    let Some((asked, answered)) = examples::of(id) else { return };
+    let example = examples::of(id).or_else(|| queues::example(id));
+    let Some((asked, answered)) = example else { return };
     if let Some(asked) = asked {
         route["requestBody"]["content"]["application/json"]["example"] = asked;
     }
@@ -126,8 +129,9 @@ fn info() -> utoipa::openapi::Info {
         .title("dsync")
         .version("v1")
         .description(Some(
-            "Locks that several machines can agree on: linearizable, fair, fenced. What each route \
-             promises, and how to repeat a request: docs/protocol.md.",
+            "Locks that several machines can agree on: linearizable, fair, fenced; and queues whose \
+             messages are worked on at least once. What each route promises, and how to repeat a \
+             request: docs/protocol.md.",
         ))
         .license(Some(license))
         .build()

@@ -8,6 +8,7 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Schema};
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
+use super::queues::codes;
 use crate::http::problem::{CODES, PROBLEM_JSON};
 
 /// A problem (RFC 9457). Some codes have members of their own beside these.
@@ -55,6 +56,11 @@ pub struct ProblemSchema {
     limit: Option<u64>,
     /// With `revoked`: why.
     reason: Option<String>,
+    /// With `not_empty`: how many messages there are.
+    messages: Option<u64>,
+    /// Of a batch of which no item was taken: what came of each.
+    #[schema(value_type = Option<Vec<Object>>)]
+    results: Option<Value>,
     /// With `compacted`: the oldest record that is kept.
     oldest: Option<u64>,
 }
@@ -85,7 +91,7 @@ impl PartialSchema for ProblemCode {
         let words = ObjectBuilder::new()
             .schema_type(SchemaType::new(Type::String))
             .description(Some("The stable word of a problem, for programs."))
-            .enum_values(Some(CODES.map(|(code, _)| code)));
+            .enum_values(Some(CODES.iter().chain(&codes::CODES).map(|(code, _)| *code)));
         Schema::Object(words.build()).into()
     }
 }

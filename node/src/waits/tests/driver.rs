@@ -144,6 +144,7 @@ impl World {
             let operation = match it {
                 Operation::Node(operation) => format!("{operation:?}"),
                 Operation::Lock { operation, .. } => format!("{operation:?}"),
+                Operation::Queue { operation, .. } => format!("{operation:?}"),
             };
             operation.split(['(', ' ']).next().unwrap_or_default().to_owned()
         };

@@ -108,7 +108,8 @@ impl Process {
         for _ in 0..commands {
             let junk = Bytes::from(vec![0xff; bytes]);
             self.flood_ticket += 1;
-            self.raft.step(now, Input::Propose { ticket: self.flood_ticket, commands: vec![junk] });
+            let commands = vec![junk].into();
+            self.raft.step(now, Input::Propose { ticket: self.flood_ticket, commands });
         }
     }
 }

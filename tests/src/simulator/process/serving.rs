@@ -419,9 +419,10 @@ fn told(error: SubmitError) -> Answer {
     match error {
         SubmitError::Unknown | SubmitError::NoLeader { sent: true } => Answer::Unknown,
         SubmitError::NoLeader { sent: false } => Answer::Failed,
-        SubmitError::Stopping | SubmitError::Overloaded | SubmitError::NotMember => {
-            Answer::Elsewhere
-        }
+        SubmitError::Stopping
+        | SubmitError::Overloaded
+        | SubmitError::TooLarge
+        | SubmitError::NotMember => Answer::Elsewhere,
     }
 }
 

@@ -32,7 +32,8 @@ impl Cluster {
             "delay" => self.delay(args),
             "late" => self.deliver_late(),
             "stabilize" => self.stabilize(),
-            "propose" => self.propose(id(args[0]), &args[1..]),
+            "propose" => self.propose(id(args[0]), &args[1..], false),
+            "propose-yielding" => self.propose(id(args[0]), &args[1..], true),
             "read" => self.read(id(args[0])),
             "transfer" => {
                 self.step(id(args[0]), Input::Transfer { to: args.get(1).map(|to| id(to)) });
@@ -81,6 +82,7 @@ impl Cluster {
         match name {
             "window_messages" => self.limits.window_messages = value,
             "append_bytes" => self.limits.append_bytes = value,
+            "command_bytes" => self.limits.command_bytes = value,
             "uncommitted_bytes" => self.limits.uncommitted_bytes = value,
             "log_held_bytes" => self.limits.log_held_bytes = value,
             "log_tail_entries" => self.limits.log_tail_entries = value as u64,
@@ -198,9 +200,9 @@ impl Cluster {
         panic!("the network never falls silent");
     }
 
-    fn propose(&mut self, at: NodeId, commands: &[&str]) {
-        let commands = commands.iter().map(|c| Bytes::copy_from_slice(c.as_bytes())).collect();
-        self.step(at, Input::Propose { ticket: 1, commands });
+    fn propose(&mut self, at: NodeId, commands: &[&str], yields: bool) {
+        let list = commands.iter().map(|c| Bytes::copy_from_slice(c.as_bytes())).collect();
+        self.step(at, Input::Propose { ticket: 1, commands: Commands { list, yields } });
     }
 
     fn read(&mut self, at: NodeId) {

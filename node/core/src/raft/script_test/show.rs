@@ -106,7 +106,7 @@ pub(super) fn message(message: &Message) -> String {
             format!("HeartbeatReply round {round} synced {synced_end}{rest}")
         }
         Message::Commit { commit } => format!("Commit {commit}"),
-        Message::Forward { commands, .. } => format!("Forward {}", commands_text(commands)),
+        Message::Forward { commands, .. } => format!("Forward {}", commands_text(&commands.list)),
         Message::ForwardRefused { refusal, .. } => format!("ForwardRefused {refusal:?}"),
         Message::ReadRequest { id } => format!("ReadRequest {id}"),
         Message::ReadReply { id, point: Some(point) } => {

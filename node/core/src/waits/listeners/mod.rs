@@ -15,7 +15,7 @@ pub(super) use self::open::{End, ends, gets};
 use super::bell::Bell;
 use super::orphans::{Orphan, Orphans};
 use super::site::SubmitError;
-use crate::audit::{AuditRecord, Event};
+use crate::audit::AuditRecord;
 use crate::locks::{Attachment, HoldId, LeaveOutcome, LockEvent, What};
 use crate::machine::Machine;
 use crate::types::BootId;
@@ -59,8 +59,7 @@ impl Listeners {
     /// whoever sent them is answered; see [`Site`](super::Site).
     pub fn applied(&self, machine: &Machine, records: &[AuditRecord]) {
         self.change(|inner| {
-            for record in records {
-                let Event::Lock(event) = &record.event;
+            for event in records.iter().filter_map(|record| record.event.lock()) {
                 inner.note(self.boot, event);
             }
             inner.shows(self.boot, machine);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dsync_core::audit::{AuditRecord, Event};
+use dsync_core::audit::AuditRecord;
 use dsync_core::locks::{EventItem, Mode, What};
 use http::HeaderValue;
 use http::header::GetAll;
@@ -153,7 +153,8 @@ impl Form {
     }
 
     pub(super) fn event(self, to: &mut String, record: &AuditRecord) {
-        let event = EventAnswer::new(record);
+        // A filter lets nothing else through.
+        let Some(event) = EventAnswer::new(record) else { return };
         let json = serde_json::to_string(&event).unwrap_or_default();
         match self {
             Self::Sse => {
@@ -187,9 +188,9 @@ impl Form {
 }
 
 impl EventAnswer {
-    fn new(record: &AuditRecord) -> Self {
-        let Event::Lock(event) = &record.event;
-        Self {
+    fn new(record: &AuditRecord) -> Option<Self> {
+        let event = record.event.lock()?;
+        Some(Self {
             number: record.number,
             index: record.index.0,
             stamp_ms: record.stamp.0,
@@ -200,7 +201,7 @@ impl EventAnswer {
             wait: event.wait.map(hold_id),
             elapsed_ms: event.elapsed_ms,
             detail: event.detail.clone(),
-        }
+        })
     }
 }
 
