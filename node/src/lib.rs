@@ -3,6 +3,7 @@
 pub mod audit;
 #[cfg(not(feature = "simulated"))]
 pub mod bench;
+pub mod caches;
 #[cfg(not(feature = "simulated"))]
 pub mod cli;
 pub mod clock;

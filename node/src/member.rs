@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
+use dsync_core::cache::Limits;
 use dsync_core::machine::{Machine, Settings};
 use dsync_core::proposer::Proposer;
 use dsync_core::raft::{Fatal, HeldBoot, Introduction, Raft, RaftOptions, Timing};
@@ -68,6 +69,8 @@ pub struct MemberConfig {
     pub snapshot_every_bytes: u64,
     /// Bounds of the audit trail.
     pub audit: TrailOptions,
+    /// How much the caches keep.
+    pub cache: Limits,
 }
 
 /// A running member.

@@ -24,6 +24,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::audit::AuditMetrics;
+use crate::caches::CacheMetrics;
 use crate::handle::NodeStatus;
 pub use lock_metrics::LockMetrics;
 
@@ -40,6 +41,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// What the audit trail does.
     pub audit: AuditMetrics,
+    /// What the caches do.
+    pub caches: CacheMetrics,
     registry: Arc<Registry>,
 }
 
@@ -212,7 +215,9 @@ impl Metrics {
         http.register(&mut registry);
         let audit = AuditMetrics::default();
         audit.register(&mut registry);
-        Self { raft, log, locks, http, audit, registry: Arc::new(registry) }
+        let caches = CacheMetrics::default();
+        caches.register(&mut registry);
+        Self { raft, log, locks, http, audit, caches, registry: Arc::new(registry) }
     }
 
     /// All of them in the OpenMetrics text format, up to and with `# EOF`.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
+use dsync_core::cache::Limits;
 use dsync_core::machine::Settings;
 use dsync_core::raft::Timing;
 use tokio::net::{TcpListener, TcpSocket};
@@ -146,6 +147,10 @@ fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
         audit: TrailOptions {
             spare_bytes: SPARE_SEGMENTS * config.segment_bytes,
             ..TrailOptions::new(config.audit_bytes_max, config.audit_age_max.map(millis))
+        },
+        cache: Limits {
+            bytes_max: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
+            entries_max: usize::try_from(config.cache_entries).unwrap_or(usize::MAX),
         },
     })
 }

@@ -53,6 +53,7 @@ fn config(data: &Path, name: usize, ports: &[u16]) -> MemberConfig {
         log: LogOptions { segment_bytes: 1 << 20, ..LogOptions::new(7) },
         snapshot_every_bytes: SNAPSHOT_EVERY_BYTES,
         audit: TrailOptions::new(1 << 20, None),
+        cache: dsync_core::cache::Limits { bytes_max: 1 << 20, entries_max: 1_000 },
     }
 }
 

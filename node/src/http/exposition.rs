@@ -36,6 +36,7 @@ pub async fn for_scrapers(State(site): State<Site>, headers: HeaderMap) -> Respo
 
 fn draw(site: &Site, form: Form) -> Response {
     site.metrics.raft.record(&site.node.status());
+    site.caches.measure();
     let text = site.metrics.open_metrics();
     let (media_type, body) = match form {
         Form::OpenMetrics => (OPEN_METRICS, text),

@@ -18,6 +18,7 @@ use dsync_core::wire::{self, DecodeError, PeerFrame};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::cache_line::CacheFrame;
 use super::introduction::{Introduction, Lane, Refusal};
 
 /// The longest body in bytes: the largest command, and what a message has beside it.
@@ -58,6 +59,8 @@ pub(super) enum Frame {
     Probe(u64),
     /// The answer to a probe, by its number.
     Alive(u64),
+    /// A message between two caches.
+    Cache(CacheFrame),
 }
 
 /// Why a stream cannot be read on.
@@ -167,6 +170,7 @@ fn take_body(buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
 
 #[cfg(test)]
 mod tests {
+    use dsync_core::cache::{CacheMessage, Incarnation, Process};
     use dsync_core::raft::{Envelope, Message};
     use dsync_core::types::{BootCount, BootId, ClusterId, Index, NodeId, NodeName, Term};
 
@@ -180,6 +184,13 @@ mod tests {
             term: Term(3),
             message: Message::TimeoutNow,
         }))
+    }
+
+    fn invalidated() -> Frame {
+        let process = Process { node: NodeId(1), boot: BootId(2) };
+        let home = Incarnation { process, returns: 0 };
+        let message = CacheMessage::Invalidated { home, session: 3, number: 4 };
+        Frame::Cache(CacheFrame { to: BootId(9), message })
     }
 
     async fn read(bytes: &[u8]) -> Result<Frame, FrameError> {
@@ -268,6 +279,7 @@ mod tests {
             (Frame::Audit(Bytes::from_static(b"a")), vec![6, 1, b'a']),
             (Frame::Probe(8), vec![7, 8]),
             (Frame::Alive(8), vec![8, 8]),
+            (invalidated(), vec![9, 9, 5, 1, 2, 0, 3, 4]),
         ];
         for (frame, bytes) in golden {
             assert_eq!(wire::encode(&frame), bytes, "{frame:?}");

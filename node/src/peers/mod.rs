@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 mod audit_line;
+mod cache_line;
 mod dialler;
 pub mod discovery;
 pub mod frame;
@@ -49,6 +50,7 @@ mod simulated_tests;
 mod tests;
 
 pub use audit_line::AuditLine;
+pub use cache_line::{CacheLine, Heard};
 pub use dialler::TargetStatus;
 pub use discovery::{ParsePeerListError, PeerList};
 pub use introduction::{Introduction, Lane, PROTOCOL, ProtocolVersions, Refusal};

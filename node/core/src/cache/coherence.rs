@@ -5,11 +5,12 @@
 use super::bug::Bug;
 use super::bug::Bugs;
 use super::home::Home;
+use super::leases::Leases;
 use super::message::{CacheMessage, Found};
 use super::placement::{Incarnation, Placement, Process};
 use super::rules::Rules;
 use super::sharer::Sharer;
-use super::store::{Copy, Store};
+use super::store::{Copy, Source, Store};
 use super::value::{Key, Write, WriteOutcome};
 use crate::types::LocalTime;
 
@@ -86,6 +87,13 @@ impl<P: Placement, S: Store> Coherence<P, S> {
         }
     }
 
+    /// The rules of the cluster, as soon as they are known: before this node is in a ring, and never others
+    /// afterwards.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.home.set_rules(rules);
+        self.sharer.set_rules(rules);
+    }
+
     /// Leaves a rule out.
     #[cfg(feature = "bugs")]
     #[must_use]
@@ -124,6 +132,14 @@ impl<P: Placement, S: Store> Coherence<P, S> {
         self.settle(now, out)
     }
 
+    /// A client's get that asks the home, whatever is kept here (`consistency=verify`): it trusts no lease
+    /// but the home's own.
+    pub fn verify(&mut self, now: LocalTime, ticket: Ticket, key: &Key) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.sharer.verify(now, ticket, key, &mut out);
+        self.settle(now, out)
+    }
+
     /// A client's write.
     pub fn write(
         &mut self,
@@ -156,6 +172,16 @@ impl<P: Placement, S: Store> Coherence<P, S> {
     /// The leader has granted the lease that `home` asked for at `sent_at`.
     pub fn home_lease_granted(&mut self, home: Incarnation, sent_at: LocalTime) {
         self.home.lease_granted(home, sent_at);
+    }
+
+    /// The leases by which what is kept here may be read.
+    #[must_use]
+    pub fn leases(&self) -> Leases {
+        let own = self.home.is_in_ring().then(|| {
+            let source = Source { home: self.home.me(), session: None };
+            (source, self.home.lease_over())
+        });
+        Leases::new(own.into_iter().chain(self.sharer.leases()))
     }
 
     /// When the home lease ends.

@@ -17,6 +17,7 @@
 //! > 0 deliver 1 2           messages arrive
 //! > 0 tick [b]
 //! > 0 read b k              what a hit would find
+//! > 0 verify b k            a get that asks the home
 //! > 0 released a
 //! > 0 restart b             another process of the same node
 //! ```
@@ -188,10 +189,13 @@ impl Stage {
                 self.nodes[node(rest[0])] = self.started(node(rest[0]));
             }
             "write" | "delete" => self.write(now, rest, &mut said),
-            "get" => {
+            "get" | "verify" => {
                 self.tickets += 1;
-                let key = Key(rest[1].to_owned());
-                let out = self.nodes[node(rest[0])].get(now, self.tickets, &key);
+                let (key, caches) = (Key(rest[1].to_owned()), &mut self.nodes[node(rest[0])]);
+                let out = match words[1] {
+                    "get" => caches.get(now, self.tickets, &key),
+                    _ => caches.verify(now, self.tickets, &key),
+                };
                 self.carry_out(node(rest[0]), out, &mut said);
             }
             "deliver" => rest.iter().for_each(|at| self.deliver(now, at, &mut said)),
@@ -203,7 +207,15 @@ impl Stage {
                 }
             }
             "read" => {
-                let copy = self.nodes[node(rest[0])].read(now, &Key(rest[1].to_owned()));
+                let (key, caches) = (Key(rest[1].to_owned()), &mut self.nodes[node(rest[0])]);
+                let copy = caches.read(now, &key);
+                // Threads that serve hits beside the machines see the same.
+                let leases = caches.leases();
+                let beside = caches.store.get(&key).filter(|copy| leases.allow(copy, now));
+                let lives = |copy: &Copy| copy.expires.is_none_or(|expires| now < expires);
+                if self.bug.is_none() {
+                    assert_eq!(copy, beside.filter(lives));
+                }
                 let shown = copy.map_or("nothing".to_owned(), |copy| {
                     shown(&Some(Found {
                         value: copy.value,

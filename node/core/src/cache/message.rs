@@ -140,6 +140,28 @@ impl CacheMessage {
         }
     }
 
+    /// True if it can have a value in it, and so be large.
+    #[must_use]
+    pub fn can_be_large(&self) -> bool {
+        matches!(self, Self::Value { .. } | Self::Write { .. })
+    }
+
+    /// Its name, for metrics.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Renew { .. } => "renew",
+            Self::Granted { .. } => "granted",
+            Self::Get { .. } => "get",
+            Self::Value { .. } => "value",
+            Self::Invalidate { .. } => "invalidate",
+            Self::Invalidated { .. } => "invalidated",
+            Self::Write { .. } => "write",
+            Self::Written { .. } => "written",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
     /// The home that it is for, or from.
     #[must_use]
     pub fn home(&self) -> Incarnation {

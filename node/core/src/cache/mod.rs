@@ -69,6 +69,7 @@ mod bug;
 mod canonical;
 mod coherence;
 mod home;
+mod leases;
 mod message;
 mod placement;
 mod rules;
@@ -83,6 +84,7 @@ pub use bug::Bug;
 #[cfg(feature = "bugs")]
 pub use canonical::Names;
 pub use coherence::{Answer, Coherence, Output, Ticket};
+pub use leases::Leases;
 pub use message::{CacheMessage, Found};
 pub use placement::{Incarnation, Placement, Process};
 pub use rules::Rules;

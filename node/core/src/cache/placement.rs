@@ -1,6 +1,7 @@
 //! Who is the home of which key, as of one epoch of the ring.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,24 @@ pub struct Incarnation {
     pub process: Process,
     /// How often it has returned to the ring.
     pub returns: u32,
+}
+
+impl<P: Placement> Placement for Arc<P> {
+    fn epoch(&self) -> u64 {
+        P::epoch(self)
+    }
+
+    fn home(&self, key: &Key) -> Option<Incarnation> {
+        P::home(self, key)
+    }
+
+    fn homes(&self) -> Vec<Incarnation> {
+        P::homes(self)
+    }
+
+    fn settled(&self) -> bool {
+        P::settled(self)
+    }
 }
 
 /// The ring as of one epoch. Epochs rise; the same epoch is the same placement on every node.

@@ -86,6 +86,10 @@ impl<P: Placement> Home<P> {
         }
     }
 
+    pub(super) fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
     /// Which home this is.
     pub(super) fn me(&self) -> Incarnation {
         self.me
@@ -98,6 +102,11 @@ impl<P: Placement> Home<P> {
             return;
         }
         self.lease_over = self.lease_over.max(sent_at.plus(self.rules.home_lease_ms));
+    }
+
+    /// True if it has a place in the ring.
+    pub(super) fn is_in_ring(&self) -> bool {
+        self.placement.is_some()
     }
 
     /// When its right to serve ends.

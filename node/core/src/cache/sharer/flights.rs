@@ -12,7 +12,8 @@ use crate::types::LocalTime;
 impl<P: Placement> Sharer<P> {
     pub(super) fn ask(&mut self, now: LocalTime, key: &Key, by: Waiting, out: &mut Vec<Output>) {
         let Some(home) = self.home(key) else { return self.park(key, None, by) };
-        if let Some(flight) = self.open.get(key).copied()
+        if !by.alone
+            && let Some(flight) = self.open.get(key).copied()
             && self.may_join(now, flight, home)
             && let Some(flight) = self.flights.get_mut(&flight)
         {

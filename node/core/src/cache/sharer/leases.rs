@@ -17,6 +17,12 @@ impl<P: Placement> Sharer<P> {
         (source.session.is_some() && home.number == source.session).then_some(home.lease_over)
     }
 
+    /// All of them, by what they are for.
+    pub(in crate::cache) fn leases(&self) -> impl Iterator<Item = (Source, LocalTime)> {
+        let homes = self.homes.iter().filter(|(_, of)| of.number.is_some());
+        homes.map(|(home, of)| (Source { home: *home, session: of.number }, of.lease_over))
+    }
+
     pub(super) fn renew(&mut self, now: LocalTime, home: Incarnation, out: &mut Vec<Output>) {
         let epoch = self.placement.as_ref().map_or(0, Placement::epoch);
         let (keep_ms, every_ms) = (self.rules.session_ms, self.rules.renew_every_ms());

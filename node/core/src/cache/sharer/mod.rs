@@ -87,6 +87,8 @@ struct Flight {
 struct Waiting {
     ticket: Ticket,
     deadline: LocalTime,
+    /// It joins no question that was asked before it came, though a lease would allow it.
+    alone: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -121,9 +123,25 @@ impl<P: Placement> Sharer<P> {
         }
     }
 
+    pub(super) fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
     /// A get that found nothing to serve.
     pub(super) fn get(&mut self, now: LocalTime, ticket: Ticket, key: &Key, out: &mut Vec<Output>) {
-        let by = Waiting { ticket, deadline: now.plus(self.rules.patience_ms) };
+        let by = self.waiting(now, ticket);
+        self.ask(now, key, by, out);
+    }
+
+    /// A get that wants the home's word, asked for after it came.
+    pub(super) fn verify(
+        &mut self,
+        now: LocalTime,
+        ticket: Ticket,
+        key: &Key,
+        out: &mut Vec<Output>,
+    ) {
+        let by = Waiting { alone: true, ..self.waiting(now, ticket) };
         self.ask(now, key, by, out);
     }
 
@@ -136,8 +154,7 @@ impl<P: Placement> Sharer<P> {
         write: Write,
         out: &mut Vec<Output>,
     ) {
-        let by = Waiting { ticket, deadline: now.plus(self.rules.patience_ms) };
-        self.send_write(key, write, by, out);
+        self.send_write(key, write, self.waiting(now, ticket), out);
     }
 
     /// A new ring, or the same one settled. Copies and questions of keys whose home is another one now
@@ -232,6 +249,10 @@ impl<P: Placement> Sharer<P> {
 
     fn home(&self, key: &Key) -> Option<Incarnation> {
         self.placement.as_ref()?.home(key)
+    }
+
+    fn waiting(&self, now: LocalTime, ticket: Ticket) -> Waiting {
+        Waiting { ticket, deadline: now.plus(self.rules.patience_ms), alone: false }
     }
 
     fn next_request(&mut self) -> u64 {

@@ -50,6 +50,12 @@ impl<P: Policy> BoundedStore<P> {
         })
     }
 
+    /// How many values have had to make room for others.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.shards.iter().map(lock).map(|shard| shard.evictions()).sum()
+    }
+
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard<P>> {
         let shards = self.shards.len() as u64;
         let at = usize::try_from(self.seed.hash_one(key) % shards).unwrap_or(0);

@@ -29,11 +29,13 @@ pub(super) struct Shard<P> {
     entries: P,
     bytes: usize,
     limits: Limits,
+    /// What had to make room so far.
+    evictions: u64,
 }
 
 impl<P: Policy> Shard<P> {
     pub(super) fn new(limits: Limits, seed: u64) -> Self {
-        Self { entries: P::new(seed), bytes: 0, limits }
+        Self { entries: P::new(seed), bytes: 0, limits, evictions: 0 }
     }
 
     pub(super) fn get(&mut self, key: &Key) -> Option<Copy> {
@@ -52,6 +54,7 @@ impl<P: Policy> Shard<P> {
         while !self.has_room(size) {
             let Some((key, copy)) = self.entries.evict() else { break };
             self.bytes -= self::size::<P>(&key, &copy);
+            self.evictions += 1;
             gone.push((key, copy));
         }
         self.bytes += size;
@@ -78,6 +81,10 @@ impl<P: Policy> Shard<P> {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(super) fn evictions(&self) -> u64 {
+        self.evictions
     }
 
     pub(super) fn len(&self) -> usize {
