@@ -148,6 +148,7 @@ impl Member {
             published_status: published.status,
             listeners: handle.listeners().clone(),
             queues: handle.queues().clone(),
+            ring: handle.ring().clone(),
             events: handle.events().clone(),
             silence_limit_ms,
             metrics: metrics.clone(),

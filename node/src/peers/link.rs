@@ -184,6 +184,7 @@ async fn take(
             shared.audit.hear(theirs.node_id, word);
             return Ok(());
         }
+        Frame::HomeLease(message) => PeerEvent::HomeLease(theirs.node_id, message),
         Frame::Probe(number) => {
             frame::encode(&Frame::Alive(number))
                 .into_iter()
