@@ -23,6 +23,7 @@ pub mod member;
 pub mod metrics;
 pub mod peers;
 pub mod queues;
+pub mod ring;
 #[cfg(not(feature = "simulated"))]
 pub mod runtime;
 #[cfg(not(feature = "simulated"))]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
-use dsync_core::cache::Limits;
+use dsync_core::cache::{Limits, Process};
 use dsync_core::machine::{Machine, Settings};
 use dsync_core::proposer::Proposer;
 use dsync_core::raft::{Fatal, HeldBoot, Introduction, Raft, RaftOptions, Timing};
@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::{AuditPort, AuditReader, TrailOptions, filler};
+use crate::caches::{CacheParts, Caches, LogHomes};
 use crate::clock;
 use crate::config::FoundingBy;
 use crate::consensus::{
@@ -80,6 +81,8 @@ pub struct Member {
     pub handle: NodeHandle,
     /// What its audit trail has.
     pub audit: AuditReader,
+    /// What it has cached, and the way to what others have.
+    pub caches: Caches,
     /// Ends when the member has drained, or must stop.
     pub driver: JoinHandle<Stopped>,
     /// Held for its lock on the data folder.
@@ -123,11 +126,13 @@ impl Member {
         let proposer = proposer(&config, &identity);
         let founder = founder(&config, &identity)?;
         let silence_limit_ms = 2 * config.timing.election_max_ms;
+        let cache_limits = config.cache;
         let (peers, peer_inbox) =
             start_peers(config, introduction.clone(), disk.raft.held_boots(), listener)?;
         let (line, heard) = peers.audit_line();
         let writer = disk.audit.writer();
         line.spawn(filler::run(line.clone(), heard, disk.audit_reader.clone(), writer));
+        let caches = start_caches(&peers, &handle, &published, cache_limits, metrics)?;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let driver = Driver::new(DriverParts {
@@ -151,6 +156,7 @@ impl Member {
             published_status: published.status,
             listeners: handle.listeners().clone(),
             queues: handle.queues().clone(),
+            ring: handle.ring().clone(),
             events: handle.events().clone(),
             silence_limit_ms,
             metrics: metrics.clone(),
@@ -164,7 +170,7 @@ impl Member {
         );
         let folder = Arc::new(folder);
         let driver = tokio::spawn(run(driver, folder.clone()));
-        Ok(Self { handle, audit: disk.audit_reader, driver, _folder: folder })
+        Ok(Self { handle, audit: disk.audit_reader, caches, driver, _folder: folder })
     }
 }
 
@@ -337,6 +343,28 @@ fn start_peers(
     let peers = Peers::start(config, events);
     PeerServer::start(listener, &peers).context("the peer port")?;
     Ok((peers, inbox))
+}
+
+fn start_caches(
+    peers: &Peers,
+    handle: &NodeHandle,
+    published: &Published,
+    limits: Limits,
+    metrics: &Metrics,
+) -> Result<Caches> {
+    let (line, heard) = peers.cache_line();
+    let status = handle.status();
+    let process = Process { node: status.node_id, boot: status.boot_id };
+    let (ring, machine) = (handle.ring().clone(), published.machine.clone());
+    Ok(Caches::start(CacheParts {
+        process,
+        limits,
+        seed: random_u64()?,
+        line,
+        heard,
+        homes: LogHomes { process, ring, machine },
+        metrics: metrics.caches.clone(),
+    }))
 }
 
 /// Unpredictable bytes from the operating system.

@@ -15,6 +15,7 @@ use dsync_core::machine::Settings;
 use dsync_core::raft::Timing;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 use crate::audit::TrailOptions;
 use crate::config::NodeConfig;
@@ -32,6 +33,8 @@ use crate::telemetry;
 
 /// A node that is asked to stop gives its clients and its successor this long.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// And the ring so long to let it go: its home lease, and an entry.
+const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 /// Connections that may wait to be accepted: after a fail-over all clients come at once, and one
 /// that finds the queue full waits a second.
 const BACKLOG: u32 = 4_096;
@@ -54,7 +57,8 @@ pub async fn run(config: NodeConfig) -> Result<()> {
     let connections = Connections::allowed(descriptors::raise_limit());
     let limits = RequestLimits { waits_max: connections.waits, ..RequestLimits::default() };
     let site = Site::new(member.handle.clone(), metrics, health.clone(), limits)
-        .with_audit(member.audit.clone());
+        .with_audit(member.audit.clone())
+        .with_caches(member.caches.clone());
     let servers = start_servers(client, admin, &site, &config.allowed_hosts, connections)?;
     // Before anybody is told that the node is there: whoever hears it may stop it at once.
     let shutdown = ShutdownSignal::catch()?;
@@ -104,7 +108,15 @@ async fn shut_down(member: Member, servers: Vec<Server>) -> Result<()> {
             server.drain(DRAIN_LIMIT).await;
         }
     };
-    tokio::join!(serve_out, member.handle.drain());
+    let leave = async {
+        // The ring is left by an entry, which needs the driver; without a leader it is not waited for.
+        let left = timeout(LEAVE_LIMIT, member.caches.drain()).await;
+        if left.is_err() {
+            tracing::warn!("the ring was not left in time; the leader will find the lease over");
+        }
+        member.handle.drain().await;
+    };
+    tokio::join!(serve_out, leave);
     match member.driver.await {
         Ok(Stopped::Drained) => Ok(()),
         Ok(stopped) => Err(stopped.into()),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dsync_core::cache::{
@@ -55,7 +56,7 @@ pub(crate) struct TestHomes {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asked {
     pub(crate) enters: usize,
-    pub(crate) left: Vec<(Incarnation, LocalTime)>,
+    pub(crate) left: Vec<Incarnation>,
 }
 
 impl TestHomes {
@@ -83,18 +84,21 @@ impl Homes for TestHomes {
         self.rules
     }
 
-    async fn enter(&self) {
+    async fn enter(&self) -> Duration {
         self.asked.send_modify(|asked| asked.enters += 1);
+        Duration::from_millis(10)
     }
 
     async fn lease(&self, _home: Incarnation) -> Option<LocalTime> {
         Some(clock::now())
     }
 
-    async fn release(&self, _home: Incarnation, _epoch: u64) {}
+    async fn release(&self, _home: Incarnation, _epoch: u64) -> bool {
+        true
+    }
 
     async fn leave(&self, home: Incarnation) {
-        self.asked.send_modify(|asked| asked.left.push((home, clock::now())));
+        self.asked.send_modify(|asked| asked.left.push(home));
     }
 }
 

@@ -11,20 +11,16 @@
 //! dropped everything ([`Progress::home`] is of what is installed). How long it has to wait before the log
 //! lets it in again is the log's business: until then its asks are refused there.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dsync_core::cache::Incarnation;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Homes;
 use super::worker::{Ask, Progress};
-use crate::clock;
-
-/// Pause before another try to enter the ring.
-const ENTER_PAUSE: Duration = Duration::from_millis(500);
-/// A release whose entry is not seen is said again after this.
-const RELEASE_PAUSE: Duration = Duration::from_millis(500);
 
 /// What the task needs.
 pub(super) struct Seat<H> {
@@ -69,9 +65,9 @@ impl<H: Homes> Seat<H> {
     /// Asks until a ring with this process is installed. `None`: the caches have ended.
     async fn enter(&mut self) -> Option<()> {
         loop {
-            self.homes.enter().await;
+            let pause = self.homes.enter().await;
             let inside = self.progress.wait_for(|progress| progress.home.is_some());
-            match timeout(ENTER_PAUSE, inside).await {
+            match timeout(pause, inside).await {
                 Ok(inside) => return inside.ok().map(|_| ()),
                 Err(_) => continue,
             }
@@ -81,8 +77,8 @@ impl<H: Homes> Seat<H> {
     /// Keeps the lease until another ring takes this home's place. `None`: the caches have ended.
     async fn serve(&mut self, home: Incarnation) -> Option<()> {
         let every = Duration::from_millis((self.homes.rules().home_lease_ms / 3).max(1));
-        let mut released = 0;
         let (mut ask_at, mut release_at) = (Instant::now(), Instant::now());
+        let said = Arc::new(AtomicU64::new(0));
         loop {
             if Instant::now() >= ask_at {
                 self.ask_for_lease(home);
@@ -92,9 +88,11 @@ impl<H: Homes> Seat<H> {
             if progress.home != Some(home) {
                 return Some(());
             }
-            if progress.released > released && Instant::now() >= release_at {
-                self.homes.release(home, progress.released).await;
-                (released, release_at) = (progress.released, Instant::now() + RELEASE_PAUSE);
+            // Somebody waits for it only while the ring is not settled.
+            let unsaid = progress.released > said.load(Ordering::Relaxed);
+            if unsaid && !progress.settled && Instant::now() >= release_at {
+                self.release(home, progress.released, &said);
+                release_at = Instant::now() + every;
             }
             tokio::select! {
                 changed = self.progress.changed() => changed.ok()?,
@@ -115,17 +113,23 @@ impl<H: Homes> Seat<H> {
         });
     }
 
-    /// Asks for no more, and waits: until the lease is over sharers may have copies of this home's values.
-    async fn leave(&mut self) {
-        let Some(home) = self.progress.borrow().home else { return };
-        loop {
-            // A grant that was under way may come meanwhile.
-            let left = self.progress.borrow().lease_over.since(clock::now());
-            if left == 0 {
-                break;
+    /// The entry is not waited for: leases have to be asked for meanwhile. What is not known to be applied
+    /// is said again.
+    fn release(&self, home: Incarnation, epoch: u64, said: &Arc<AtomicU64>) {
+        let (homes, said) = (self.homes.clone(), said.clone());
+        tokio::spawn(async move {
+            if homes.release(home, epoch).await {
+                said.fetch_max(epoch, Ordering::Relaxed);
             }
-            sleep(Duration::from_millis(left)).await;
+        });
+    }
+
+    /// Asks for no more leases, and serves until the last one is over: until then sharers may have copies of
+    /// this home's values, and nobody can take its place.
+    async fn leave(&mut self) {
+        let home = self.progress.borrow().home;
+        if let Some(home) = home {
+            self.homes.leave(home).await;
         }
-        self.homes.leave(home).await;
     }
 }

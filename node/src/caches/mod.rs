@@ -49,6 +49,7 @@ use dsync_core::types::LocalTime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use homes::Homes;
+pub(crate) use homes::LogHomes;
 pub use metrics::CacheMetrics;
 pub use waiting::{WAITING_BYTES_MAX, WAITING_MAX};
 

@@ -111,15 +111,14 @@ async fn who_is_in_no_ring_asks_to_enter_and_asks_again_after_a_suspension() {
 }
 
 #[tokio::test]
-async fn a_node_that_drains_leaves_the_ring_when_its_lease_is_over() {
+async fn a_node_that_drains_leaves_the_ring_and_refuses_when_it_is_out_of_it() {
     let cluster = Cluster::serving(1).await;
     cluster.nodes[0].put("k", "v").await;
-    let over = cluster.nodes[0].0.progress.borrow().lease_over;
     cluster.nodes[0].drain().await;
-    let left = cluster.homes.asked.borrow().left.clone();
-    let [(who, at)] = left[..] else { panic!("{left:?}") };
-    assert_eq!(who, home(0));
-    assert!(at >= over, "left at {at:?}, with a lease until {over:?}");
+    assert_eq!(cluster.homes.asked.borrow().left, [home(0)]);
+    cluster.homes.change(&[]);
+    let mut progress = cluster.nodes[0].0.progress.clone();
+    progress.wait_for(|progress| progress.home.is_none()).await.unwrap();
     let refused = cluster.nodes[0].write(key("k"), text("w")).await;
     assert_eq!(refused, Err(CacheError::Stopping));
 }

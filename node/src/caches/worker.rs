@@ -47,6 +47,8 @@ pub(super) struct Progress {
     pub(super) epoch: u64,
     /// How many homes it has.
     pub(super) homes: usize,
+    /// Nobody waits for releases of keys.
+    pub(super) settled: bool,
     /// This process's place in it.
     pub(super) home: Option<Incarnation>,
     /// When the home lease ends.
@@ -210,6 +212,7 @@ impl<L: Line, P: Placement> Worker<L, P> {
         let homes = ring.homes();
         self.progress.send_modify(|progress| {
             progress.epoch = ring.epoch();
+            progress.settled = ring.settled();
             progress.homes = homes.len();
             progress.home = homes.into_iter().find(|home| home.process == process);
             progress.installed = true;

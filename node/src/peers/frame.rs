@@ -13,6 +13,7 @@
 use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
+use dsync_core::cache::HomeLeaseMessage;
 use dsync_core::raft::COMMAND_BYTES_MAX;
 use dsync_core::wire::{self, DecodeError, PeerFrame};
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,8 @@ pub(super) enum Frame {
     Probe(u64),
     /// The answer to a probe, by its number.
     Alive(u64),
+    /// Between a home of cached keys and the leader.
+    HomeLease(HomeLeaseMessage),
     /// A message between two caches.
     Cache(CacheFrame),
 }
@@ -263,6 +266,8 @@ mod tests {
             recovered_end: Index(6),
         };
         let said = b"\x01\x01\x01n\x01\x02\x01\x03\x00\x04\x05\x06".as_slice();
+        let process = Process { node: NodeId(1), boot: BootId(2) };
+        let home = Incarnation { process, returns: 3 };
         let golden: Vec<(Frame, Vec<u8>)> = vec![
             (Frame::KeepAlive, vec![0]),
             (
@@ -279,7 +284,9 @@ mod tests {
             (Frame::Audit(Bytes::from_static(b"a")), vec![6, 1, b'a']),
             (Frame::Probe(8), vec![7, 8]),
             (Frame::Alive(8), vec![8, 8]),
-            (invalidated(), vec![9, 9, 5, 1, 2, 0, 3, 4]),
+            (Frame::HomeLease(HomeLeaseMessage::Ask { ask: 7, home }), vec![9, 0, 7, 1, 2, 3]),
+            (Frame::HomeLease(HomeLeaseMessage::Granted { ask: 7 }), vec![9, 1, 7]),
+            (invalidated(), vec![10, 9, 5, 1, 2, 0, 3, 4]),
         ];
         for (frame, bytes) in golden {
             assert_eq!(wire::encode(&frame), bytes, "{frame:?}");

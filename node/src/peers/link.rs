@@ -185,6 +185,7 @@ async fn take(
             shared.audit.hear(theirs.node_id, word);
             return Ok(());
         }
+        Frame::HomeLease(message) => PeerEvent::HomeLease(theirs.node_id, message),
         Frame::Cache(CacheFrame { to, message }) => {
             if to != shared.boot_id {
                 shared.metrics.drops_misaddressed.one();

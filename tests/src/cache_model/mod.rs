@@ -99,6 +99,7 @@ impl Default for Bounds {
                 drift_ppm: 0,
                 rounding_ms: 0,
                 patience_ms: 1_000,
+                ..Rules::default()
             },
             heirs: vec![1],
             home_leases: false,

@@ -30,11 +30,21 @@ pub enum Bug {
     ReleasedSessionLives,
     /// Who joins a flight takes a value that may not be kept (R5).
     JoinerTakesOldValue,
+    /// A process enters the ring while a former one of its node is in service (R12).
+    EntersBesideFormer,
+    /// A suspension acts under another leader than the one that found the grant over (R1).
+    SuspensionOutlivesTerm,
+    /// A leader suspends a home before its grant is over (R1).
+    SuspendedBeforeGrantEnds,
+    /// A new leader takes it that nobody has granted anything (R1).
+    NewLeaderDoesNotWait,
+    /// A leader grants without a look at the ring as it is by the round's end (R1).
+    GrantedToSuspended,
 }
 
 impl Bug {
-    /// All of them.
-    pub const ALL: [Self; 13] = [
+    /// Those of a node's caches.
+    pub const OF_CACHES: [Self; 13] = [
         Self::FillIgnoresPoison,
         Self::WriteWaitsForNobody,
         Self::SilentSharerKeepsSession,
@@ -48,6 +58,14 @@ impl Bug {
         Self::CopiesOutliveEpoch,
         Self::ReleasedSessionLives,
         Self::JoinerTakesOldValue,
+    ];
+    /// Those of the ring's members and their leases.
+    pub const OF_HOME_LEASES: [Self; 5] = [
+        Self::EntersBesideFormer,
+        Self::SuspensionOutlivesTerm,
+        Self::SuspendedBeforeGrantEnds,
+        Self::NewLeaderDoesNotWait,
+        Self::GrantedToSuspended,
     ];
 }
 

@@ -48,7 +48,8 @@
 //!     invalidation round
 //! ```
 //!
-//! Read in this order: `message.rs`, `home/`, `sharer/`, `coherence.rs`, `store/`. `bug.rs` names the ways
+//! Read in this order: `message.rs`, `home/`, `sharer/`, `coherence.rs`, `store/`; then who is a home:
+//! `ring/`, `grants.rs`, `home_leases.rs`. `bug.rs` names the ways
 //! to leave a rule out; the model checker (`tests/tests/cache_model.rs`) runs this very code over all
 //! orders of events of small clusters, and finds each.
 //!
@@ -68,10 +69,13 @@ mod bug;
 #[cfg(feature = "bugs")]
 mod canonical;
 mod coherence;
+mod grants;
 mod home;
+mod home_leases;
 mod leases;
 mod message;
 mod placement;
+mod ring;
 mod rules;
 mod sharer;
 mod store;
@@ -84,9 +88,12 @@ pub use bug::Bug;
 #[cfg(feature = "bugs")]
 pub use canonical::Names;
 pub use coherence::{Answer, Coherence, Output, Ticket};
+pub use grants::Grants;
+pub use home_leases::{HomeLeaseMessage, HomeLeaseOutput, HomeLeases, Moment};
 pub use leases::Leases;
 pub use message::{CacheMessage, Found};
 pub use placement::{Incarnation, Placement, Process};
-pub use rules::Rules;
+pub use ring::{RingOperation, RingOutcome, RingPlacement, RingRefusal, RingTable, RingTurn};
+pub use rules::{Rules, RulesError};
 pub use store::{BoundedStore, Copy, Limits, Lru, MapStore, Policy, Source, Store, Usage};
 pub use value::{Condition, Key, Value, Version, Write, WriteOutcome};

@@ -16,6 +16,28 @@ pub struct Rules {
     pub rounding_ms: u64,
     /// How long a request waits for a home that serves.
     pub patience_ms: u64,
+    /// How long a home that was suspended stays out of the ring; twice as long each time that it is
+    /// suspended soon after it entered.
+    pub return_delay_ms: u64,
+    /// The longest such time; also, what "soon" means.
+    pub return_delay_ms_max: u64,
+}
+
+/// Rules that contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RulesError {
+    /// A lease that is over before it can be renewed.
+    #[error("caches.{field} = {ms} must be between {min} and {max}")]
+    OutOfRange {
+        /// Which.
+        field: &'static str,
+        /// What it is.
+        ms: u64,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
 }
 
 impl Default for Rules {
@@ -26,11 +48,28 @@ impl Default for Rules {
             drift_ppm: 1_000,
             rounding_ms: 2,
             patience_ms: 5_000,
+            return_delay_ms: 1_000,
+            return_delay_ms_max: 60_000,
         }
     }
 }
 
 impl Rules {
+    /// Checks what must hold; before a founding entry with them is held.
+    ///
+    /// # Errors
+    /// The first value that is out of range.
+    pub fn check(&self) -> Result<(), RulesError> {
+        let minute = 60_000;
+        within("session_ms", self.session_ms, 30, minute)?;
+        within("home_lease_ms", self.home_lease_ms, self.session_ms, minute)?;
+        within("drift_ppm", self.drift_ppm, 0, 100_000)?;
+        within("rounding_ms", self.rounding_ms, 2, minute)?;
+        within("patience_ms", self.patience_ms, 1, minute)?;
+        within("return_delay_ms_max", self.return_delay_ms_max, 1, 60 * minute)?;
+        within("return_delay_ms", self.return_delay_ms, 0, self.return_delay_ms_max)
+    }
+
     /// How long the giver of a lease of `ms` waits before it takes it to be over: the holder's clock
     /// may be slower than its own.
     #[must_use]
@@ -49,5 +88,12 @@ impl Rules {
     #[must_use]
     pub fn unanswered_max_ms(&self) -> u64 {
         self.session_ms / 4
+    }
+}
+
+fn within(field: &'static str, ms: u64, min: u64, max: u64) -> Result<(), RulesError> {
+    match (min..=max).contains(&ms) {
+        true => Ok(()),
+        false => Err(RulesError::OutOfRange { field, ms, min, max }),
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache::{RingOperation, RingOutcome};
 use crate::locks::{LockOperation, LockOutcome};
 use crate::queue::{QueueOperation, QueueOutcome};
 pub use crate::types::RequestRefusal;
@@ -75,6 +76,8 @@ pub enum Operation {
         /// What to do.
         operation: QueueOperation,
     },
+    /// Of the ring's members: who is a home of cached keys.
+    Ring(RingOperation),
 }
 
 /// Some neighbouring items of an operation that belong to one request of a client.
@@ -143,7 +146,7 @@ impl Operation {
     #[must_use]
     pub fn items(&self) -> u64 {
         match self {
-            Self::Node(_) | Self::Lock { .. } => 1,
+            Self::Node(_) | Self::Lock { .. } | Self::Ring(_) => 1,
             Self::Queue { operation, .. } => operation.items().max(1),
         }
     }
@@ -152,7 +155,7 @@ impl Operation {
     #[must_use]
     pub fn request(&self) -> Option<&RequestId> {
         match self {
-            Self::Node(_) | Self::Queue { .. } => None,
+            Self::Node(_) | Self::Queue { .. } | Self::Ring(_) => None,
             Self::Lock { request, .. } => request.as_ref(),
         }
     }
@@ -162,7 +165,7 @@ impl Operation {
     #[must_use]
     pub fn with_request(self, request: Option<RequestId>) -> Self {
         match self {
-            Self::Node(_) | Self::Queue { .. } => self,
+            Self::Node(_) | Self::Queue { .. } | Self::Ring(_) => self,
             Self::Lock { operation, .. } => Self::Lock { request, operation },
         }
     }
@@ -198,6 +201,8 @@ pub enum Outcome {
     Lock(LockOutcome),
     /// Of [`Operation::Queue`].
     Queue(QueueOutcome),
+    /// Of [`Operation::Ring`].
+    Ring(RingOutcome),
 }
 
 /// What came of a [`NodeOperation`].

@@ -227,6 +227,7 @@ impl<F: FnMut(&Operation, &ArcSwap<Machine>) -> Answer> Driver<F> {
                 DriverRequest::Barrier { reply, .. } => {
                     let _ = reply.send(*self.barrier.lock().unwrap());
                 }
+                DriverRequest::HomeLease { .. } => {}
                 DriverRequest::Drain { done } => {
                     let _ = done.send(());
                     return;

@@ -145,6 +145,7 @@ impl World {
                 Operation::Node(operation) => format!("{operation:?}"),
                 Operation::Lock { operation, .. } => format!("{operation:?}"),
                 Operation::Queue { operation, .. } => format!("{operation:?}"),
+                Operation::Ring(operation) => format!("{operation:?}"),
             };
             operation.split(['(', ' ']).next().unwrap_or_default().to_owned()
         };
@@ -279,6 +280,8 @@ fn serve(shared: &Arc<Mutex<State>>, request: DriverRequest) {
                 let _ = reply.send(Ok(time));
             });
         }
+        // Nothing is granted here.
+        DriverRequest::HomeLease { .. } => {}
         DriverRequest::Drain { done } => {
             state.draining = true;
             let _ = done.send(());
