@@ -298,6 +298,11 @@ impl<'a> Request<'a> {
         Self { method, path, headers: vec![JSON], body }
     }
 
+    /// A value as it is.
+    pub fn put(path: &'a str, body: &'a [u8]) -> Self {
+        Self { method: "PUT", ..Self::change(path, body) }
+    }
+
     pub fn get(path: &'a str) -> Self {
         Self { method: "GET", path, headers: vec![], body: b"" }
     }
