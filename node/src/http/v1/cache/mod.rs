@@ -3,7 +3,7 @@
 //! | routes | file |
 //! |---|---|
 //! | `GET`, `HEAD /v1/cache/{key}` | [`get`] |
-//! | `PUT`, `DELETE /v1/cache/{key}` | [`write`] |
+//! | `PUT`, `DELETE /v1/cache/{key}` | [`mod@write`] |
 //! | `GET /v1/cache` | [`stats`] |
 //!
 //! What they share: `asking` (the key, conditions, versions), `codes` and `problems` (what is no success).
