@@ -20,6 +20,9 @@ mod log_port;
 #[path = "../testing/loopback.rs"]
 mod loopback;
 pub mod member;
+#[cfg(all(test, not(feature = "simulated")))]
+#[path = "../testing/members.rs"]
+mod members;
 pub mod metrics;
 pub mod peers;
 pub mod queues;

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::{AuditPort, AuditReader, TrailOptions, filler};
-use crate::caches::{CacheParts, Caches, LogHomes};
+use crate::caches::{CacheMetrics, CacheParts, Caches, LogHomes};
 use crate::clock;
 use crate::config::FoundingBy;
 use crate::consensus::{
@@ -30,7 +30,7 @@ use crate::log_port::LogPort;
 use crate::metrics::Metrics;
 use crate::peers::net::TcpListener;
 use crate::peers::{
-    self, PeerConfig, PeerEvent, PeerLimits, PeerList, PeerServer, Peers, Resolver, SecretSource,
+    self, CacheLine, Heard, PeerConfig, PeerEvent, PeerLimits, PeerList, PeerServer, Peers, Resolver, SecretSource,
 };
 use crate::storage::{DataFolder, Log, LogOptions};
 
@@ -70,8 +70,6 @@ pub struct MemberConfig {
     pub snapshot_every_bytes: u64,
     /// Bounds of the audit trail.
     pub audit: TrailOptions,
-    /// How much the caches keep.
-    pub cache: Limits,
 }
 
 /// A running member.
@@ -81,10 +79,11 @@ pub struct Member {
     pub handle: NodeHandle,
     /// What its audit trail has.
     pub audit: AuditReader,
-    /// What it has cached, and the way to what others have.
-    pub caches: Caches,
     /// Ends when the member has drained, or must stop.
     pub driver: JoinHandle<Stopped>,
+    /// The way to the other nodes' caches, until this node's have it.
+    cache_line: Option<(CacheLine, mpsc::Receiver<Heard>)>,
+    machine: Arc<ArcSwap<Machine>>,
     /// Held for its lock on the data folder.
     _folder: Arc<DataFolder>,
 }
@@ -126,13 +125,13 @@ impl Member {
         let proposer = proposer(&config, &identity);
         let founder = founder(&config, &identity)?;
         let silence_limit_ms = 2 * config.timing.election_max_ms;
-        let cache_limits = config.cache;
         let (peers, peer_inbox) =
             start_peers(config, introduction.clone(), disk.raft.held_boots(), listener)?;
         let (line, heard) = peers.audit_line();
         let writer = disk.audit.writer();
         line.spawn(filler::run(line.clone(), heard, disk.audit_reader.clone(), writer));
-        let caches = start_caches(&peers, &handle, &published, cache_limits, metrics)?;
+        let cache_line = Some(peers.cache_line());
+        let machine = published.machine.clone();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let driver = Driver::new(DriverParts {
@@ -170,7 +169,24 @@ impl Member {
         );
         let folder = Arc::new(folder);
         let driver = tokio::spawn(run(driver, folder.clone()));
-        Ok(Self { handle, audit: disk.audit_reader, caches, driver, _folder: folder })
+        let audit = disk.audit_reader;
+        Ok(Self { handle, audit, driver, cache_line, machine, _folder: folder })
+    }
+}
+
+impl Member {
+    /// Starts the caches, which enter the ring by themselves. Once.
+    ///
+    /// # Errors
+    /// If they have been started before.
+    pub fn start_caches(&mut self, limits: Limits, metrics: CacheMetrics) -> Result<Caches> {
+        let (line, heard) = self.cache_line.take().context("the caches run already")?;
+        let status = self.handle.status();
+        let process = Process { node: status.node_id, boot: status.boot_id };
+        let (ring, machine) = (self.handle.ring().clone(), self.machine.clone());
+        let homes = LogHomes { process, ring, machine };
+        let seed = random_u64()?;
+        Ok(Caches::start(CacheParts { process, limits, seed, line, heard, homes, metrics }))
     }
 }
 
@@ -343,28 +359,6 @@ fn start_peers(
     let peers = Peers::start(config, events);
     PeerServer::start(listener, &peers).context("the peer port")?;
     Ok((peers, inbox))
-}
-
-fn start_caches(
-    peers: &Peers,
-    handle: &NodeHandle,
-    published: &Published,
-    limits: Limits,
-    metrics: &Metrics,
-) -> Result<Caches> {
-    let (line, heard) = peers.cache_line();
-    let status = handle.status();
-    let process = Process { node: status.node_id, boot: status.boot_id };
-    let (ring, machine) = (handle.ring().clone(), published.machine.clone());
-    Ok(Caches::start(CacheParts {
-        process,
-        limits,
-        seed: random_u64()?,
-        line,
-        heard,
-        homes: LogHomes { process, ring, machine },
-        metrics: metrics.caches.clone(),
-    }))
 }
 
 /// Unpredictable bytes from the operating system.

@@ -83,7 +83,6 @@ fn config(name: &str, size: u64) -> MemberConfig {
         log: LogOptions { segment_bytes: 64 << 10, ..LogOptions::new(7) },
         snapshot_every_bytes: 4 << 10,
         audit: TrailOptions::new(1 << 20, None),
-        cache: dsync_core::cache::Limits { bytes_max: 1 << 20, entries_max: 1_000 },
     }
 }
 

@@ -89,7 +89,6 @@ fn node(n: usize, port: Port, peers: &[ListedPeer]) -> Node {
         log: LogOptions { segment_bytes: 1 << 20, ..LogOptions::new(7) },
         snapshot_every_bytes: 8 << 20,
         audit: TrailOptions::new(1 << 20, None),
-        cache: dsync_core::cache::Limits { bytes_max: 1 << 20, entries_max: 1_000 },
     };
     port.set_nonblocking(true).unwrap();
     let listener = TcpListener::from_std(port).unwrap();

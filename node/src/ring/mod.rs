@@ -4,6 +4,9 @@
 //! What stands behind it: the ring's members are in the log (`dsync_core::cache`, `ring/`), the leases
 //! come from the leader (`grants.rs`). When to enter, and what to drop before, is the caches' business.
 
+#[cfg(all(test, not(feature = "simulated")))]
+mod member_test;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 

@@ -88,13 +88,11 @@ impl Cache {
     }
 
     /// Begins a put.
-    #[must_use]
     pub fn put(&self, key: &str, value: CacheValue) -> Put {
         Put::new(Arc::clone(&self.nodes), key, value)
     }
 
     /// Begins a delete. To delete what is not there is no error.
-    #[must_use]
     pub fn delete(&self, key: &str) -> Delete {
         Delete::new(Arc::clone(&self.nodes), key)
     }

@@ -76,6 +76,11 @@ fn script_about(bug: Bug) -> &'static str {
             "a_session_that_was_not_waited_for_at_a_release_never_comes_back"
         }
         Bug::JoinerTakesOldValue => "who_joins_a_flight_takes_only_what_may_be_kept",
+        Bug::EntersBesideFormer
+        | Bug::SuspensionOutlivesTerm
+        | Bug::SuspendedBeforeGrantEnds
+        | Bug::NewLeaderDoesNotWait
+        | Bug::GrantedToSuspended => unreachable!("of home leases"),
     }
 }
 

@@ -105,8 +105,8 @@ impl Grants {
         for home in ring.homes() {
             self.over.entry(home).or_insert(unknown);
         }
-        let over = self.over.iter().filter(|(_, over)| now >= **over);
-        let homes: Vec<Incarnation> = over.map(|(home, _)| *home).collect();
+        let known = self.over.keys().copied();
+        let homes: Vec<Incarnation> = known.filter(|home| self.is_over(now, *home)).collect();
         let waits = self.proposed_at.is_some_and(|at| now < at.plus(self.rules.session_ms));
         let new = homes.iter().any(|home| !self.given_up.contains(home));
         if homes.is_empty() || !ring.settled_without(&homes) || (waits && !new) {

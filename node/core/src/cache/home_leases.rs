@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "bugs")]
+use super::bug::Bug;
 use super::grants::Grants;
 use super::placement::Incarnation;
 use super::ring::{RingOperation, RingTable};
@@ -71,7 +73,7 @@ pub struct Moment<'a> {
 }
 
 /// Both sides of one process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HomeLeases {
     node: NodeId,
     /// Begins at a random number, so that an answer to the process before this one fits nothing.
@@ -84,10 +86,12 @@ pub struct HomeLeases {
     grants: Option<Grants>,
     /// Asks that wait for their round.
     rounds: BTreeMap<u64, Asker>,
+    #[cfg(feature = "bugs")]
+    bug: Option<Bug>,
 }
 
 /// Who asked, and for what.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Asker {
     from: NodeId,
     ask: u64,
@@ -105,7 +109,16 @@ impl HomeLeases {
             asked: BTreeMap::new(),
             grants: None,
             rounds: BTreeMap::new(),
+            #[cfg(feature = "bugs")]
+            bug: None,
         }
+    }
+
+    /// Puts a mistake into what it will grant.
+    #[cfg(feature = "bugs")]
+    #[must_use]
+    pub fn with_bug(self, bug: Option<Bug>) -> Self {
+        Self { bug, ..self }
     }
 
     /// A home of this process asks, at `sent_at`; the ask's number. If nobody is known to lead, it is
@@ -191,9 +204,17 @@ impl HomeLeases {
     /// What was granted in another term is that leader's business, and its rounds prove nothing here.
     fn take_note(&mut self, at: &Moment<'_>) {
         if self.grants.as_ref().map(Grants::term) != at.leads {
-            self.grants = at.leads.map(|term| Grants::new(term, at.rules));
+            self.grants = at.leads.map(|term| self.office(term, at.rules));
             self.rounds.clear();
         }
+    }
+
+    #[allow(clippy::unused_self)]
+    fn office(&self, term: Term, rules: Rules) -> Grants {
+        let grants = Grants::new(term, rules);
+        #[cfg(feature = "bugs")]
+        let grants = grants.with_bug(self.bug);
+        grants
     }
 
     fn asked_by(&mut self, at: &Moment<'_>, asker: Asker, out: &mut Vec<HomeLeaseOutput>) {

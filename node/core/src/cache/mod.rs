@@ -83,6 +83,8 @@ mod value;
 
 #[cfg(test)]
 mod coherence_test;
+#[cfg(test)]
+mod home_leases_test;
 
 pub use bug::Bug;
 #[cfg(feature = "bugs")]

@@ -69,7 +69,7 @@ pub struct RingTurn {
 }
 
 /// The homes in service, and what is remembered of those that were.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RingTable {
     epoch: Index,
     homes: BTreeMap<NodeId, InService>,
@@ -79,7 +79,7 @@ pub struct RingTable {
 }
 
 /// A home in service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct InService {
     home: Incarnation,
     name: NodeName,
@@ -91,7 +91,7 @@ struct InService {
 }
 
 /// What is remembered of a node, in service or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Past {
     /// Its last time as a home: the next one of the same process has a higher number.
     last: Incarnation,

@@ -6,7 +6,7 @@ use crate::cache::placement::Incarnation;
 use crate::types::{Index, Term};
 
 /// An operation on the ring's members.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RingOperation {
     /// The sending process becomes a home. It has dropped all copies, fills, sessions and values before.
     Enter,
@@ -31,7 +31,7 @@ pub enum RingOperation {
 }
 
 /// What came of a [`RingOperation`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RingOutcome {
     /// The sending process is this home.
     Entered(Incarnation),
@@ -42,7 +42,7 @@ pub enum RingOutcome {
 }
 
 /// Why nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum RingRefusal {
     /// The node is no voter of the cluster.
     #[error("the node is no voter")]

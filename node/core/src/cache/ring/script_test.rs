@@ -33,7 +33,7 @@ fn scripts_say_what_they_said() {
 
 #[cfg(feature = "bugs")]
 #[test]
-fn each_rule_left_out_is_seen_in_its_script() {
+fn every_bug_put_back_is_seen_in_its_script() {
     let scripts = [
         (Bug::EntersBesideFormer, "a_former_process_is_waited_for"),
         (Bug::SuspensionOutlivesTerm, "a_suspension_is_void_under_another_leader"),
