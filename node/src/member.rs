@@ -30,7 +30,8 @@ use crate::log_port::LogPort;
 use crate::metrics::Metrics;
 use crate::peers::net::TcpListener;
 use crate::peers::{
-    self, CacheLine, Heard, PeerConfig, PeerEvent, PeerLimits, PeerList, PeerServer, Peers, Resolver, SecretSource,
+    self, CacheLine, Heard, PeerConfig, PeerEvent, PeerLimits, PeerList, PeerServer, Peers,
+    Resolver, SecretSource,
 };
 use crate::storage::{DataFolder, Log, LogOptions};
 
