@@ -34,6 +34,8 @@ const SEGMENT_BYTES_MAX: u64 = 4 << 30;
 const AUDIT_BYTES_MIN: u64 = 1 << 20;
 /// Below this a trail forgets faster than anybody can look.
 const AUDIT_AGE_MIN: Duration = Duration::from_secs(60);
+/// A cache below this keeps no more than a few of the largest values.
+const CACHE_BYTES_MIN: u64 = 1 << 20;
 /// The default lease has to be allowed.
 const LEASE_MIN_MAX: Duration = Duration::from_secs(60);
 /// Longest DNS name.
@@ -136,6 +138,15 @@ pub struct NodeArgs {
     /// that the system trusts.
     #[arg(long, env = "DSYNC_REDIS_CA_FILE", value_name = "PATH", requires = "redis")]
     pub redis_ca_file: Option<PathBuf>,
+    /// Memory for cached values on this node, their keys and what it takes to find them included; the
+    /// least recently used go first. Accepts KiB, MiB and GiB.
+    #[arg(long, env = "DSYNC_CACHE_BYTES", value_name = "BYTES", default_value = "64MiB",
+          value_parser = parse_bytes)]
+    pub cache_bytes: u64,
+
+    /// How many cached values this node keeps.
+    #[arg(long, env = "DSYNC_CACHE_ENTRIES", value_name = "N", default_value_t = 1_000_000)]
+    pub cache_entries: u64,
 
     /// Threads for requests and for consensus; by default as many as there are processors. (Those that
     /// wait for the disk come on top.) Fewer are better where several nodes share a machine.
@@ -215,6 +226,10 @@ pub struct NodeConfig {
     pub audit_age_max: Option<Duration>,
     /// The queues' Redis.
     pub redis: Option<RedisConfig>,
+    /// Memory for cached values.
+    pub cache_bytes: u64,
+    /// How many are kept.
+    pub cache_entries: u64,
     /// Threads of the runtime; `None`: as many as there are processors.
     pub threads: Option<u16>,
     /// How to log.
@@ -289,6 +304,12 @@ impl NodeArgs {
         if self.audit_age_max.is_some_and(|age| age < AUDIT_AGE_MIN) {
             return refuse("--audit-age-max", "must be at least 1m; leave it out to keep all ages");
         }
+        if self.cache_bytes < CACHE_BYTES_MIN {
+            return refuse("--cache-bytes", "must be at least 1MiB");
+        }
+        if self.cache_entries == 0 {
+            return refuse("--cache-entries", "must be at least 1");
+        }
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log_filter) {
             return refuse("--log", format!("cannot be read: {error}"));
         }
@@ -315,6 +336,8 @@ impl NodeArgs {
             segment_bytes: self.segment_bytes,
             audit_bytes_max: self.audit_bytes_max,
             audit_age_max: self.audit_age_max,
+            cache_bytes: self.cache_bytes,
+            cache_entries: self.cache_entries,
             threads: self.threads,
             log: LogConfig { format: self.log_format, filter: self.log_filter },
             exit_with_parent: self.exit_with_parent,

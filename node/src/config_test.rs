@@ -49,6 +49,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.election, Duration::from_millis(400));
     assert_eq!(config.segment_bytes, 64 << 20);
     assert_eq!((config.audit_bytes_max, config.audit_age_max), (1 << 30, None));
+    assert_eq!((config.cache_bytes, config.cache_entries), (64 << 20, 1_000_000));
     assert_eq!(config.listen_client, "0.0.0.0:7070".parse::<SocketAddr>().unwrap());
     assert_eq!(config.listen_peer.port(), 7071);
     assert_eq!(config.listen_admin.port(), 7072);
@@ -199,6 +200,15 @@ fn an_audit_trail_keeps_enough_to_look_something_up() {
     assert_eq!(audit.audit_bytes_max, 2 << 20);
     assert_eq!(audit.audit_age_max, Some(Duration::from_secs(5_400)));
     for wrong in [["--audit-bytes-max", "1023KiB"], ["--audit-age-max", "59s"]] {
+        assert_eq!(listed(&wrong).unwrap_err().flag(), wrong[0]);
+    }
+}
+
+#[test]
+fn a_cache_keeps_at_least_a_few_values() {
+    let cache = listed(&["--cache-bytes", "256MiB", "--cache-entries", "5000"]).unwrap();
+    assert_eq!((cache.cache_bytes, cache.cache_entries), (256 << 20, 5_000));
+    for wrong in [["--cache-bytes", "1023KiB"], ["--cache-entries", "0"]] {
         assert_eq!(listed(&wrong).unwrap_err().flag(), wrong[0]);
     }
 }

@@ -8,17 +8,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use dsync_core::cache::{Incarnation, Process};
 use dsync_core::locks::{Acquire, LockOperation, Upgrade};
 pub use dsync_core::machine::Applied;
 use dsync_core::machine::{Machine, Operation, RequestId};
 use dsync_core::raft::{Membership, RaftStatus};
-use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, NodeId, NodeName};
+use dsync_core::types::{BootCount, BootId, ClusterId, ClusterTime, LocalTime, NodeId, NodeName};
 pub use dsync_core::waits::{ReadState, SubmitError};
 use dsync_redis_store::RedisStore;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::events::Events;
 use crate::queues::Queues;
+use crate::ring::RingMember;
 use crate::waits::{self, Answer, HandleClock, Listeners, Patience, UpkeepTask};
 
 /// A node's view of itself and the cluster.
@@ -64,6 +66,15 @@ pub enum DriverRequest {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<ClusterTime, SubmitError>>,
     },
+    /// Ask whoever leads for a home's lease.
+    HomeLease {
+        /// The home, of this process.
+        home: Incarnation,
+        /// When it asks.
+        sent_at: LocalTime,
+        /// Told if the lease is granted; dropped if it is not, or not in time.
+        granted: oneshot::Sender<()>,
+    },
     /// Hand the lead over (if this node has it), refuse new work, then stop.
     Drain {
         /// Told when the driver has ended.
@@ -79,6 +90,7 @@ pub struct NodeHandle {
     status: Arc<ArcSwap<NodeStatus>>,
     listeners: Arc<Listeners>,
     queues: Arc<Queues>,
+    ring: Arc<RingMember>,
     events: Events,
     clock: HandleClock,
     _upkeep: Arc<UpkeepTask>,
@@ -103,9 +115,11 @@ impl NodeHandle {
         let driver = WeakDriver(requests.downgrade());
         let boot = status.load().boot_id;
         let queues = Arc::new(Queues::new(boot, machine.clone(), driver.clone(), redis));
+        let process = Process { node: status.load().node_id, boot };
+        let ring = Arc::new(RingMember::new(process, machine.clone(), driver.clone()));
         let upkeep = UpkeepTask::start(listeners.clone(), machine.clone(), driver);
         let (clock, _upkeep) = (HandleClock::start(), Arc::new(upkeep));
-        Self { requests, machine, status, listeners, queues, events, clock, _upkeep }
+        Self { requests, machine, status, listeners, queues, ring, events, clock, _upkeep }
     }
 
     /// Applies an operation exactly once, wherever the leader is, and says what came of it.
@@ -164,6 +178,12 @@ impl NodeHandle {
     #[must_use]
     pub fn queues(&self) -> &Arc<Queues> {
         &self.queues
+    }
+
+    /// This node's part in the ring of the caches' homes.
+    #[must_use]
+    pub fn ring(&self) -> &Arc<RingMember> {
+        &self.ring
     }
 
     /// What happens to locks, as this node applies it.
@@ -241,6 +261,14 @@ impl WeakDriver {
     ) -> Result<Applied, SubmitError> {
         let requests = self.0.upgrade().ok_or(SubmitError::Stopping)?;
         submit(&requests, operation, deadline).await
+    }
+
+    /// False: the driver has ended.
+    pub(crate) async fn ask(&self, request: DriverRequest) -> bool {
+        match self.0.upgrade() {
+            Some(requests) => requests.send(request).await.is_ok(),
+            None => false,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod audit;
 #[cfg(not(feature = "simulated"))]
 pub mod bench;
+pub mod caches;
 #[cfg(not(feature = "simulated"))]
 pub mod cli;
 pub mod clock;
@@ -19,9 +20,13 @@ mod log_port;
 #[path = "../testing/loopback.rs"]
 mod loopback;
 pub mod member;
+#[cfg(all(test, not(feature = "simulated")))]
+#[path = "../testing/members.rs"]
+mod members;
 pub mod metrics;
 pub mod peers;
 pub mod queues;
+pub mod ring;
 #[cfg(not(feature = "simulated"))]
 pub mod runtime;
 #[cfg(not(feature = "simulated"))]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
+use dsync_core::cache::{Limits, Process};
 use dsync_core::machine::{Machine, Settings};
 use dsync_core::proposer::Proposer;
 use dsync_core::raft::{Fatal, HeldBoot, Introduction, Raft, RaftOptions, Timing};
@@ -18,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::{AuditPort, AuditReader, TrailOptions, filler};
+use crate::caches::{CacheMetrics, CacheParts, Caches, LogHomes};
 use crate::clock;
 use crate::config::FoundingBy;
 use crate::consensus::{
@@ -29,7 +31,8 @@ use crate::log_port::LogPort;
 use crate::metrics::Metrics;
 use crate::peers::net::TcpListener;
 use crate::peers::{
-    self, PeerConfig, PeerEvent, PeerLimits, PeerList, PeerServer, Peers, Resolver, SecretSource,
+    self, CacheLine, Heard, PeerConfig, PeerEvent, PeerLimits, PeerList, PeerServer, Peers,
+    Resolver, SecretSource,
 };
 use crate::storage::{DataFolder, Log, LogOptions};
 
@@ -82,6 +85,9 @@ pub struct Member {
     pub audit: AuditReader,
     /// Ends when the member has drained, or must stop.
     pub driver: JoinHandle<Stopped>,
+    /// The way to the other nodes' caches, until this node's have it.
+    cache_line: Option<(CacheLine, mpsc::Receiver<Heard>)>,
+    machine: Arc<ArcSwap<Machine>>,
     /// Held for its lock on the data folder.
     _folder: Arc<DataFolder>,
 }
@@ -129,6 +135,8 @@ impl Member {
         let (line, heard) = peers.audit_line();
         let writer = disk.audit.writer();
         line.spawn(filler::run(line.clone(), heard, disk.audit_reader.clone(), writer));
+        let cache_line = Some(peers.cache_line());
+        let machine = published.machine.clone();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let driver = Driver::new(DriverParts {
@@ -152,6 +160,7 @@ impl Member {
             published_status: published.status,
             listeners: handle.listeners().clone(),
             queues: handle.queues().clone(),
+            ring: handle.ring().clone(),
             events: handle.events().clone(),
             silence_limit_ms,
             metrics: metrics.clone(),
@@ -165,7 +174,24 @@ impl Member {
         );
         let folder = Arc::new(folder);
         let driver = tokio::spawn(run(driver, folder.clone()));
-        Ok(Self { handle, audit: disk.audit_reader, driver, _folder: folder })
+        let audit = disk.audit_reader;
+        Ok(Self { handle, audit, driver, cache_line, machine, _folder: folder })
+    }
+}
+
+impl Member {
+    /// Starts the caches, which enter the ring by themselves. Once.
+    ///
+    /// # Errors
+    /// If they have been started before.
+    pub fn start_caches(&mut self, limits: Limits, metrics: CacheMetrics) -> Result<Caches> {
+        let (line, heard) = self.cache_line.take().context("the caches run already")?;
+        let status = self.handle.status();
+        let process = Process { node: status.node_id, boot: status.boot_id };
+        let (ring, machine) = (self.handle.ring().clone(), self.machine.clone());
+        let homes = LogHomes { process, ring, machine };
+        let seed = random_u64()?;
+        Ok(Caches::start(CacheParts { process, limits, seed, line, heard, homes, metrics }))
     }
 }
 

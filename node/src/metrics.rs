@@ -25,6 +25,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::audit::AuditMetrics;
+use crate::caches::CacheMetrics;
 use crate::handle::NodeStatus;
 pub use lock_metrics::LockMetrics;
 pub use queue_metrics::QueueMetrics;
@@ -44,6 +45,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// What the audit trail does.
     pub audit: AuditMetrics,
+    /// What the caches do.
+    pub caches: CacheMetrics,
     registry: Arc<Registry>,
 }
 
@@ -218,7 +221,10 @@ impl Metrics {
         http.register(&mut registry);
         let audit = AuditMetrics::default();
         audit.register(&mut registry);
-        Self { raft, log, locks, queues, http, audit, registry: Arc::new(registry) }
+        let caches = CacheMetrics::default();
+        caches.register(&mut registry);
+        let registry = Arc::new(registry);
+        Self { raft, log, locks, queues, http, audit, caches, registry }
     }
 
     /// All of them in the OpenMetrics text format, up to and with `# EOF`.

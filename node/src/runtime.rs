@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
+use dsync_core::cache::Limits;
 use dsync_core::machine::Settings;
 use dsync_core::raft::Timing;
 use dsync_redis_store::{Address, RedisStore};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 use crate::audit::TrailOptions;
+use crate::caches::Caches;
 use crate::config::{NodeConfig, RedisConfig};
 use crate::consensus::Stopped;
 use crate::descriptors;
@@ -33,6 +36,8 @@ use crate::telemetry;
 
 /// A node that is asked to stop gives its clients and its successor this long.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// And the ring so long to let it go: its home lease, and an entry.
+const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 /// Connections that may wait to be accepted: after a fail-over all clients come at once, and one
 /// that finds the queue full waits a second.
 const BACKLOG: u32 = 4_096;
@@ -50,19 +55,21 @@ pub async fn run(config: NodeConfig) -> Result<()> {
     let peer = listen("--listen-peer", config.listen_peer)?;
     let admin = listen("--listen-admin", config.listen_admin)?;
     let (metrics, health) = (Metrics::new(), Health::new());
-    let member = Member::start(member_config(&config)?, peer, &metrics, &health)?;
+    let mut member = Member::start(member_config(&config)?, peer, &metrics, &health)?;
+    let caches = member.start_caches(cache_limits(&config), metrics.caches.clone())?;
     telemetry::identify(member.handle.status().node_id);
     let connections = Connections::allowed(descriptors::raise_limit());
     let limits = RequestLimits { waits_max: connections.waits, ..RequestLimits::default() };
     let site = Site::new(member.handle.clone(), metrics, health.clone(), limits)
-        .with_audit(member.audit.clone());
+        .with_audit(member.audit.clone())
+        .with_caches(caches.clone());
     let servers = start_servers(client, admin, &site, &config.allowed_hosts, connections)?;
     // Before anybody is told that the node is there: whoever hears it may stop it at once.
     let shutdown = ShutdownSignal::catch()?;
     health.set_started();
     tracing::info!(client = %config.listen_client, peer = %config.listen_peer,
         admin = %config.listen_admin, "ports are open");
-    run_until(member, servers, &health, shutdown.caught()).await
+    run_until(member, caches, servers, &health, shutdown.caught()).await
 }
 
 /// Opens a listening socket.
@@ -81,6 +88,7 @@ fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener> {
 /// Runs until `shutdown` or until the driver must stop.
 async fn run_until(
     mut member: Member,
+    caches: Caches,
     servers: Vec<Server>,
     health: &Health,
     shutdown: impl Future<Output = &'static str>,
@@ -89,7 +97,7 @@ async fn run_until(
         reason = shutdown => {
             tracing::info!(reason, "shutting down");
             health.set_draining();
-            shut_down(member, servers).await
+            shut_down(member, caches, servers).await
         }
         stopped = &mut member.driver => match stopped {
             Ok(stopped) => Err(anyhow::Error::new(stopped).context("the node must stop")),
@@ -99,13 +107,21 @@ async fn run_until(
 }
 
 /// Hands the lead over while clients are still answered, then ends.
-async fn shut_down(member: Member, servers: Vec<Server>) -> Result<()> {
+async fn shut_down(member: Member, caches: Caches, servers: Vec<Server>) -> Result<()> {
     let serve_out = async {
         for server in servers {
             server.drain(DRAIN_LIMIT).await;
         }
     };
-    tokio::join!(serve_out, member.handle.drain());
+    let leave = async {
+        // The ring is left by an entry, which needs the driver; without a leader it is not waited for.
+        let left = timeout(LEAVE_LIMIT, caches.drain()).await;
+        if left.is_err() {
+            tracing::warn!("the ring was not left in time; the leader will find the lease over");
+        }
+        member.handle.drain().await;
+    };
+    tokio::join!(serve_out, leave);
     match member.driver.await {
         Ok(Stopped::Drained) => Ok(()),
         Ok(stopped) => Err(stopped.into()),
@@ -171,6 +187,11 @@ fn member_config(config: &NodeConfig) -> Result<MemberConfig> {
         },
         redis: config.redis.as_ref().map(redis_store).transpose()?,
     })
+}
+
+fn cache_limits(config: &NodeConfig) -> Limits {
+    let number = |limit| usize::try_from(limit).unwrap_or(usize::MAX);
+    Limits { bytes_max: number(config.cache_bytes), entries_max: number(config.cache_entries) }
 }
 
 /// How many connections each port may hold, and how many of the clients' may wait for long.

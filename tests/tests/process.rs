@@ -23,6 +23,8 @@ mod bad_bench;
 mod bad_input;
 #[path = "process/bad_values.rs"]
 mod bad_values;
+#[path = "process/caches.rs"]
+mod caches;
 #[path = "process/crew.rs"]
 mod crew;
 #[path = "process/deadlock.rs"]

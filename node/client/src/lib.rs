@@ -51,9 +51,11 @@
 //! ```
 //!
 //! How a resource refuses a holder that is late: see [`guard`]. Messages and workers: see [`queues`].
+//! Cached values: see [`cache`].
 
 mod acquire;
 mod alarm;
+pub mod cache;
 mod client;
 mod clock;
 mod error;

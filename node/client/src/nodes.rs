@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dsync_core::contract::LEADER_HEADER;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -145,11 +145,13 @@ impl Nodes {
         let sent = BootInstant::now();
         let response = self.send(node, call).await?;
         let (status, retry_after) = (response.status(), retry_after(&response));
-        let knows_leader = response.headers().contains_key(LEADER_HEADER);
+        let headers = response.headers().clone();
+        let knows_leader = headers.contains_key(LEADER_HEADER);
         let body = response.bytes().await.map_err(|error| unheard(node, &error))?;
         let node = name(node);
         if status.is_success() {
-            return Ok(Answer { node, body: body.to_vec(), sent, sends: 1, knows_leader });
+            let body = body.to_vec();
+            return Ok(Answer { node, headers, body, sent, sends: 1, knows_leader });
         }
         Err(failure(node, status, retry_after, &body))
     }
@@ -182,6 +184,9 @@ pub(crate) struct Call {
     pub(crate) body: Option<Value>,
     /// Instead of `body`: what is to arrive as it was written, to the byte.
     written: Option<Arc<str>>,
+    /// Instead of both: bytes, and their media type.
+    bytes: Option<(Arc<[u8]>, String)>,
+    headers: Vec<(&'static str, String)>,
     accept: Option<&'static str>,
     repeat: Repeat,
     id: Option<Arc<RequestId>>,
@@ -214,6 +219,8 @@ impl Call {
             query: Vec::new(),
             body,
             written: None,
+            bytes: None,
+            headers: Vec::new(),
             accept: None,
             repeat,
             id: None,
@@ -226,6 +233,12 @@ impl Call {
     pub(crate) fn post_written(path: &[&str], body: String) -> Self {
         let written = Some(body.into());
         Self { written, ..Self::new(Method::POST, path, None, Repeat::IfUnsent) }
+    }
+
+    /// Bytes. Sent once: a repeat could undo what came between.
+    pub(crate) fn put(path: &[&str], body: Vec<u8>, content_type: String) -> Self {
+        let bytes = Some((body.into(), content_type));
+        Self { bytes, ..Self::new(Method::PUT, path, None, Repeat::IfUnsent) }
     }
 
     pub(crate) fn patch(path: &[&str], body: Value) -> Self {
@@ -247,6 +260,17 @@ impl Call {
     pub(crate) fn keyed(mut self, key: String) -> Self {
         self.key = Some(key);
         self.repeat = Repeat::Always;
+        self
+    }
+
+    /// Not sent again if it may have been applied.
+    pub(crate) fn once(mut self) -> Self {
+        self.repeat = Repeat::IfUnsent;
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 
@@ -306,6 +330,12 @@ impl Call {
         if let Some(accept) = self.accept {
             request = request.header(ACCEPT, accept);
         }
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        if let Some((bytes, content_type)) = &self.bytes {
+            return request.header(CONTENT_TYPE, content_type).body(bytes.to_vec());
+        }
         let written = self.written.as_deref().map(str::to_owned);
         match written.or_else(|| self.body.as_ref().map(Value::to_string)) {
             Some(body) => request.header(CONTENT_TYPE, "application/json").body(body),
@@ -318,6 +348,7 @@ impl Call {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) node: String,
+    pub(crate) headers: HeaderMap,
     body: Vec<u8>,
     /// When the request that it answers was sent.
     pub(crate) sent: BootInstant,
@@ -331,6 +362,10 @@ impl Answer {
     pub(crate) fn sent_times(mut self, sends: u32) -> Self {
         self.sends = sends;
         self
+    }
+
+    pub(crate) fn into_body(self) -> Vec<u8> {
+        self.body
     }
 
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {

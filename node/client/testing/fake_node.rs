@@ -24,6 +24,8 @@ pub struct Request {
     pub id: Option<String>,
     /// The `Idempotency-Key` header.
     pub key: Option<String>,
+    /// All headers, a line each.
+    pub head: String,
     /// The body; null if there is none.
     pub body: Value,
     /// The body as it was written.
@@ -36,6 +38,8 @@ pub struct Request {
 pub enum Say {
     /// Answer with this status and body.
     Answer(u16, String),
+    /// Answer with this status, these headers and this body.
+    WithHead(u16, &'static str, String),
     /// Close the connection.
     HangUp,
     /// Say nothing until the client hangs up.
@@ -150,14 +154,8 @@ fn serve(
         say
     };
     match say {
-        Say::Answer(status, body) => {
-            let answer = format!(
-                "HTTP/1.1 {status} X\r\ncontent-length: {}\r\ndsync-leader: n1\r\n\
-                 connection: close\r\n\r\n{body}",
-                body.len()
-            );
-            let _ = stream.write_all(answer.as_bytes());
-        }
+        Say::Answer(status, body) => answer(&mut stream, status, "", &body),
+        Say::WithHead(status, head, body) => answer(&mut stream, status, head, &body),
         Say::HangUp => {}
         Say::Nothing => {
             let _ = stream.read(&mut [0]);
@@ -165,6 +163,15 @@ fn serve(
             seen.1.notify_all();
         }
     }
+}
+
+fn answer(stream: &mut TcpStream, status: u16, head: &str, body: &str) {
+    let answer = format!(
+        "HTTP/1.1 {status} X\r\ncontent-length: {}\r\ndsync-leader: n1\r\n{head}\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = stream.write_all(answer.as_bytes());
 }
 
 fn read_request(stream: &mut TcpStream) -> Option<Request> {
@@ -182,6 +189,7 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
                     line,
                     id: said("dsync-request"),
                     key: said("idempotency-key"),
+                    head: head.to_owned(),
                     body: serde_json::from_str(body).unwrap_or_default(),
                     written: body.to_owned(),
                 });

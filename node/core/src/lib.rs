@@ -7,6 +7,7 @@
 //! Reading order: [`types`], then [`raft`] (its essay first), [`locks`], [`queue`], [`machine`].
 
 pub mod audit;
+pub mod cache;
 pub mod contract;
 #[cfg(test)]
 mod dice;

@@ -32,6 +32,14 @@ pub(crate) fn check_scripts<P: FnMut(&str) -> String>(
     assert!(different.is_empty(), "scripts differ; they now read:\n{}", different.join("\n"));
 }
 
+/// True if the script does not say any more what is written. To panic is to differ.
+#[cfg(feature = "bugs")]
+pub(crate) fn differs<P: FnMut(&str) -> String>(script: &str, stage: impl Fn() -> P) -> bool {
+    let golden = read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).unwrap();
+    let replayed = std::panic::AssertUnwindSafe(|| played(&golden, stage()));
+    std::panic::catch_unwind(replayed).map_or(true, |actual| actual != golden)
+}
+
 /// The script with its outputs replaced.
 fn played(script: &str, mut play: impl FnMut(&str) -> String) -> String {
     let mut out = String::new();

@@ -4,67 +4,22 @@
 //! snapshot, and fetches from the others what lies before it.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dsync_core::audit::AuditHead;
 use dsync_core::locks::{Acquire, LockItem, LockOperation, Mode, Owner, Release};
-use dsync_core::machine::{Operation, Settings};
-use dsync_core::raft::Timing;
-use dsync_core::types::NodeName;
+use dsync_core::machine::Operation;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 
-use super::TrailOptions;
 use super::verify::{Witness, verify_folder};
-use crate::config::FoundingBy;
 use crate::handle::{NodeHandle, SubmitError};
-use crate::health::Health;
-use crate::loopback::host;
-use crate::member::{Member, MemberConfig};
+use crate::member::Member;
+use crate::members::{LIMIT, start, stop};
 use crate::metrics::Metrics;
-use crate::peers::discovery::ListedPeer;
-use crate::peers::{PeerLimits, PeerList, SecretSource, Secrets, SystemResolver};
-use crate::storage::{LogOptions, fs};
+use crate::storage::fs;
 
-const SNAPSHOT_EVERY_BYTES: u64 = 2_000;
-const LIMIT: Duration = Duration::from_secs(300);
 /// On this process's own address, where nobody else takes one while its member is away.
 const PORTS: [u16; 3] = [24_000, 24_001, 24_002];
-
-fn config(data: &Path, name: usize, ports: &[u16]) -> MemberConfig {
-    let listed = |(at, port): (usize, &u16)| ListedPeer {
-        host: host().to_string(),
-        name: Some(NodeName(format!("n{at}"))),
-        port: *port,
-    };
-    let secret = b"0123456789abcdef0123456789abcdef";
-    MemberConfig {
-        name: NodeName(format!("n{name}")),
-        data: data.join(format!("n{name}")),
-        peers: PeerList::Listed(ports.iter().enumerate().map(listed).collect()),
-        founders: ports.len(),
-        settings: Settings::default(),
-        founding: FoundingBy::Auto,
-        secrets: SecretSource::fixed(Secrets::parse(secret).unwrap()),
-        resolver: Arc::new(SystemResolver),
-        peer_limits: PeerLimits::default(),
-        timing: Timing::default(),
-        log: LogOptions { segment_bytes: 1 << 20, ..LogOptions::new(7) },
-        snapshot_every_bytes: SNAPSHOT_EVERY_BYTES,
-        audit: TrailOptions::new(1 << 20, None),
-        redis: None,
-    }
-}
-
-async fn listener(port: u16) -> TcpListener {
-    TcpListener::bind((host(), port)).await.unwrap()
-}
-
-async fn start(data: &Path, name: usize, ports: &[u16], metrics: &Metrics) -> Member {
-    let listener = listener(ports[name]).await;
-    Member::start(config(data, name, ports), listener, metrics, &Health::new()).unwrap()
-}
 
 /// Until there is a cluster there is nothing to submit to.
 async fn submit(handle: &NodeHandle, operation: Operation) {
@@ -115,11 +70,6 @@ async fn until_restarts_begin_with_a_snapshot(
         }
     }
     panic!("no snapshot was deleted");
-}
-
-async fn stop(member: Member) {
-    member.handle.drain().await;
-    member.driver.await.unwrap();
 }
 
 /// Waits until a member's trail is whole up to this head.

@@ -11,6 +11,7 @@ use rustix::fs::Mode;
 
 mod audit;
 mod bench;
+mod cache;
 mod completion;
 mod crash;
 mod http_get;
@@ -44,6 +45,8 @@ enum Command {
     Locks(locks::LocksArgs),
     /// Push messages, work on them, look at topics.
     Queue(Box<queue::QueueArgs>),
+    /// Get, set and delete cached values.
+    Cache(cache::CacheArgs),
     /// Show the nodes of a cluster: who leads, how far each has come, what it holds.
     Status(status::StatusArgs),
     /// Measure a running cluster.
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Lock(args) => Ok(lock::run(*args)),
         Command::Locks(args) => locks::run(args),
         Command::Queue(args) => queue::run(*args),
+        Command::Cache(args) => cache::run(args),
         Command::Completion(args) => completion::run(&args),
         Command::Crash => crash::run(),
         Command::LockKeeper => lock::keeper::run(),

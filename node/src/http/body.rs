@@ -54,12 +54,14 @@ pub fn require_json(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-/// `application/json` or any `application/...+json`, whatever its parameters.
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(Ok(value)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else {
-        return false;
-    };
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let given = headers.get(CONTENT_TYPE).map(|value| value.to_str());
+    matches!(given, Some(Ok(given)) if is_json_type(given))
+}
+
+/// `application/json` or any `application/...+json`, whatever its parameters.
+pub(super) fn is_json_type(given: &str) -> bool {
+    let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
@@ -69,7 +71,14 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// # Errors
 /// If it is too long or too slow, or the connection broke.
 pub async fn read(site: &Site, request: Request) -> Result<Bytes, Fault> {
-    let limit = site.limits.body_bytes_max;
+    read_at_most(site, request, site.limits.body_bytes_max).await
+}
+
+/// The same within another length.
+///
+/// # Errors
+/// If it is too long or too slow, or the connection broke.
+pub async fn read_at_most(site: &Site, request: Request, limit: usize) -> Result<Bytes, Fault> {
     let length = declared_length(request.headers());
     if length.is_some_and(|length| length > limit as u64) {
         return Err(Fault::too_large(limit));

@@ -39,6 +39,7 @@ fn draw(site: &Site, form: Form) -> Response {
     let (machine, queues) = (site.node.machine(), site.node.queues());
     let problems = queues.redis_problems();
     site.metrics.queues.record(&machine.queues(), queues.waiting(), &problems);
+    site.caches.measure();
     let text = site.metrics.open_metrics();
     let (media_type, body) = match form {
         Form::OpenMetrics => (OPEN_METRICS, text),

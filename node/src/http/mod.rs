@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | client | `/lock/acquire`, `/lock/release` | [`original`] |
 //! | client | `/queue/push`, `/queue/pop`, `/queue/ack` | [`original_queues`] |
+//! | client | `/cache/set`, `/cache/{key}` | [`original_caches`] |
 //! | client | `/status` | [`node_view`] |
 //! | client | `/v1/...`, `/openapi.json` | [`v1`] |
 //! | client, admin | `/metrics` | [`exposition`] |
@@ -28,6 +29,7 @@ mod idle;
 pub mod locks_view;
 pub mod node_view;
 pub mod original;
+pub mod original_caches;
 pub mod original_queues;
 pub mod params;
 pub mod problem;
@@ -54,6 +56,7 @@ use dsync_core::contract::{LIVEZ_PATH, METRICS_PATH, READYZ_PATH, STARTUPZ_PATH}
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::audit::AuditReader;
+use crate::caches::Caches;
 use crate::handle::{NodeHandle, ReadState, SubmitError};
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -74,6 +77,8 @@ pub struct RequestLimits {
     /// Bytes of bodies of queue routes above 16 KiB, or of unknown length, that are here at once; others
     /// wait.
     pub queue_bodies_bytes_max: usize,
+    /// Longest value that is cached.
+    pub cache_value_bytes_max: usize,
     /// How many bodies above 16 KiB, or of unknown length, are read at once; others wait.
     pub large_bodies_max: usize,
     /// How long a body may take to arrive, the wait for its seat included.
@@ -94,6 +99,7 @@ impl Default for RequestLimits {
             body_bytes_max: 1 << 20,
             queue_body_bytes_max: 8 << 20,
             queue_bodies_bytes_max: 64 << 20,
+            cache_value_bytes_max: 128 << 10,
             large_bodies_max: 64,
             body_timeout: Duration::from_secs(10),
             deadline: Duration::from_secs(5),
@@ -120,6 +126,8 @@ pub struct SiteParts {
     pub limits: RequestLimits,
     /// What the node's audit trail has.
     pub audit: AuditReader,
+    /// What this node has cached, and the way to what others have.
+    pub caches: Caches,
     /// Which hosts and pages are served.
     pub hosts: HostRules,
     /// Seats for requests that may take long.
@@ -165,6 +173,7 @@ impl Site {
             health,
             limits,
             audit,
+            caches: Caches::none(),
             hosts: HostRules::default(),
             waits,
             searches,
@@ -178,6 +187,12 @@ impl Site {
     #[must_use]
     pub fn with_audit(self, audit: AuditReader) -> Self {
         Self(Arc::new(SiteParts { audit, ..SiteParts::clone(&self) }))
+    }
+
+    /// The same site of a node that caches.
+    #[must_use]
+    pub fn with_caches(self, caches: Caches) -> Self {
+        Self(Arc::new(SiteParts { caches, ..SiteParts::clone(&self) }))
     }
 
     /// The same site behind a listener with these rules.
@@ -227,6 +242,8 @@ pub fn client_router(site: Site) -> Router {
         .route("/queue/push", post(original_queues::push))
         .route("/queue/pop/{topic}/{consumer_id}", get(original_queues::pop))
         .route("/queue/ack/{topic}", post(original_queues::ack))
+        .route("/cache/set", post(original_caches::set).get(original_caches::get_set))
+        .route("/cache/{key}", get(original_caches::get))
         .route("/status", get(node_view::status))
         .route(METRICS_PATH, get(exposition::for_clients))
         .merge(v1::routes());

@@ -10,7 +10,7 @@
 //!   correct and unread. The status, `code`, `retryable` and `request_id` are the same in both.
 //!
 //! One meaning per status: 400 malformed, 403 another's host or page, 404, 405, 406, 408 a body that does not come, 409 the locks
-//! are in the way (`code` says how), 410 records that are not kept any more, 413, 415, 422 a request id
+//! are in the way (`code` says how), 410 records that are not kept any more, 412 another value is cached than is wanted, 413, 415, 422 a request id
 //! that was used for something else, 414 and 431 a head that is too large, 429 a limit that others may make room under, 500 a bug, 503
 //! nothing was applied (try again), 504 the outcome is unknown. `retryable` says whether the same
 //! request may be sent again without a second thought: true only where nothing was applied and nothing
@@ -30,7 +30,9 @@ use serde_json::{Map, Value, json};
 
 use super::envelope::RequestContext;
 use super::fields::{hold_id, shown};
+use super::v1::cache;
 use super::v1::queues::codes;
+use crate::caches::CacheError;
 use crate::handle::SubmitError;
 use crate::queues::{NotDone, QueueError};
 
@@ -72,6 +74,12 @@ impl Fault {
     #[must_use]
     pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// What the request wants to be there is not.
+    #[must_use]
+    pub fn precondition(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, code, detail)
     }
 
     /// The same with another member in its answer.
@@ -394,6 +402,25 @@ impl From<SubmitError> for Fault {
     }
 }
 
+impl From<CacheError> for Fault {
+    fn from(error: CacheError) -> Self {
+        match error {
+            CacheError::HomeUnavailable => Self::later(
+                cache::codes::HOME_UNAVAILABLE,
+                "no home served the key in time; nothing was done",
+            ),
+            CacheError::Overloaded => {
+                let detail = "too many requests of caches wait at this node; nothing was done";
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                let fault = Self::new(status, cache::codes::CACHES_OVERLOADED, detail);
+                Self { retryable: true, retry_after_s: Some(1), ..fault }
+            }
+            CacheError::Stopping => SubmitError::Stopping.into(),
+            CacheError::Unknown => SubmitError::Unknown.into(),
+        }
+    }
+}
+
 impl From<LockRefusal> for Fault {
     fn from(refusal: LockRefusal) -> Self {
         let (code, detail) = (refusal.code(), refusal.to_string());
@@ -468,7 +495,7 @@ impl From<RequestRefusal> for Fault {
     }
 }
 
-/// Every code but those of queues alone ([`codes`]), and what all problems of it have in common.
+/// Every code but those of queues alone ([`codes`]) and of caches alone ([`cache::codes`]), and what all problems of it have in common.
 pub const CODES: [(&str, &str); 39] = [
     ("invalid_field", "A field is missing or wrong"),
     ("malformed_body", "The body cannot be read"),
@@ -512,7 +539,11 @@ pub const CODES: [(&str, &str); 39] = [
 ];
 
 fn title(code: &str) -> &'static str {
-    let found = CODES.iter().chain(&codes::CODES).find(|(known, _)| *known == code);
+    let found = CODES
+        .iter()
+        .chain(&codes::CODES)
+        .chain(&cache::codes::CODES)
+        .find(|(known, _)| *known == code);
     debug_assert!(found.is_some(), "the code {code} has no title");
     found.map_or("The server failed", |(_, title)| title)
 }

@@ -47,6 +47,20 @@ pub fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a s
     Ok(Some(text))
 }
 
+/// For requests that can be repeated as they are, or not at all.
+///
+/// # Errors
+/// If the client gave one.
+pub fn refuse(headers: &HeaderMap) -> Result<(), Fault> {
+    match [IDEMPOTENCY_KEY, DSYNC_REQUEST].into_iter().find(|name| headers.contains_key(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let detail = format!("the header {name} is not taken here: see docs/protocol.md");
+            Err(Fault::field(name.as_str(), detail))
+        }
+    }
+}
+
 fn key(key: &str) -> Result<RequestId, Fault> {
     // What else a header may hold reads differently from one proxy to the next.
     let printable = key.bytes().all(|byte| matches!(byte, b' '..=b'~'));

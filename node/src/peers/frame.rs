@@ -13,11 +13,13 @@
 use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
+use dsync_core::cache::HomeLeaseMessage;
 use dsync_core::raft::COMMAND_BYTES_MAX;
 use dsync_core::wire::{self, DecodeError, PeerFrame};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::cache_line::CacheFrame;
 use super::introduction::{Introduction, Lane, Refusal};
 
 /// The longest body in bytes: the largest command, and what a message has beside it.
@@ -58,6 +60,10 @@ pub(super) enum Frame {
     Probe(u64),
     /// The answer to a probe, by its number.
     Alive(u64),
+    /// Between a home of cached keys and the leader.
+    HomeLease(HomeLeaseMessage),
+    /// A message between two caches.
+    Cache(CacheFrame),
 }
 
 /// Why a stream cannot be read on.
@@ -167,6 +173,7 @@ fn take_body(buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
 
 #[cfg(test)]
 mod tests {
+    use dsync_core::cache::{CacheMessage, Incarnation, Process};
     use dsync_core::raft::{Envelope, Message};
     use dsync_core::types::{BootCount, BootId, ClusterId, Index, NodeId, NodeName, Term};
 
@@ -180,6 +187,13 @@ mod tests {
             term: Term(3),
             message: Message::TimeoutNow,
         }))
+    }
+
+    fn invalidated() -> Frame {
+        let process = Process { node: NodeId(1), boot: BootId(2) };
+        let home = Incarnation { process, returns: 0 };
+        let message = CacheMessage::Invalidated { home, session: 3, number: 4 };
+        Frame::Cache(CacheFrame { to: BootId(9), message })
     }
 
     async fn read(bytes: &[u8]) -> Result<Frame, FrameError> {
@@ -252,6 +266,8 @@ mod tests {
             recovered_end: Index(6),
         };
         let said = b"\x01\x01\x01n\x01\x02\x01\x03\x00\x04\x05\x06".as_slice();
+        let process = Process { node: NodeId(1), boot: BootId(2) };
+        let home = Incarnation { process, returns: 3 };
         let golden: Vec<(Frame, Vec<u8>)> = vec![
             (Frame::KeepAlive, vec![0]),
             (
@@ -268,6 +284,9 @@ mod tests {
             (Frame::Audit(Bytes::from_static(b"a")), vec![6, 1, b'a']),
             (Frame::Probe(8), vec![7, 8]),
             (Frame::Alive(8), vec![8, 8]),
+            (Frame::HomeLease(HomeLeaseMessage::Ask { ask: 7, home }), vec![9, 0, 7, 1, 2, 3]),
+            (Frame::HomeLease(HomeLeaseMessage::Granted { ask: 7 }), vec![9, 1, 7]),
+            (invalidated(), vec![10, 9, 5, 1, 2, 0, 3, 4]),
         ];
         for (frame, bytes) in golden {
             assert_eq!(wire::encode(&frame), bytes, "{frame:?}");

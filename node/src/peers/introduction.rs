@@ -5,7 +5,7 @@ use dsync_core::types::{BootCount, BootId, ClusterId, Index, NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
 /// The versions of the peer protocol that this release speaks.
-pub const PROTOCOL: ProtocolVersions = ProtocolVersions { min: 3, max: 3 };
+pub const PROTOCOL: ProtocolVersions = ProtocolVersions { min: 4, max: 4 };
 
 /// A range of protocol versions, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

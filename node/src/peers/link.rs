@@ -13,6 +13,7 @@ use dsync_core::wire::PeerFrame;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
+use super::cache_line::CacheFrame;
 use super::frame::{self, Frame, FrameError, FrameReader};
 use super::handshake::Proven;
 use super::introduction::{Introduction, Refusal};
@@ -137,16 +138,16 @@ async fn read(
     outbox: &Outbox,
 ) -> LinkEnd {
     loop {
-        let frame = match timeout(shared.limits.idle, reader.next()).await {
+        let (frame, bytes) = match timeout(shared.limits.idle, reader.next()).await {
             Err(_) => return LinkEnd::Silent(shared.limits.idle),
             Ok(Err(error)) => return error.into(),
             Ok(Ok((frame, bytes))) => {
                 shared.metrics.frames_in.one();
                 shared.metrics.bytes_in.add(bytes);
-                frame
+                (frame, bytes)
             }
         };
-        if let Err(end) = take(shared, frame, &mut theirs, outbox).await {
+        if let Err(end) = take(shared, (frame, bytes), &mut theirs, outbox).await {
             return end;
         }
     }
@@ -154,7 +155,7 @@ async fn read(
 
 async fn take(
     shared: &Shared,
-    frame: Frame,
+    (frame, bytes): (Frame, usize),
     theirs: &mut Introduction,
     outbox: &Outbox,
 ) -> Result<(), LinkEnd> {
@@ -182,6 +183,15 @@ async fn take(
         }
         Frame::Audit(word) => {
             shared.audit.hear(theirs.node_id, word);
+            return Ok(());
+        }
+        Frame::HomeLease(message) => PeerEvent::HomeLease(theirs.node_id, message),
+        Frame::Cache(CacheFrame { to, message }) => {
+            if to != shared.boot_id {
+                shared.metrics.drops_misaddressed.one();
+            } else if !shared.caches.hear(theirs, message, bytes) {
+                shared.metrics.drops_unheard.one();
+            }
             return Ok(());
         }
         Frame::Probe(number) => {

@@ -42,6 +42,8 @@ pub struct PeerMetrics {
     pub drops_oversized: Counter,
     /// Messages received that were addressed to another node id, and dropped.
     pub drops_misaddressed: Counter,
+    /// Messages received for which the node had no room, and dropped.
+    pub drops_unheard: Counter,
     /// Connections closed because a message named a sender other than their peer.
     pub forged_senders: Counter,
     /// Connections closed for a bad length, checksum or body.

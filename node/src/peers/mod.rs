@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use dsync_core::cache::HomeLeaseMessage;
 use dsync_core::raft::{Envelope, HeldBoot};
 use dsync_core::types::NodeId;
 use dsync_core::wire::PeerFrame;
@@ -27,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 mod audit_line;
+mod cache_line;
 mod dialler;
 pub mod discovery;
 pub mod frame;
@@ -49,6 +51,7 @@ mod simulated_tests;
 mod tests;
 
 pub use audit_line::AuditLine;
+pub use cache_line::{CacheLine, Heard};
 pub use dialler::TargetStatus;
 pub use discovery::{ParsePeerListError, PeerList};
 pub use introduction::{Introduction, Lane, PROTOCOL, ProtocolVersions, Refusal};
@@ -90,6 +93,8 @@ pub enum PeerEvent {
     Introduced(Introduction),
     /// A message from the node that it names.
     Message(Envelope),
+    /// A word about a home's lease, from this node.
+    HomeLease(NodeId, HomeLeaseMessage),
     /// A connection to this node broke, or its queue overflowed: what was under way may be lost. It
     /// may be connected all the same, by another connection.
     Unreachable(NodeId),
@@ -154,14 +159,23 @@ impl Peers {
 
     /// Sends a message to the node that it names. Never waits. Drops it if no connection leads there,
     /// if the queue is full, or if it does not fit into a frame.
-    #[allow(clippy::needless_pass_by_value)]
     pub fn send(&self, envelope: Envelope) {
         let lane = if envelope.message.is_urgent() { Lane::Urgent } else { Lane::Bulk };
-        let (metrics, to) = (&self.shared.metrics, envelope.to);
+        self.send_frame(envelope.to, lane, &Frame::Message(PeerFrame::V1(envelope)));
+    }
+
+    /// Sends a word about a home's lease, beside votes and heartbeats: what is late is of no use.
+    /// Otherwise as [`Peers::send`].
+    pub fn send_home_lease(&self, to: NodeId, message: HomeLeaseMessage) {
+        self.send_frame(to, Lane::Urgent, &Frame::HomeLease(message));
+    }
+
+    fn send_frame(&self, to: NodeId, lane: Lane, frame: &Frame) {
+        let metrics = &self.shared.metrics;
         let Some(outbox) = self.shared.table.outbox(to, lane) else {
             return metrics.drops_unconnected.one();
         };
-        match frame::encode(&Frame::Message(PeerFrame::V1(envelope))) {
+        match frame::encode(frame) {
             Ok(bytes) => self.pushed(to, outbox.push(bytes)),
             Err(bytes) => {
                 metrics.drops_oversized.one();

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dsync_core::types::NodeId;
+use dsync_core::types::{BootId, NodeId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::audit_line::Ear;
+use super::cache_line::CacheEar;
 use super::dialler::Targets;
 use super::handshake::HandshakeError;
 use super::introduction::Refusal;
@@ -33,6 +34,7 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) node_id: NodeId,
+    pub(super) boot_id: BootId,
     pub(super) table: Table,
     pub(super) secrets: SecretSource,
     pub(super) resolver: Arc<dyn Resolver>,
@@ -43,6 +45,7 @@ pub(super) struct Shared {
     /// The last refusal that was logged: most are repeated at every attempt.
     pub(super) logged_refusal: Mutex<Option<(Refusal, bool)>>,
     pub(super) audit: Ear,
+    pub(super) caches: CacheEar,
     pub(super) stage: watch::Sender<Stage>,
     /// Every task holds a clone; `None` once no task may start.
     pub(super) tasks: Mutex<Option<mpsc::Sender<()>>>,
@@ -56,6 +59,7 @@ impl Shared {
     ) -> Self {
         Self {
             node_id: config.introduction.node_id,
+            boot_id: config.introduction.boot_id,
             table: Table::new(config.introduction, config.held),
             secrets: config.secrets,
             resolver: config.resolver,
@@ -65,6 +69,7 @@ impl Shared {
             events,
             logged_refusal: Mutex::default(),
             audit: Ear::default(),
+            caches: CacheEar::default(),
             stage: watch::Sender::new(Stage::Running),
             tasks: Mutex::new(Some(tasks)),
         }

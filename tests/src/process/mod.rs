@@ -12,6 +12,7 @@
 //! | clients that take and give back locks all the time | [`load`] |
 //! | what they were told, and whether it makes sense | [`history`], [`lock_model`], [`linearizability`] |
 //! | clients of the whole service, and whether what they held can be | [`service_load`], [`beliefs`] |
+//! | clients of the caches, who check every answer | [`cache_load`] |
 //! | waiting, ports, numbers | [`until`], [`ports`], [`percentiles`], [`process_table`] |
 //!
 //! Nothing here sleeps to let something happen: [`until`] asks until it has happened, and a deadline
@@ -21,6 +22,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test says no")]
 
 pub mod beliefs;
+pub mod cache_load;
 pub mod cluster;
 pub mod description;
 pub mod history;

@@ -1,4 +1,4 @@
-//! A cluster whose locks and queues are in use, for requests that must change nothing.
+//! A cluster whose locks, queues and caches are in use, for requests that must change nothing.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 const TIMEOUT: Duration = PATIENCE;
 const JSON: (&str, &str) = ("content-type", "application/json");
 
+/// It has a value.
+const KEY: &str = "cached";
 /// Messages of it are ready, in flight and dead.
 const TOPIC: &str = "mails";
 
@@ -32,6 +34,8 @@ pub struct Bench {
     /// Of the dead message.
     dead: String,
     before: Vec<Value>,
+    /// What is cached, and in which epoch of the ring.
+    cached: (String, Value),
     /// Whoever waits does so as long as this is open.
     _waits: TcpStream,
     asked: usize,
@@ -55,6 +59,7 @@ impl Bench {
             (view["waiters_count"] == 1).then_some(())
         });
         let (receipt, dead) = fill_a_topic(&mut clients[0]);
+        fill_a_cache(&mut clients);
         let routes = routes(&clients[0].get("/openapi.json").unwrap().json());
         let routes = routes.into_iter().filter(|route| route.path.starts_with("/v1/")).collect();
         let mut bench = Self {
@@ -66,10 +71,12 @@ impl Bench {
             receipt,
             dead,
             before: vec![],
+            cached: Default::default(),
             _waits: waits,
             asked: 0,
         };
         bench.before = bench.picture();
+        bench.cached = bench.cached();
         bench
     }
 
@@ -143,7 +150,10 @@ impl Bench {
 
     /// The path of what is in use.
     pub fn place(&self, path: &str) -> String {
-        path.replace("{name}", "held").replace("{topic}", TOPIC).replace("{id}", &self.dead)
+        path.replace("{name}", "held")
+            .replace("{topic}", TOPIC)
+            .replace("{id}", &self.dead)
+            .replace("{key}", KEY)
     }
 
     /// Every route that takes a body with each of its good requests.
@@ -154,6 +164,12 @@ impl Bench {
             good.map(|(path, body)| (route.clone(), path, body))
         });
         good.collect()
+    }
+
+    /// Every route that takes a value as it is.
+    pub fn puts(&self) -> Vec<(Route, String)> {
+        let puts = self.routes.iter().filter(|route| route.method == "PUT");
+        puts.map(|route| (route.clone(), self.place(&route.path))).collect()
     }
 
     /// Sends it to the next node.
@@ -227,10 +243,25 @@ impl Bench {
         self.clients.iter_mut().map(all).collect()
     }
 
+    /// What is cached, by its version, and in which epoch of the ring.
+    fn cached(&mut self) -> (String, Value) {
+        let client = &mut self.clients[0];
+        let cached = until("the cache is looked at", || {
+            let answer = client.get(&format!("/v1/cache/{KEY}?consistency=verify")).ok()?;
+            [200, 404].contains(&answer.status).then_some(answer)
+        });
+        let epoch = client.get("/v1/cache").unwrap().json()["epoch"].clone();
+        (cached.header("etag").unwrap_or_default().to_owned(), epoch)
+    }
+
     /// Everything is as before; and the good requests are good, which shows that it was the bad part.
     pub fn nothing_has_changed(mut self, about: &str) {
         let after = self.picture();
         assert_eq!(self.before, after);
+        let cached = self.cached();
+        // A ring that changes forgets: on a machine that is busy for long, a home may have lost its lease.
+        let forgotten = cached.0.is_empty() && cached.1 != self.cached.1;
+        assert!(forgotten || cached.0 == self.cached.0, "{cached:?}, before {:?}", self.cached);
         assert_eq!(after[0]["locks"].as_array().unwrap().len(), 3, "{}", after[0]);
         let main = json!({ "ready": 1, "delayed": 0, "in_flight": 1 });
         assert_eq!(after[0]["queues"][0]["main"], main, "{}", after[0]);
@@ -265,6 +296,11 @@ impl<'a> Request<'a> {
             false => "POST",
         };
         Self { method, path, headers: vec![JSON], body }
+    }
+
+    /// A value as it is.
+    pub fn put(path: &'a str, body: &'a [u8]) -> Self {
+        Self { method: "PUT", ..Self::change(path, body) }
     }
 
     pub fn get(path: &'a str) -> Self {
@@ -310,6 +346,19 @@ fn fill_a_topic(client: &mut HttpClient) -> (String, String) {
         |at: usize, field: &str| delivered["messages"][at][field].as_str().unwrap().to_owned();
     ask("settle", json!({ "items": [{ "receipt": text(1, "receipt"), "action": "reject" }] }));
     (text(0, "receipt"), text(1, "id"))
+}
+
+/// A value, once all nodes are homes: a ring that changes forgets.
+fn fill_a_cache(clients: &mut [HttpClient]) {
+    for client in &mut *clients {
+        until("all nodes are homes", || {
+            (client.get("/v1/cache").ok()?.json()["homes"] == NODES).then_some(())
+        });
+    }
+    until("a value is put", || {
+        let put = clients[0].call("PUT", &format!("/v1/cache/{KEY}"), &[JSON], b"[1]").ok()?;
+        (put.status == 200).then_some(())
+    });
 }
 
 /// Takes away what changes though nothing happens.

@@ -164,6 +164,10 @@ fn a_body_that_is_no_json_object_or_too_long_or_of_another_type_is_refused() {
         let long = Request::change(&path, long.as_bytes());
         bench.refused(&long, 413, "payload_too_large", None);
     }
+    for (_, path) in bench.puts() {
+        let long = vec![b'1'; (128 << 10) + 1];
+        bench.refused(&Request::put(&path, &long), 413, "payload_too_large", None);
+    }
     bench.nothing_has_changed("a bad body");
 }
 
@@ -172,8 +176,9 @@ fn a_name_in_the_path_that_is_none_is_refused_and_a_slash_in_one_is_written_2f()
     let _turn = turns::together();
     let mut bench = Bench::new();
     for route in bench.routes.clone() {
-        let named =
-            ["name", "topic"].into_iter().find(|it| route.path.contains(&format!("{{{it}}}")));
+        let named = ["name", "topic", "key"]
+            .into_iter()
+            .find(|it| route.path.contains(&format!("{{{it}}}")));
         let Some(named) = named else { continue };
         let body = match route.method.as_str() {
             "POST" | "PATCH" => bench.good(&route.path)[0].1.to_string(),
@@ -228,6 +233,8 @@ fn a_path_without_a_route_is_404_and_another_method_is_405_with_those_that_there
         "/v1/queues/mails/pop",
         "/v1/queues/mails/messages/",
         "/v1/queues/mails/messages/8.0/body",
+        "/v1/cache/",
+        "/v1/cache/cached/body",
     ] {
         for method in METHODS.into_iter().filter(|method| *method != "HEAD") {
             let mut request = Request::change(path, b"{}");
@@ -294,7 +301,7 @@ fn a_bad_parameter_or_header_is_refused_by_its_name() {
             bad_headers(&mut bench, &Request::get(&path), header);
         }
     }
-    for path in ["/v1/queues/mails", "/v1/queues/mails/messages/8.0"] {
+    for path in ["/v1/queues/mails", "/v1/queues/mails/messages/8.0", "/v1/cache/cached"] {
         let path = format!("{path}?force=true");
         let mut request = Request::get(&path);
         request.method = "DELETE";
@@ -314,6 +321,23 @@ fn a_bad_parameter_or_header_is_refused_by_its_name() {
             let both = Request::change(&path, body.as_bytes());
             let both = both.with("idempotency-key", "k").with("dsync-request", "ab-1-1");
             bench.refused(&both, 400, "invalid_field", Some("dsync-request"));
+        }
+    }
+    for (route, path) in bench.puts() {
+        for parameter in &route.query {
+            for bad in bad_values::of_parameter(&route.path, parameter) {
+                let path = format!("{path}?{parameter}={bad}");
+                bench.refused(&Request::put(&path, b"2"), 400, "invalid_field", Some(parameter));
+            }
+        }
+        let unknown = format!("{path}?wiat=1");
+        bench.refused(&Request::put(&unknown, b"2"), 400, "invalid_field", Some("wiat"));
+        for header in &route.headers {
+            bad_headers(&mut bench, &Request::put(&path, b"2"), header);
+        }
+        for header in ["idempotency-key", "dsync-request"] {
+            let request = Request::put(&path, b"2").with(header, "ab-1-1");
+            bench.refused(&request, 400, "invalid_field", Some(header));
         }
     }
     bench.nothing_has_changed("a bad parameter or header");

@@ -110,6 +110,7 @@ fn of_a_locks_field(field: &str) -> Vec<Value> {
 pub fn of_parameter(path: &str, parameter: &str) -> Vec<String> {
     let long = "n".repeat(if path == "/v1/audit" { 4_097 } else { NAME_TOO_LONG });
     let bad: &[&str] = match parameter {
+        "ttl" => &["", "0", "soon", "-1s", "367d", "1.5ms"],
         "consistency" => &["", "eventual", "Stale", "linearizable%20"],
         "limit" => &["", "0", "-1", "%2B1", "1.5", "x", "10001", "99999999999999999999"],
         "after" => &["", "-1", "x", "9007199254740992"],
@@ -133,6 +134,8 @@ pub fn of_header(header: &str) -> Vec<String> {
         "dsync-request" => {
             &["", "ab", "ab-1", "xy-1-1", "ab-0-0", "ab-1-2", "ab-1-1-1", "ab-9007199254740992-1"]
         }
+        "if-match" => &["", "812.7", "\"08.7\"", "\"8\"", "W/\"8.7\"", "\"8.7\", \"8.8\""],
+        "if-none-match" => &["", "812.7", "\"08.7\"", "\"8\"", "\"8.7\", \"8.8\""],
         "last-event-id" => &["x", "-1", "9007199254740991", "1.5"],
         other => panic!("nobody has thought of bad values for the header {other}"),
     };

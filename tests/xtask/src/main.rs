@@ -18,6 +18,7 @@ mod command;
 mod fix;
 mod generate;
 mod kube;
+mod model;
 mod needs;
 mod outcome;
 mod sim;
@@ -48,6 +49,8 @@ enum Verb {
     Test(test::TestArgs),
     /// Run simulated clusters: one seed, to see what happened, or many fresh ones.
     Sim(sim::SimArgs),
+    /// Check caches under every order of events that bounds allow.
+    Model(model::ModelArgs),
     /// Measure, beside what others have.
     #[command(disable_help_flag = true)]
     Bench(bench::BenchArgs),
@@ -63,6 +66,7 @@ impl Verb {
             Self::Gen => generate::write(),
             Self::Test(args) => test::run(args),
             Self::Sim(args) => sim::run(args),
+            Self::Model(args) => model::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Kube(verb) => kube::run(verb),
         }

@@ -121,7 +121,10 @@ pub const SUITES: [Suite; 10] = [
                 ..SHIPPED
             }),
             Step::Tests(Tests { targets: Targets::Named(&["simulated"]), ..SHIPPED }),
-            Step::Tests(Tests { targets: Targets::Named(&["bugs", "lock_bugs"]), ..TEST }),
+            Step::Tests(Tests {
+                targets: Targets::Named(&["bugs", "lock_bugs", "cache_model"]),
+                ..TEST
+            }),
             Step::Tests(Tests {
                 targets: Targets::Libraries,
                 filter: "every_bug_put_back",

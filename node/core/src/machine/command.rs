@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache::{RingOperation, RingOutcome};
 use crate::locks::{LockOperation, LockOutcome};
 use crate::queue::{QueueOperation, QueueOutcome, RegistryOperation, RegistryOutcome};
 pub use crate::types::RequestRefusal;
@@ -77,6 +78,8 @@ pub enum Operation {
     },
     /// Of the registry of topics that are in Redis. Each may be done twice with one effect.
     QueueRegistry(RegistryOperation),
+    /// Of the ring's members: who is a home of cached keys.
+    Ring(RingOperation),
 }
 
 /// Some neighbouring items of an operation that belong to one request of a client.
@@ -145,7 +148,7 @@ impl Operation {
     #[must_use]
     pub fn items(&self) -> u64 {
         match self {
-            Self::Node(_) | Self::Lock { .. } | Self::QueueRegistry(_) => 1,
+            Self::Node(_) | Self::Lock { .. } | Self::QueueRegistry(_) | Self::Ring(_) => 1,
             Self::Queue { operation, .. } => operation.items().max(1),
         }
     }
@@ -154,7 +157,7 @@ impl Operation {
     #[must_use]
     pub fn request(&self) -> Option<&RequestId> {
         match self {
-            Self::Node(_) | Self::Queue { .. } | Self::QueueRegistry(_) => None,
+            Self::Node(_) | Self::Queue { .. } | Self::QueueRegistry(_) | Self::Ring(_) => None,
             Self::Lock { request, .. } => request.as_ref(),
         }
     }
@@ -164,7 +167,7 @@ impl Operation {
     #[must_use]
     pub fn with_request(self, request: Option<RequestId>) -> Self {
         match self {
-            Self::Node(_) | Self::Queue { .. } | Self::QueueRegistry(_) => self,
+            Self::Node(_) | Self::Queue { .. } | Self::QueueRegistry(_) | Self::Ring(_) => self,
             Self::Lock { operation, .. } => Self::Lock { request, operation },
         }
     }
@@ -202,6 +205,8 @@ pub enum Outcome {
     Queue(QueueOutcome),
     /// Of [`Operation::QueueRegistry`].
     QueueRegistry(RegistryOutcome),
+    /// Of [`Operation::Ring`].
+    Ring(RingOutcome),
 }
 
 /// What came of a [`NodeOperation`].

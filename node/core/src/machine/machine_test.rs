@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::cache::{Incarnation, RingRefusal};
 use crate::locks::{
     Acquire, AcquireOutcome, LockItem, LockOperation, LockOutcome, Mode, Owner, Release,
     ReleaseOutcome,
@@ -291,6 +292,30 @@ fn stored_commands_keep_their_bytes() {
     );
 }
 
+#[test]
+fn stored_commands_of_the_ring_keep_their_bytes() {
+    let process = Process { node: NodeId(1), boot: BootId(2) };
+    let home = Incarnation { process, returns: 3 };
+    golden(&Operation::Ring(RingOperation::Enter), "0300");
+    let suspend = RingOperation::Suspend { homes: vec![home], term: Term(300) };
+    golden(&Operation::Ring(suspend), "03 01 01 010203 ac02");
+    golden(&Operation::Ring(RingOperation::Leave(home)), "03 02 010203");
+    golden(&Operation::Ring(RingOperation::Release { home, epoch: Index(5) }), "03 03 010203 05");
+    golden(&Outcome::Ring(RingOutcome::Entered(home)), "06 00 010203");
+    golden(&Outcome::Ring(RingOutcome::Done), "06 01");
+    let refusals = [
+        (RingRefusal::NoVoter, "00"),
+        (RingRefusal::InService(home), "01 010203"),
+        (RingRefusal::NotSettled, "02"),
+        (RingRefusal::TooEarly { left_ms: 300 }, "03 ac02"),
+        (RingRefusal::NotInService, "04"),
+        (RingRefusal::OtherTerm, "05"),
+    ];
+    for (refusal, bytes) in refusals {
+        golden(&Outcome::Ring(RingOutcome::Refused(refusal)), &format!("06 02 {bytes}"));
+    }
+}
+
 fn push() -> QueueOperation {
     let item = queue::PushItem {
         body: Bytes::from_static(b"7"),
@@ -316,7 +341,7 @@ fn the_first_state_keeps_its_bytes() {
     let first = FirstState::V1 { settings: Settings::default(), token_base: 1 << 22 };
     golden(
         &first,
-        "00e0a712c0843de0a712904e904e904e8002e0d403e8078090fbd3098001c0843dc096b1028002904ec0843d8080808001808010e8078090dee67580dccc148008c0843d80b89929c09a0c8002e807b0ea011402e807e0d4030a0000000000000000e0a71280808002",
+        "00e0a712c0843de0a712904e904e904e8002e0d403e8078090fbd3098001c0843dc096b1028002904ec0843d8080808001808010e8078090dee67580dccc148008c0843d80b89929c09a0c8002e807b0ea011402e807e0d4030a0000000000000000e0a712e807dc0be807028827e807e0d40380808002",
     );
 }
 

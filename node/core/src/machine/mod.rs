@@ -49,6 +49,7 @@ pub use settings::{FirstState, RequestRules, Settings, SettingsError};
 pub use snapshot::StoredChunk;
 
 use crate::audit::{AuditHead, AuditRecord, Event};
+use crate::cache::{Process, RingOperation, RingOutcome, RingTable, RingTurn};
 use crate::locks::{Bug, HoldRef, LockOperation, LockOutcome, LockTable, LocksView, Renew, Turn};
 use crate::queue::{
     self, Push, PushOutcome, QueueOperation, QueueOutcome, QueueTable, QueuesView, Settle,
@@ -81,6 +82,7 @@ pub struct Machine {
     requests: Requests,
     queues: QueueTable,
     items: ItemRequests,
+    ring: Arc<RingTable>,
     hash_clock: HashClock,
 }
 
@@ -116,12 +118,15 @@ pub struct AppliedEntry {
 struct Turns {
     locks: Turn,
     queues: queue::Turn,
+    ring: RingTurn,
 }
 
 impl Turns {
-    fn new(index: Index, now: ClusterTime, settings: &Settings) -> Self {
+    fn new(entry: &Entry, now: ClusterTime, settings: &Settings) -> Self {
+        let (index, term) = (entry.index, entry.term);
         let locks = Turn::new(index, now, settings.locks);
-        Self { locks, queues: queue::Turn::new(index, now, settings.queues) }
+        let queues = queue::Turn::new(index, now, settings.queues);
+        Self { locks, queues, ring: RingTurn { index, term, now, rules: settings.caches } }
     }
 }
 
@@ -137,7 +142,7 @@ impl Machine {
         self.move_time(entry.stamp);
         let settings = self.founded.as_ref().map(|founded| founded.settings.clone());
         let Some(settings) = settings else { return self.apply_unfounded(entry) };
-        let mut turns = Turns::new(self.applied, self.time, &settings);
+        let mut turns = Turns::new(entry, self.time, &settings);
         let effect = self.apply_founded(&mut turns, &settings, &entry.payload);
         let (answer, undecodable) = match effect {
             Ok(answer) => (answer, None),
@@ -222,6 +227,12 @@ impl Machine {
         self.queues.view()
     }
 
+    /// The homes of cached keys that are in service.
+    #[must_use]
+    pub fn ring(&self) -> &RingTable {
+        &self.ring
+    }
+
     /// The end of the audit trail.
     #[must_use]
     pub fn audit(&self) -> AuditHead {
@@ -249,6 +260,14 @@ impl Machine {
         self
     }
 
+    /// Puts a mistake back into the ring's members.
+    #[cfg(feature = "bugs")]
+    #[must_use]
+    pub fn with_ring_bug(mut self, bug: Option<crate::cache::Bug>) -> Self {
+        Arc::make_mut(&mut self.ring).put_back(bug);
+        self
+    }
+
     /// Checks what must hold between any two entries; for tests and the simulator.
     ///
     /// # Errors
@@ -263,6 +282,7 @@ impl Machine {
         self.requests.check_invariants()?;
         self.items.check_invariants()?;
         self.queues.check_invariants()?;
+        self.ring.check_invariants()?;
         self.locks.check_invariants(self.time)
     }
 
@@ -406,7 +426,22 @@ impl Machine {
             Operation::QueueRegistry(operation) => {
                 Outcome::QueueRegistry(self.queues.register(&mut turns.queues, operation))
             }
+            Operation::Ring(operation) => {
+                Outcome::Ring(self.act_on_ring(&turns.ring, &command.origin, operation))
+            }
         }
+    }
+
+    fn act_on_ring(
+        &mut self,
+        turn: &RingTurn,
+        origin: &Origin,
+        operation: &RingOperation,
+    ) -> RingOutcome {
+        let sender = Process { node: origin.node, boot: origin.boot };
+        let founded = self.founded.as_deref();
+        let name = founded.and_then(|founded| founded.founders.get(&origin.node));
+        Arc::make_mut(&mut self.ring).apply(turn, sender, name, operation)
     }
 
     fn act_on_queues(

@@ -170,6 +170,7 @@ impl Restore {
         self.machine.active = head.active;
         self.machine.founded = head.founded.map(Arc::new);
         self.machine.audit = head.audit;
+        self.machine.ring = Arc::new(head.ring);
         self.machine.hash_clock = head.hash_clock;
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::raft::COMMAND_BYTES_MAX;
-use crate::{locks, queue};
+use crate::{cache, locks, queue};
 
 /// What a command has beside the message of a push: its origin, the topic, the ids.
 const COMMAND_REST_BYTES: u64 = 8 * 1024;
@@ -17,6 +17,8 @@ pub struct Settings {
     pub locks: locks::Rules,
     /// Of queues.
     pub queues: queue::Rules,
+    /// Of caches.
+    pub caches: cache::Rules,
 }
 
 /// How long what was asked is remembered.
@@ -74,6 +76,9 @@ pub enum SettingsError {
     /// A topic that is made by a push could not be set so.
     #[error("queues.new_topic: {0}")]
     NewTopic(queue::QueueRefusal),
+    /// Of the caches' rules.
+    #[error(transparent)]
+    Caches(#[from] cache::RulesError),
 }
 
 impl Settings {
@@ -97,7 +102,8 @@ impl Settings {
         if message > max {
             return Err(SettingsError::Message { message, max });
         }
-        self.queues.check().map_err(SettingsError::NewTopic)
+        self.queues.check().map_err(SettingsError::NewTopic)?;
+        Ok(self.caches.check()?)
     }
 }
 

@@ -23,7 +23,7 @@
 //!
 //! # Checklist for a change of a type in here
 //!
-//! `Settings`, `LockRecord`, `RequestRecord`, `QueueRecord`, `ItemRecord`, `Applied` and everything inside them is part of the format. Never touch
+//! `Settings`, `RingTable`, `LockRecord`, `RequestRecord`, `QueueRecord`, `ItemRecord`, `Applied` and everything inside them is part of the format. Never touch
 //! a published variant; add `StoredChunk::V2`; add its golden bytes; write it only above the feature
 //! level at which every member reads it.
 
@@ -40,6 +40,7 @@ use super::requests::{RequestCursor, RequestRecord};
 use super::session::Session;
 use super::{Founded, Machine};
 use crate::audit::AuditHead;
+use crate::cache::RingTable;
 use crate::locks::{LockCursor, LockRecord};
 use crate::queue::{QueueCursor, QueueRecord};
 use crate::types::{ActiveTime, BootCount, BootId, ClusterTime, Index, NodeId};
@@ -91,6 +92,8 @@ pub struct Head {
     pub(super) founded: Option<Founded>,
     /// The end of the audit trail.
     pub(super) audit: AuditHead,
+    /// The homes in service: as many as there are voters, at most.
+    pub(super) ring: RingTable,
     /// What was applied since the state was hashed.
     pub(super) hash_clock: HashClock,
 }
@@ -196,6 +199,7 @@ fn head(machine: &Machine) -> Head {
         active: machine.active,
         founded: machine.founded.as_deref().cloned(),
         audit: machine.audit,
+        ring: (*machine.ring).clone(),
         hash_clock: machine.hash_clock,
     }
 }

@@ -14,7 +14,7 @@ use crate::queue::{
     BodyKind, Configure, DeliveryRef, MessageId, PushItem, Receipt, Receive, Receiver, ReceiverId,
     SettleItem, TopicChange, Verdict,
 };
-use crate::types::BootId;
+use crate::types::{BootId, Term};
 
 /// A small state with one of everything.
 fn small() -> Machine {
@@ -331,10 +331,15 @@ fn chunks_keep_their_bytes() {
     let (applied, time, active) = (Index(5), ClusterTime(300), ActiveTime(200));
     let audit = AuditHead { count: 6, hash: [7; 32] };
     let hash_clock = HashClock::default();
-    let head = Head { applied, time, active, founded: Some(founded), audit, hash_clock };
+    let mut ring = RingTable::default();
+    let process = Process { node: NodeId(1), boot: BootId(2) };
+    let rules = Settings::default().caches;
+    let turn = RingTurn { index: Index(4), term: Term(1), now: ClusterTime(300), rules };
+    ring.apply(&turn, process, Some(&NodeName("one".to_owned())), &RingOperation::Enter);
+    let head = Head { applied, time, active, founded: Some(founded), audit, ring, hash_clock };
     golden(
         &StoredChunk::V1(Chunk::Head(Box::new(head))),
-        "000005ac02c80101070101036f6e65e0a712c0843de0a712904e904e904e8002e0d403e8078090fbd3098001c0843dc096b1028002904ec0843d8080808001808010e8078090dee67580dccc148008c0843d80b89929c09a0c8002e807b0ea011402e807e0d4030a0000000000000000e0a7120607070707070707070707070707070707070707070707070707070707070707070000",
+        "000005ac02c80101070101036f6e65e0a712c0843de0a712904e904e904e8002e0d403e8078090fbd3098001c0843dc096b1028002904ec0843d8080808001808010e8078090dee67580dccc148008c0843d80b89929c09a0c8002e807b0ea011402e807e0d4030a0000000000000000e0a712e807dc0be807028827e807e0d403060707070707070707070707070707070707070707070707070707070707070707040101010200036f6e65ac020000010101020000ac020000",
     );
     let records = Bytes::from_static(&[1, 2, 3]);
     golden(&StoredChunk::V1(Chunk::Records { count: 2, records }), "00010203010203");

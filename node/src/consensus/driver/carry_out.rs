@@ -81,7 +81,9 @@ impl Driver {
         }
         self.to_apply.extend(ready.apply);
         for (id, time) in ready.reads {
-            self.reads.answered(id, time);
+            if !self.home_lease_round_ended(id, time.is_some()) {
+                self.reads.answered(id, time);
+            }
         }
         for (ticket, refusal) in ready.refused {
             let reason = ReasonLabel { reason: refusal_word(refusal) };
@@ -109,6 +111,7 @@ impl Driver {
         self.parts.events.restart(self.parts.machine.audit().count);
         self.parts.listeners.installed(&self.parts.machine);
         self.parts.queues.all_ready();
+        self.parts.ring.applied(self.parts.machine.ring());
         let next_due = self.parts.machine.next_due();
         self.step(Input::Applied { index, next_due });
     }
@@ -139,6 +142,7 @@ impl Driver {
         self.parts.listeners.applied(&self.parts.machine, &records);
         self.parts.events.push(records);
         self.parts.queues.ready(&ready);
+        self.parts.ring.applied(self.parts.machine.ring());
         for (sequence, applied) in answers {
             if let Some(took) = self.waiters.answer(sequence, applied) {
                 self.parts.metrics.raft.commit_seconds.observe(took.as_secs_f64());

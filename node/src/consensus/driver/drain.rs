@@ -45,6 +45,7 @@ impl Driver {
     /// of the rest nobody knows.
     pub(super) fn finish(&mut self) {
         self.parts.audit.close();
+        self.parts.ring.close();
         for expired in self.parts.proposer.expired(LocalTime(u64::MAX)) {
             if expired.sent {
                 tracing::warn!(sequence = expired.sequence, "stopping with an operation under way");

@@ -21,6 +21,7 @@ impl Driver {
                 self.watch.heard(envelope.from, clock::now());
                 self.step(Input::Message(envelope));
             }
+            PeerEvent::HomeLease(from, message) => self.home_lease_message(from, message),
             PeerEvent::Unreachable(node) => self.step(Input::Unreachable(node)),
             PeerEvent::Refused { refusal, by_peer, .. } => {
                 self.parts.founder.refused(&refusal, by_peer);
@@ -86,6 +87,9 @@ impl Driver {
                 Some(error) => drop(reply.send(Err(error))),
                 None => self.reads.add(deadline.into(), reply),
             },
+            DriverRequest::HomeLease { home, sent_at, granted } => {
+                self.ask_home_lease(home, sent_at, granted);
+            }
             DriverRequest::Drain { done } => self.drain(done),
         }
     }
@@ -121,6 +125,7 @@ impl Driver {
         }
         self.reads.tick(Instant::now());
         self.watch_over_listeners();
+        self.tick_home_leases();
         if self.draining.is_some() {
             // Repeated: a hand-over that did not come about is given up after a while.
             self.step(Input::Transfer { to: None });

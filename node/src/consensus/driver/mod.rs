@@ -18,6 +18,7 @@
 
 mod carry_out;
 mod drain;
+mod home_leases;
 mod intake;
 mod shown;
 
@@ -34,6 +35,7 @@ use dsync_core::waits::Watch;
 use tokio::time::Instant;
 
 use self::drain::Draining;
+use self::home_leases::LeaseDesk;
 use super::founder::Founder;
 use super::inbox::{DiskEvent, Event, Inbox};
 use super::reads::Reads;
@@ -48,6 +50,7 @@ use crate::log_port::LogPort;
 use crate::metrics::Metrics;
 use crate::peers::{Introduction, Peers};
 use crate::queues::Queues;
+use crate::ring::RingMember;
 use crate::waits::Listeners;
 
 /// Events taken in at most before the core gets its turn.
@@ -106,6 +109,8 @@ pub struct DriverParts {
     pub listeners: Arc<Listeners>,
     /// Who waits here for messages.
     pub queues: Arc<Queues>,
+    /// Where this node's caches see who is a home.
+    pub ring: Arc<RingMember>,
     /// Where watchers look.
     pub events: Events,
     /// A leader declares nobody to listen at a node that was silent for this long.
@@ -122,6 +127,7 @@ pub struct Driver {
     parts: DriverParts,
     waiters: Waiters,
     reads: Reads,
+    home_leases: LeaseDesk,
     /// Committed, handed out by the core, not applied yet.
     to_apply: VecDeque<Entry>,
     draining: Option<Draining>,
@@ -140,7 +146,7 @@ impl Driver {
     /// A driver that has not begun.
     #[must_use]
     pub fn new(parts: DriverParts) -> Self {
-        let boot = parts.introduction.boot_id;
+        let (node, boot) = (parts.introduction.node_id, parts.introduction.boot_id);
         let watch = Watch::new(parts.silence_limit_ms);
         let counted = parts.raft.status().last;
         let held_changes = parts.raft.held_boots_changes();
@@ -148,6 +154,7 @@ impl Driver {
             parts,
             waiters: Waiters::default(),
             reads: Reads::new(boot),
+            home_leases: LeaseDesk::new(node, boot),
             to_apply: VecDeque::new(),
             draining: None,
             ticked_at: Instant::now(),

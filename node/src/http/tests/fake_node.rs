@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tower::Service;
 
+use crate::caches::fixture;
 use crate::handle::{Applied, DriverRequest, NodeHandle, NodeStatus, SubmitError};
 use crate::health::Health;
 use crate::http::{RequestLimits, Site, admin_router, client_router};
@@ -57,7 +58,7 @@ impl FakeNode {
         health.set_started();
         let limits =
             RequestLimits { body_timeout: Duration::from_secs(3600), ..RequestLimits::default() };
-        let site = Site::new(handle, Metrics::new(), health, limits);
+        let site = Site::new(handle, Metrics::new(), health, limits).with_caches(fixture::alone());
         let driver = Driver {
             machine: Arc::clone(&machine),
             barrier: Arc::clone(&barrier),
@@ -110,6 +111,12 @@ impl FakeNode {
     /// As clients of `/v1` send it.
     pub async fn post_json(&self, path: &str, body: &Value) -> Reply {
         self.send(json_request(path, body.to_string())).await
+    }
+
+    pub async fn put(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let request = Request::put(path);
+        let request = headers.iter().fold(request, |it, (name, value)| it.header(*name, *value));
+        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
     }
 
     pub async fn delete(&self, path: &str) -> Reply {
@@ -220,6 +227,7 @@ impl<F: FnMut(&Operation, &ArcSwap<Machine>) -> Answer> Driver<F> {
                 DriverRequest::Barrier { reply, .. } => {
                     let _ = reply.send(*self.barrier.lock().unwrap());
                 }
+                DriverRequest::HomeLease { .. } => {}
                 DriverRequest::Drain { done } => {
                     let _ = done.send(());
                     return;

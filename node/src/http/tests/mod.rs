@@ -7,6 +7,7 @@ mod edges;
 mod fake_node;
 mod lock_reads;
 mod original;
+mod original_caches;
 mod original_queues;
 mod probes;
 mod real_locks;

@@ -8,6 +8,7 @@
 //! | `POST /v1/locks/{name}/force`, `/check` | [`force`], [`check`] |
 //! | `GET /v1/locks/{name}`, `/v1/locks`, `/v1/graph/locks` | [`lock`], [`list`], [`graph`] |
 //! | `/v1/queues`, `/v1/queues/{topic}/...` | [`queues`] |
+//! | `/v1/cache`, `/v1/cache/{key}` | [`cache`] |
 //! | `GET /v1/events` | [`events`] |
 //! | `GET /v1/cluster` | [`cluster`] |
 //! | `GET /v1/audit` | [`super::audit`] |
@@ -22,6 +23,7 @@
 
 pub mod acquire;
 mod asking;
+pub mod cache;
 pub mod check;
 pub mod cluster;
 pub mod events;
@@ -90,4 +92,5 @@ fn described() -> OpenApiRouter<Site> {
         .routes(routes!(cluster::cluster))
         .routes(routes!(audit::search))
         .merge(queues::described())
+        .merge(cache::described())
 }

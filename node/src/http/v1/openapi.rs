@@ -16,7 +16,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::examples;
 use super::problems::{CycleEdge, ProblemCode, ProblemHolder, ProblemSchema};
-use super::queues;
+use super::{cache, queues};
 
 static TEXT: LazyLock<Bytes> = LazyLock::new(|| text().into());
 
@@ -54,6 +54,7 @@ fn complete(api: &mut Value) {
     api["tags"] = json!([
         { "name": "locks", "description": "Take, keep, give back, look at." },
         { "name": "queues", "description": "Push, receive, settle, look at." },
+        { "name": "caches", "description": "Values by key, the same on every node." },
         { "name": "events", "description": "What happens to locks, as it happens." },
         { "name": "cluster", "description": "Who is in it, and with which settings." },
         { "name": "audit", "description": "What has happened to locks, from the audit trail." },
@@ -80,18 +81,26 @@ fn headers() -> Value {
         "Dsync-Applied": number("The last log entry that the answer contains."),
         "Dsync-Staleness-Ms": number("With `consistency=stale`: the answer contains everything that \
             was answered anywhere up to so many milliseconds ago."),
+        "ETag": text("The version of the value, in quotes."),
+        "Dsync-Cache": text("`hit`: served by this node alone; `miss`: a home was asked."),
+        "Dsync-Ttl-Ms": number("The value goes by itself after so many milliseconds."),
         "Retry-After": number("Seconds after which to ask again."),
         "Allow": text("The methods that there are."),
     })
 }
 
 fn add_headers(route: &mut Value) {
+    let id = route["operationId"].as_str().unwrap_or_default().to_owned();
     let reads = route["parameters"]
         .as_array()
         .is_some_and(|all| all.iter().any(|parameter| parameter["name"] == "consistency"));
     let responses = route["responses"].as_object_mut().into_iter().flatten();
     for (status, response) in responses {
         let more: &[&str] = match status.as_str() {
+            "200" | "304" if id == "get_cached" => {
+                &["ETag", "Dsync-Cache", "Dsync-Ttl-Ms", "Dsync-Staleness-Ms"]
+            }
+            "200" if id == "put_cached" => &["ETag"],
             "200" if reads => &["Dsync-Applied", "Dsync-Staleness-Ms"],
             "405" => &["Allow"],
             "429" | "503" => &["Retry-After"],
@@ -107,7 +116,7 @@ fn add_headers(route: &mut Value) {
 
 fn add_example(route: &mut Value) {
     let id = route["operationId"].as_str().unwrap_or_default();
-    let example = examples::of(id).or_else(|| queues::example(id));
+    let example = examples::of(id).or_else(|| queues::example(id)).or_else(|| cache::example(id));
     let Some((asked, answered)) = example else { return };
     if let Some(asked) = asked {
         route["requestBody"]["content"]["application/json"]["example"] = asked;
@@ -130,7 +139,7 @@ fn info() -> utoipa::openapi::Info {
         .version("v1")
         .description(Some(
             "Locks that several machines can agree on: linearizable, fair, fenced; and queues whose \
-             messages are worked on at least once. What each route promises, and how to repeat a \
+             messages are worked on at least once; and caches whose hits are never stale. What each route promises, and how to repeat a \
              request: docs/protocol.md.",
         ))
         .license(Some(license))

@@ -8,7 +8,7 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Schema};
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
-use super::queues::codes;
+use super::{cache, queues};
 use crate::http::problem::{CODES, PROBLEM_JSON};
 
 /// A problem (RFC 9457). Some codes have members of their own beside these.
@@ -61,6 +61,8 @@ pub struct ProblemSchema {
     /// Of a batch of which no item was taken: what came of each.
     #[schema(value_type = Option<Vec<Object>>)]
     results: Option<Value>,
+    /// With `condition_failed`: the version of what is cached; null: nothing is.
+    version: Option<String>,
     /// With `compacted`: the oldest record that is kept.
     oldest: Option<u64>,
 }
@@ -91,7 +93,13 @@ impl PartialSchema for ProblemCode {
         let words = ObjectBuilder::new()
             .schema_type(SchemaType::new(Type::String))
             .description(Some("The stable word of a problem, for programs."))
-            .enum_values(Some(CODES.iter().chain(&codes::CODES).map(|(code, _)| *code)));
+            .enum_values(Some(
+                CODES
+                    .iter()
+                    .chain(&queues::codes::CODES)
+                    .chain(&cache::codes::CODES)
+                    .map(|(code, _)| *code),
+            ));
         Schema::Object(words.build()).into()
     }
 }

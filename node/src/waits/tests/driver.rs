@@ -146,6 +146,7 @@ impl World {
                 Operation::Lock { operation, .. } => format!("{operation:?}"),
                 Operation::Queue { operation, .. } => format!("{operation:?}"),
                 Operation::QueueRegistry(operation) => format!("{operation:?}"),
+                Operation::Ring(operation) => format!("{operation:?}"),
             };
             operation.split(['(', ' ']).next().unwrap_or_default().to_owned()
         };
@@ -280,6 +281,8 @@ fn serve(shared: &Arc<Mutex<State>>, request: DriverRequest) {
                 let _ = reply.send(Ok(time));
             });
         }
+        // Nothing is granted here.
+        DriverRequest::HomeLease { .. } => {}
         DriverRequest::Drain { done } => {
             state.draining = true;
             let _ = done.send(());

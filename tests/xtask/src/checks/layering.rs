@@ -12,8 +12,8 @@ use anyhow::Context;
 use crate::workspace::{SourceFile, files};
 
 /// All that dsync-core may depend on: none of these does I/O, reads a clock or rolls dice.
-const CORE_MAY_USE: [&str; 8] =
-    ["bytes", "crc32c", "murmur3", "postcard", "rpds", "serde", "sha2", "thiserror"];
+const CORE_MAY_USE: [&str; 9] =
+    ["bytes", "crc32c", "lru", "murmur3", "postcard", "rpds", "serde", "sha2", "thiserror"];
 
 /// Ways to the outside world, and containers whose order changes from run to run. `std::` may be
 /// spelled out or be imported in braces, so the last parts are looked for alone where they are

@@ -1,6 +1,7 @@
 //! `/v1`.
 
 mod bad_input;
+mod caches;
 mod conflicts;
 mod events;
 mod holds;

@@ -8,7 +8,6 @@ use axum::extract::{Path, Request};
 use dsync_core::machine::RequestId;
 use dsync_core::queue::{MessageId, QueueOperation, QueueOutcome, Rules, SubQueue};
 use dsync_core::types::Index;
-use http::HeaderMap;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::codes;
@@ -16,8 +15,7 @@ use crate::http::fields::{Fields, check_name};
 use crate::http::original::ANONYMOUS;
 use crate::http::params::Params;
 use crate::http::problem::Fault;
-use crate::http::request_id::{self, DSYNC_REQUEST, IDEMPOTENCY_KEY};
-use crate::http::{Site, body, v1};
+use crate::http::{Site, body, request_id, v1};
 use crate::queues::Asker;
 
 /// The words for the parts of a topic.
@@ -77,7 +75,7 @@ impl Asked {
         body::require_json(request.headers())?;
         let id = match form.repeatable {
             true => request_id::read(request.headers())?,
-            false => refuse_ids(request.headers()).map(|()| None)?,
+            false => request_id::refuse(request.headers()).map(|()| None)?,
         };
         let (bytes, _room) = body::read_for_queues(site, request).await?;
         let fields = match form.kept {
@@ -139,17 +137,6 @@ fn checked(site: &Site, topic: String) -> Result<String, Fault> {
     check_name(&topic, name_bytes_max(&rules(site)))
         .map_err(|reason| Fault::field("topic", format!("topic {reason}")))?;
     Ok(topic)
-}
-
-/// For requests that can be repeated as they are.
-pub(super) fn refuse_ids(headers: &HeaderMap) -> Result<(), Fault> {
-    match [IDEMPOTENCY_KEY, DSYNC_REQUEST].into_iter().find(|name| headers.contains_key(name)) {
-        None => Ok(()),
-        Some(name) => {
-            let detail = format!("the header {name} is not taken here: see docs/protocol.md");
-            Err(Fault::field(name.as_str(), detail))
-        }
-    }
 }
 
 /// Applies an operation that is not merged with others, and says in which entry.

@@ -19,6 +19,7 @@ use crate::http::original::ANONYMOUS;
 use crate::http::params::Params;
 use crate::http::problem::{Fault, typed_answer};
 use crate::http::v1::schemas::ConsistencyParam;
+use crate::http::{Site, request_id};
 
 /// A message, and the moment of the answer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -97,7 +98,7 @@ async fn try_remove(
 ) -> Result<Response, Fault> {
     let (topic, message) = message_of(site, path)?;
     Params::refuse_all(uri)?;
-    asking::refuse_ids(headers)?;
+    request_id::refuse(headers)?;
     let (principal, id) = (ANONYMOUS.to_owned(), message.to_string());
     let remove = Remove { principal, topic: topic.clone(), message };
     let done = asking::submit(site, &topic, QueueOperation::Remove(remove)).await;

@@ -11,7 +11,6 @@ use http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::asking::refuse_ids;
 use super::problems::{QueueReadProblems, QueueWriteProblems};
 use super::topic::StoreWord;
 use crate::http::envelope::RequestContext;
@@ -21,7 +20,7 @@ use crate::http::params::Params;
 use crate::http::problem::{Fault, typed_answer};
 use crate::http::v1::read::Snapshot;
 use crate::http::v1::schemas::ConsistencyParam;
-use crate::http::{Site, body};
+use crate::http::{Site, body, request_id};
 
 const STORES: [(&str, Store); 2] = [("raft", Store::Raft), ("redis", Store::Redis)];
 const ID_FORM: &str =
@@ -138,7 +137,7 @@ async fn read(
 ) -> Result<Fields, Fault> {
     Params::refuse_all(request.uri())?;
     body::require_json(request.headers())?;
-    refuse_ids(request.headers())?;
+    request_id::refuse(request.headers())?;
     Fields::strict(&body::read(site, request).await?, known)
 }
 

@@ -22,6 +22,7 @@ use crate::http::original::ANONYMOUS;
 use crate::http::params::Params;
 use crate::http::problem::{Fault, typed_answer};
 use crate::http::v1::schemas::ConsistencyParam;
+use crate::http::{Site, request_id};
 
 /// A topic. All counts are exact.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -171,7 +172,7 @@ async fn try_delete(
 ) -> Result<Response, Fault> {
     let topic = topic_of(site, path)?;
     Params::refuse_all(uri)?;
-    asking::refuse_ids(headers)?;
+    request_id::refuse(headers)?;
     let delete = DeleteTopic { principal: ANONYMOUS.to_owned(), topic: topic.clone() };
     match asking::submit(site, &topic, QueueOperation::DeleteTopic(delete)).await? {
         (index, QueueOutcome::Deleted) => {
