@@ -25,6 +25,7 @@ mod audit;
 mod client;
 #[path = "kubernetes/cluster.rs"]
 mod cluster;
+#[allow(dead_code, reason = "topics in the log are not tried here")]
 #[path = "process/crew.rs"]
 mod crew;
 #[path = "kubernetes/kubectl.rs"]

@@ -119,7 +119,9 @@ impl Stage {
             [node, "asks"] => {
                 let node = letter(node);
                 let home = self.nodes[&node].home.unwrap();
-                self.act(now, node, |leases, at, out| drop(leases.ask(at, now, home, out)))
+                self.act(now, node, |leases, at, out| {
+                    let _ = leases.ask(at, now, home, out);
+                })
             }
             ["message", number, "arrives"] => {
                 let number: usize = number.parse().unwrap();

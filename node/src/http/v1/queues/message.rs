@@ -13,7 +13,6 @@ use super::asking::{self, MessagePath, message_of, no_message};
 use super::problems::{QueueReadProblems, QueueWriteProblems};
 use super::reader::{Position, Reader};
 use super::schemas;
-use crate::http::Site;
 use crate::http::envelope::RequestContext;
 use crate::http::original::ANONYMOUS;
 use crate::http::params::Params;

@@ -16,7 +16,6 @@ use super::problems::{QueueReadProblems, QueueWriteProblems};
 use super::reader::{Position, Reader};
 use super::schemas;
 use super::settings::SettingsView;
-use crate::http::Site;
 use crate::http::envelope::RequestContext;
 use crate::http::original::ANONYMOUS;
 use crate::http::params::Params;
