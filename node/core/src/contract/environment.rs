@@ -19,10 +19,9 @@ pub const LOG_FORMAT: &str = "DSYNC_LOG_FORMAT";
 pub const LOG: &str = "DSYNC_LOG";
 /// Nodes that the command line asks, so that `dsync status` works inside a pod. Not for `dsync node`.
 pub const SERVERS: &str = "DSYNC_SERVERS";
-/// Address of the Redis that holds the queues' messages, without a password. A node without queues
-/// ignores it.
+/// Address of the Redis that holds the queues' messages, without a password.
 pub const REDIS_URL: &str = "DSYNC_REDIS_URL";
-/// File with that Redis' password. A node without queues ignores it.
+/// File with that Redis' password.
 pub const REDIS_PASSWORD_FILE: &str = "DSYNC_REDIS_PASSWORD_FILE";
 
 /// Value of [`FOUNDING`]: empty disks that meet in the declared number found a cluster by themselves.
