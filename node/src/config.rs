@@ -127,16 +127,16 @@ pub struct NodeArgs {
 
     /// Redis for the queues' messages: `redis://host:port`, or `rediss://host:port` for TLS. Topics are made
     /// there from then on; those that are in the log stay there. Without it all are in the log.
-    #[arg(long, env = "DSYNC_REDIS_URL", value_name = "URL")]
-    pub redis: Option<String>,
+    #[arg(long, visible_alias = "redis", env = "DSYNC_REDIS_URL", value_name = "URL")]
+    pub redis_url: Option<String>,
 
     /// File with that Redis' password.
-    #[arg(long, env = "DSYNC_REDIS_PASSWORD_FILE", value_name = "PATH", requires = "redis")]
+    #[arg(long, env = "DSYNC_REDIS_PASSWORD_FILE", value_name = "PATH", requires = "redis_url")]
     pub redis_password_file: Option<PathBuf>,
 
     /// File with the certificates of those who may sign that Redis' certificate, as PEM. By default those
     /// that the system trusts.
-    #[arg(long, env = "DSYNC_REDIS_CA_FILE", value_name = "PATH", requires = "redis")]
+    #[arg(long, env = "DSYNC_REDIS_CA_FILE", value_name = "PATH", requires = "redis_url")]
     pub redis_ca_file: Option<PathBuf>,
     /// Memory for cached values on this node, their keys and what it takes to find them included; the
     /// least recently used go first. Accepts KiB, MiB and GiB.
@@ -313,7 +313,7 @@ impl NodeArgs {
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log_filter) {
             return refuse("--log", format!("cannot be read: {error}"));
         }
-        let redis = self.redis.map(|url| RedisConfig {
+        let redis = self.redis_url.map(|url| RedisConfig {
             url,
             password_file: self.redis_password_file,
             ca_file: self.redis_ca_file,

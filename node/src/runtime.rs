@@ -142,7 +142,7 @@ fn redis_store(config: &RedisConfig) -> Result<Arc<RedisStore>> {
         password: password.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()),
         ca_pem: config.ca_file.as_ref().map(|path| read("--redis-ca-file", path)).transpose()?,
     };
-    Ok(Arc::new(RedisStore::new(&address).context("--redis")?))
+    Ok(Arc::new(RedisStore::new(&address).context("--redis-url")?))
 }
 
 fn read(flag: &str, path: &Path) -> Result<Vec<u8>> {

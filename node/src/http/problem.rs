@@ -109,7 +109,7 @@ impl Fault {
             }
             NotDone::Submit(error) => error.into(),
             NotDone::NoRedis => {
-                let detail = "the topic is in Redis, and this node was started without --redis; \
+                let detail = "the topic is in Redis, and this node was started without --redis-url; \
                               nothing was applied; ask another";
                 Self::later(codes::REDIS_MISSING, detail)
             }

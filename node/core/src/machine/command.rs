@@ -76,10 +76,10 @@ pub enum Operation {
         /// What to do.
         operation: QueueOperation,
     },
-    /// Of the registry of topics that are in Redis. Each may be done twice with one effect.
-    QueueRegistry(RegistryOperation),
     /// Of the ring's members: who is a home of cached keys.
     Ring(RingOperation),
+    /// Of the registry of topics that are in Redis. Each may be done twice with one effect.
+    QueueRegistry(RegistryOperation),
 }
 
 /// Some neighbouring items of an operation that belong to one request of a client.
@@ -203,10 +203,10 @@ pub enum Outcome {
     Lock(LockOutcome),
     /// Of [`Operation::Queue`].
     Queue(QueueOutcome),
-    /// Of [`Operation::QueueRegistry`].
-    QueueRegistry(RegistryOutcome),
     /// Of [`Operation::Ring`].
     Ring(RingOutcome),
+    /// Of [`Operation::QueueRegistry`].
+    QueueRegistry(RegistryOutcome),
 }
 
 /// What came of a [`NodeOperation`].

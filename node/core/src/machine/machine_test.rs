@@ -8,7 +8,10 @@ use crate::locks::{
     Acquire, AcquireOutcome, LockItem, LockOperation, LockOutcome, Mode, Owner, Release,
     ReleaseOutcome,
 };
-use crate::types::Term;
+use crate::queue::{
+    CreateInRedis, RegistryFacts, RegistryOperation, RegistryOutcome, Store, TopicChange, TopicId,
+};
+use crate::types::{RedisId, Term};
 
 /// A machine and the end of its log.
 pub(super) struct Log {
@@ -290,6 +293,34 @@ fn stored_commands_keep_their_bytes() {
         &command(7, Operation::Queue { requests: vec![request_items()], operation: push() }),
         "0001020704ac020201017000016b00010400017001740101013700010168017605000300010164",
     );
+}
+
+#[test]
+fn stored_commands_of_the_registry_keep_their_bytes() {
+    let (principal, topic) = ("p".to_owned(), "t".to_owned());
+    let id = TopicId { index: Index(5), position: 1 };
+    let (one, two) = (RedisId(1), RedisId(300));
+    let registry = |operation| Operation::QueueRegistry(operation);
+    let create = CreateInRedis {
+        principal: principal.clone(),
+        topic: topic.clone(),
+        change: TopicChange::default(),
+        redis: one,
+    };
+    golden(&registry(RegistryOperation::Create(create)), "04 00 0170 0174 000000000000000000 01");
+    let created = RegistryOperation::Created { topic: topic.clone(), id, redis: two };
+    golden(&registry(created), "04 01 0174 0501 ac02");
+    let closed = RegistryOperation::Closed { principal: principal.clone(), topic, id };
+    golden(&registry(closed), "04 02 0170 0174 0501");
+    let adopt = RegistryOperation::Adopt { principal: principal.clone(), before: one, redis: two };
+    golden(&registry(adopt), "04 03 0170 01 ac02");
+    let store = RegistryOperation::SetDefaultStore { principal, store: Store::Redis };
+    golden(&registry(store), "04 04 0170 01");
+    let facts = RegistryFacts { default_store: Some(Store::Raft), redis: Some(two) };
+    golden(&Outcome::QueueRegistry(RegistryOutcome::Deleted), "07 01");
+    golden(&Outcome::QueueRegistry(RegistryOutcome::Facts(facts)), "07 02 0100 01 ac02");
+    let refused = RegistryOutcome::Refused(QueueRefusal::OtherRedis);
+    golden(&Outcome::QueueRegistry(refused), "07 03 0a");
 }
 
 #[test]

@@ -40,7 +40,8 @@ pub fn nodes(
         let home = folder.node(number)?;
         let data = text(&home.join("data"))?;
         let mut arguments = arguments(number, ports, &data, &peers, &secret);
-        arguments.extend(redis.into_iter().flat_map(|url| ["--redis".to_owned(), url.to_owned()]));
+        arguments
+            .extend(redis.into_iter().flat_map(|url| ["--redis-url".to_owned(), url.to_owned()]));
         plans.push(NodePlan {
             number,
             ports: *ports,
