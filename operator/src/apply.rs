@@ -94,8 +94,20 @@ async fn apply_one(
     let mut writes = 0;
     let mut live = live.unwrap_or_default();
     if !has_all(&live, &wanted) {
-        live = write(client, cluster, child, &wanted).await.map_err(failed)?;
         writes += 1;
+        live = match write(client, cluster, child, &wanted).await {
+            // Ours and theirs cannot stand side by side, as two ports of one name.
+            Err(kube::Error::Api(status)) if status.is_invalid() => {
+                let strange = surplus(&live, &wanted);
+                if strange.is_empty() {
+                    return Err(failed(kube::Error::Api(status)));
+                }
+                writes += 1;
+                remove(client, cluster, child, &live, &strange).await.map_err(failed)?;
+                write(client, cluster, child, &wanted).await.map_err(failed)?
+            }
+            result => result.map_err(failed)?,
+        };
     }
     let strange = surplus(&live, &wanted);
     if !strange.is_empty() {
@@ -171,13 +183,14 @@ async fn remove(
     cluster: &Validated,
     child: &Child,
     live: &Value,
-    strange: &[String],
+    strange: &[Value],
 ) -> Result<Value, kube::Error> {
-    tracing::info!(kind = ?child.kind, name = child.name, ?strange, "removing what was added");
+    let paths = strange.iter().map(|step| &step["path"]).collect::<Vec<_>>();
+    tracing::info!(kind = ?child.kind, name = child.name, ?paths, "removing what was added");
     let version = &live["metadata"]["resourceVersion"];
     let mut steps =
         vec![json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version })];
-    steps.extend(strange.iter().map(|path| json!({ "op": "remove", "path": path })));
+    steps.extend(strange.iter().cloned());
     let patch = serde_json::from_value(Value::Array(steps)).map_err(kube::Error::SerdeError)?;
     let api = api(client, &cluster.names, child.kind);
     read_back(&api.patch(&child.name, &PatchParams::default(), &Patch::<()>::Json(patch)).await?)

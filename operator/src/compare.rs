@@ -3,10 +3,13 @@
 //! A patch that changes nothing is still a write. So every manifest carries a hash of itself, and an
 //! object is as wanted when all wanted fields, that hash among them, are there and nothing stands
 //! beside them where there may be nothing. A field that is no longer wanted changes the hash.
+//!
+//! The items of a list are told apart by the same fields as in the API server's own merge. It matters
+//! where somebody changed such a field: for the API server that is another item, theirs, beside which
+//! an apply puts ours back.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::build::identity;
 use crate::quantity::Quantity;
 
 /// Whether every wanted field has its value. The server's own additions do not count.
@@ -20,10 +23,10 @@ fn contains(live: &Value, wanted: &Value, key: &str) -> bool {
         (Value::Object(live), Value::Object(wanted)) => wanted
             .iter()
             .all(|(key, value)| live.get(key).is_some_and(|live| contains(live, value, key))),
-        (Value::Array(live), Value::Array(wanted)) => match list_identity(key, wanted) {
-            Some(id) => wanted
+        (Value::Array(live), Value::Array(wanted)) => match keys_of(key, wanted) {
+            Some(keys) => wanted
                 .iter()
-                .all(|item| find(live, id, item).is_some_and(|live| contains(live, item, ""))),
+                .all(|item| find(live, keys, item).is_some_and(|live| contains(live, item, ""))),
             None => {
                 live.len() == wanted.len()
                     && live.iter().zip(wanted).all(|(live, wanted)| contains(live, wanted, ""))
@@ -39,37 +42,51 @@ fn same_amount(live: &Value, wanted: &Value) -> bool {
     matches!((amount(live), amount(wanted)), (Some(live), Some(wanted)) if live == wanted)
 }
 
-fn find<'a>(list: &'a [Value], identity: &str, item: &Value) -> Option<&'a Value> {
-    list.iter().find(|other| other[identity] == item[identity])
+fn find<'a>(list: &'a [Value], keys: &[&str], item: &Value) -> Option<&'a Value> {
+    list.iter().find(|other| keys.iter().all(|key| other[*key] == item[*key]))
 }
 
-/// What tells the items of a list apart. The ports of a policy have no names, those of a service do.
-fn list_identity(key: &str, wanted: &[Value]) -> Option<&'static str> {
-    let identity = match key {
-        "ports" => Some("name"),
-        "ownerReferences" => Some("uid"),
-        key => identity(key),
+/// What tells the items of a list apart; `None`: their order.
+fn keys_of(list: &str, wanted: &[Value]) -> Option<&'static [&'static str]> {
+    let candidates: &[&[&str]] = match list {
+        "containers" | "initContainers" | "volumes" | "env" | "imagePullSecrets" => &[&["name"]],
+        "volumeMounts" => &[&["mountPath"]],
+        "hostAliases" => &[&["ip"]],
+        "topologySpreadConstraints" => &[&["topologyKey", "whenUnsatisfiable"]],
+        // Of a service and of a container.
+        "ports" => &[&["port", "protocol"], &["containerPort", "protocol"]],
+        "ownerReferences" => &[&["uid"]],
+        _ => &[],
     };
-    identity.filter(|identity| wanted.iter().all(|item| item[*identity].is_string()))
+    let all_have =
+        |keys: &[&str]| wanted.iter().all(|item| keys.iter().all(|key| !item[*key].is_null()));
+    candidates.iter().copied().find(|keys| all_have(keys))
 }
 
-/// JSON pointers to what somebody added where only the operator's own may be: keys of settings and
-/// selectors, containers, volumes, variables, ports. Deepest and last first, so that they can be
-/// removed in this order.
+/// Steps of a JSON patch against what somebody added where only the operator's own may be: keys of
+/// settings and selectors, containers, volumes, variables, ports.
 #[must_use]
-pub fn surplus(live: &Value, wanted: &Value) -> Vec<String> {
+pub fn surplus(live: &Value, wanted: &Value) -> Vec<Value> {
     let mut found = Vec::new();
     collect(live, wanted, "", "", &mut found);
+    // Deepest and last first: the others' places stay what they are.
     found.reverse();
     found
 }
 
-fn collect(live: &Value, wanted: &Value, key: &str, path: &str, found: &mut Vec<String>) {
+fn collect(live: &Value, wanted: &Value, key: &str, path: &str, found: &mut Vec<Value>) {
     match (live, wanted) {
+        // One kind of strategy has settings that another must not have, and the server fills them in.
+        (Value::Object(_), Value::Object(_))
+            if matches!(key, "strategy" | "updateStrategy") && live != wanted =>
+        {
+            found.push(replacement(path, wanted));
+        }
         (Value::Object(live), Value::Object(wanted)) => {
             if matches!(key, "data" | "selector" | "matchLabels") {
                 found.extend(
-                    strange_keys(live, wanted).map(|key| format!("{path}/{}", escape(key))),
+                    strange_keys(live, wanted)
+                        .map(|key| removal(&format!("{path}/{}", escape(key)))),
                 );
             }
             for (key, wanted) in wanted {
@@ -79,18 +96,31 @@ fn collect(live: &Value, wanted: &Value, key: &str, path: &str, found: &mut Vec<
             }
         }
         (Value::Array(live), Value::Array(wanted)) => {
-            let exclusive = list_identity(key, wanted).filter(|_| key != "ownerReferences");
-            let Some(identity) = exclusive else { return };
+            let exclusive = keys_of(key, wanted).filter(|_| key != "ownerReferences");
+            let Some(keys) = exclusive else { return };
+            if key == "ports" && live.iter().any(|item| find(wanted, keys, item).is_none()) {
+                // All at once: a name may stand only once, and a service needs a port at any time.
+                found.push(replacement(path, &json!(wanted)));
+                return;
+            }
             for (at, item) in live.iter().enumerate() {
                 let path = format!("{path}/{at}");
-                match find(wanted, identity, item) {
+                match find(wanted, keys, item) {
                     Some(wanted) => collect(item, wanted, "", &path, found),
-                    None => found.push(path),
+                    None => found.push(removal(&path)),
                 }
             }
         }
         _ => {}
     }
+}
+
+fn replacement(path: &str, value: &Value) -> Value {
+    json!({ "op": "replace", "path": path, "value": value })
+}
+
+fn removal(path: &str) -> Value {
+    json!({ "op": "remove", "path": path })
 }
 
 fn strange_keys<'a>(
@@ -162,12 +192,62 @@ mod tests {
                 { "name": "y" },
             ] },
         });
-        let mut expected =
-            vec!["/spec/containers/2", "/spec/containers/1/env/1", "/spec/containers/0"];
-        expected.extend(["/data/b~1c"]);
-        let found = surplus(&live, &wanted);
-        assert!(expected.iter().all(|path| found.iter().any(|other| other == path)), "{found:?}");
-        assert!(found.contains(&"/spec/selector/more".to_owned()));
+        let paths = surplus(&live, &wanted);
+        let paths = paths.iter().map(|step| step["path"].as_str().unwrap()).collect::<Vec<_>>();
+        for expected in [
+            "/spec/selector/more",
+            "/spec/containers/2",
+            "/spec/containers/1/env/1",
+            "/spec/containers/0",
+            "/data/b~1c",
+        ] {
+            assert!(paths.contains(&expected), "{paths:?}");
+        }
+        let place = |path| paths.iter().position(|one| *one == path);
+        assert!(place("/spec/containers/2") < place("/spec/containers/0"), "{paths:?}");
         assert!(has_all(&live, &wanted));
+    }
+
+    #[test]
+    fn a_strategy_is_replaced_with_its_settings() {
+        let wanted = json!({ "spec": { "strategy": { "type": "Recreate" } } });
+        assert!(surplus(&wanted, &wanted).is_empty());
+        let live =
+            json!({ "spec": { "strategy": { "type": "RollingUpdate", "rollingUpdate": {} } } });
+        let steps = surplus(&live, &wanted);
+        assert_eq!(steps, [replacement("/spec/strategy", &json!({ "type": "Recreate" }))]);
+    }
+
+    /// For the API server the field is part of the item's name: theirs stands beside ours.
+    #[test]
+    fn an_item_whose_key_was_changed_is_missing_and_strange() {
+        for (list, item, key, other) in [
+            ("ports", json!({ "name": "a", "port": 1, "protocol": "TCP" }), "port", json!(2)),
+            (
+                "ports",
+                json!({ "name": "a", "containerPort": 1, "protocol": "TCP" }),
+                "protocol",
+                json!("UDP"),
+            ),
+            (
+                "topologySpreadConstraints",
+                json!({ "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule" }),
+                "whenUnsatisfiable",
+                json!("ScheduleAnyway"),
+            ),
+            ("env", json!({ "name": "a", "value": "1" }), "name", json!("b")),
+            ("volumeMounts", json!({ "name": "a", "mountPath": "/a" }), "mountPath", json!("/b")),
+        ] {
+            let wanted = json!({ list: [item.clone()] });
+            let mut theirs = item.clone();
+            theirs[key] = other;
+            let changed = json!({ list: [theirs.clone()] });
+            assert!(!has_all(&changed, &wanted), "{list} {key}");
+            let beside = json!({ list: [item, theirs] });
+            assert!(
+                has_all(&beside, &wanted) && surplus(&beside, &wanted).len() == 1,
+                "{list} {key}"
+            );
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use dsync_core::contract::kubernetes::{COMPONENT_NODE, LABEL_CLUSTER, LABEL_COMPONENT};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DynamicObject, ListParams};
+use kube::api::{Api, DynamicObject, ListParams, TypeMeta};
 use kube::{Client, ResourceExt};
 use serde_json::Value;
 
@@ -54,7 +54,7 @@ pub async fn dereference(client: &Client, names: &Names) -> Result<Found, kube::
             Api::namespaced_with(client.clone(), &names.namespace, &kind.resource());
         for object in api.list(&all).await?.items {
             let name = object.name_any();
-            found.objects.insert((kind, name), value(&object));
+            found.objects.insert((kind, name), value(kind, object));
         }
     }
     let pods = ListParams::default().labels(&names.selector_text(COMPONENT_NODE));
@@ -74,10 +74,13 @@ pub async fn find(
 ) -> Result<Option<Value>, kube::Error> {
     let api: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), &names.namespace, &kind.resource());
-    Ok(api.get_opt(name).await?.map(|object| value(&object)))
+    Ok(api.get_opt(name).await?.map(|object| value(kind, object)))
 }
 
-fn value(object: &DynamicObject) -> Value {
+/// With its type: the items of a list come without, and would look changed.
+fn value(kind: Kind, mut object: DynamicObject) -> Value {
+    let resource = kind.resource();
+    object.types = Some(TypeMeta { api_version: resource.api_version, kind: resource.kind });
     serde_json::to_value(object).unwrap_or_default()
 }
 

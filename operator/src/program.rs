@@ -93,7 +93,9 @@ fn admin() -> SocketAddr {
 /// If the API server cannot be reached at the start, the port cannot be opened, or the Lease is lost.
 pub async fn run(arguments: RunArgs) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log_filter).context("--log")?;
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // The library's spans repeat on every line what ours say where it matters.
+    let lines = tracing_subscriber::fmt().json().with_current_span(false).with_span_list(false);
+    lines.with_env_filter(filter).with_writer(std::io::stderr).init();
     let (health, metrics) = (Health::default(), Metrics::default());
     let probes = probes::serve(arguments.listen_admin, health.clone(), metrics.clone());
     let probes = tokio::spawn(probes);

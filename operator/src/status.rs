@@ -125,7 +125,9 @@ fn is_ready(cluster: &Validated, marks: &Marks, picture: &Picture, action: &Acti
         let message = format!("{not_ready} of {} nodes are not ready", cluster.replicas);
         return verdict(READY, false, "NodesNotReady", message);
     }
-    if observed.seats.iter().any(|seat| seat.outdated) {
+    // Until Kubernetes has seen a changed template, no pod is known to be of the newest one: who waits
+    // for Ready after a change would be told of the pods before it.
+    if !observed.template_known || observed.seats.iter().any(|seat| seat.outdated) {
         return verdict(READY, false, "Rolling", "not all pods are of the newest template");
     }
     match picture.redis {

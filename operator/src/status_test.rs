@@ -12,6 +12,15 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn look(old: Option<&DSyncClusterStatus>, now: Timestamp) -> DSyncClusterStatus {
+    look_with(old, now, |_| {})
+}
+
+/// The status of a founded cluster of which nothing is there but what is changed in the picture.
+fn look_with(
+    old: Option<&DSyncClusterStatus>,
+    now: Timestamp,
+    change: impl FnOnce(&mut Picture),
+) -> DSyncClusterStatus {
     let cluster = serde_json::from_value(json!({
         "apiVersion": "dsync.io/v1alpha1", "kind": "DSyncCluster",
         "metadata": { "name": "locks", "namespace": "default", "uid": "u" }, "spec": {},
@@ -20,7 +29,8 @@ fn look(old: Option<&DSyncClusterStatus>, now: Timestamp) -> DSyncClusterStatus 
     let valid = validate(&cluster, &Surroundings::default()).unwrap();
     let marks = Marks { phase: Phase::Founded, cluster_id: Some("a".to_owned()) };
     let found = crate::dereference::Found::default();
-    let picture = observe(&valid, &marks, &found, &Answers::default());
+    let mut picture = observe(&valid, &marks, &found, &Answers::default());
+    change(&mut picture);
     status(&valid, Some(1), &marks, &picture, &decide(&picture.observed), old, now)
 }
 
@@ -60,4 +70,22 @@ fn members_are_kept_while_nobody_confirms_them() {
 #[test]
 fn every_condition_says_which_generation_it_is_about() {
     assert!(look(None, at(1)).conditions.iter().all(|one| one.observed_generation == Some(1)));
+}
+
+/// The StatefulSet was changed a moment ago: its pods are ready, and still compared with the template
+/// before.
+#[test]
+fn pods_of_a_template_that_was_not_taken_in_are_not_yet_what_was_asked_for() {
+    let ready = |template_known| {
+        let status = look_with(None, at(1), |picture| {
+            picture.problems.clear();
+            picture.redis = RedisState::Ready;
+            picture.observed.template_known = template_known;
+            picture.observed.seats.iter_mut().for_each(|seat| seat.health = Health::Ready);
+        });
+        let ready = status.conditions.into_iter().find(|one| one.type_ == READY).unwrap();
+        (ready.status, ready.reason)
+    };
+    assert_eq!(ready(false), ("False".to_owned(), "Rolling".to_owned()));
+    assert_eq!(ready(true), ("True".to_owned(), "Ready".to_owned()));
 }

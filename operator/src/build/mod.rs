@@ -16,8 +16,6 @@ mod stateful_set;
 
 use serde_json::{Map, Value, json};
 
-pub(crate) use overlay::identity;
-
 use crate::kind::Kind;
 use crate::marks::Marks;
 use crate::validate::Validated;

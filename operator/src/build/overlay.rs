@@ -34,7 +34,7 @@ fn merge_list(base: &mut Vec<Value>, over: &[Value], identity: &str) {
 }
 
 /// What tells two items of a list apart, as in Kubernetes' own strategic merge.
-pub(crate) fn identity(list: &str) -> Option<&'static str> {
+fn identity(list: &str) -> Option<&'static str> {
     match list {
         "containers" | "initContainers" | "volumes" | "env" | "imagePullSecrets" => Some("name"),
         "volumeMounts" => Some("mountPath"),

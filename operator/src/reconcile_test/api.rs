@@ -152,7 +152,7 @@ impl Store {
             .objects
             .iter()
             .filter(|((other, _), object)| other == plural && matches(object))
-            .map(|(_, object)| object.clone())
+            .map(|(_, object)| without_type(object))
             .collect::<Vec<_>>();
         json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items })
     }
@@ -210,6 +210,8 @@ impl Store {
             };
             if sub == Some("status") {
                 object["status"] = body["status"].clone();
+            } else if others_port(&object, body) {
+                return failure(StatusCode::UNPROCESSABLE_ENTITY);
             } else {
                 for (field, value) in body.as_object().into_iter().flatten() {
                     match field.as_str() {
@@ -231,7 +233,12 @@ impl Store {
                     }
                     continue;
                 }
-                remove_at(&mut object, path);
+                match step["op"].as_str() {
+                    Some("replace") => {
+                        *object.pointer_mut(path).unwrap() = step["value"].clone();
+                    }
+                    _ => remove_at(&mut object, path),
+                }
             }
         } else {
             let metadata = &body["metadata"];
@@ -298,6 +305,26 @@ fn merge(base: &mut Value, patch: &Value) {
     }
 }
 
+/// The ports of a service are told apart by number and protocol. One whose number somebody changed is
+/// theirs; ours would come beside it, with the same name.
+fn others_port(live: &Value, wanted: &Value) -> bool {
+    let ports = |object: &Value| object["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    let ours = ports(wanted);
+    ports(live).iter().any(|theirs| {
+        ours.iter().all(|one| one["port"] != theirs["port"])
+            && ours.iter().any(|one| one["name"] == theirs["name"])
+    })
+}
+
+/// The items of a list do not say what they are: the list does.
+fn without_type(object: &Value) -> Value {
+    let mut object = object.clone();
+    for field in ["apiVersion", "kind"] {
+        object.as_object_mut().unwrap().remove(field);
+    }
+    object
+}
+
 fn remove_at(object: &mut Value, path: &str) {
     let (parent, last) = path.rsplit_once('/').unwrap();
     let last = last.replace("~1", "/").replace("~0", "~");
@@ -319,6 +346,7 @@ fn failure(status: StatusCode) -> Response<Body> {
     let reason = match status {
         StatusCode::NOT_FOUND => "NotFound",
         StatusCode::CONFLICT => "AlreadyExists",
+        StatusCode::UNPROCESSABLE_ENTITY => "Invalid",
         _ => "Unknown",
     };
     let body = json!({

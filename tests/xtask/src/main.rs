@@ -1,6 +1,7 @@
 //! The developer's commands: `cargo xtask VERB`.
 //!
-//! Few verbs, the same ones for people and for CI, and no shell scripts behind them. This package is
+//! Few verbs, the same ones for people and for CI. The only shell script behind them is the one that
+//! makes a Kubernetes cluster out of namespaces, which is a matter of other programs. This package is
 //! small, so that a command starts at once: what needs the product's code is a program of another
 //! package, built and run by cargo.
 
@@ -16,6 +17,7 @@ mod checks;
 mod command;
 mod fix;
 mod generate;
+mod kube;
 mod model;
 mod needs;
 mod outcome;
@@ -52,6 +54,8 @@ enum Verb {
     /// Measure, beside what others have.
     #[command(disable_help_flag = true)]
     Bench(bench::BenchArgs),
+    #[command(flatten)]
+    Kube(kube::Verb),
 }
 
 impl Verb {
@@ -64,6 +68,7 @@ impl Verb {
             Self::Sim(args) => sim::run(args),
             Self::Model(args) => model::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Kube(verb) => kube::run(verb),
         }
     }
 }

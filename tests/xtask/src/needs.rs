@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::Path;
+use std::sync::Once;
 
 use super::command::Call;
 
@@ -48,6 +49,7 @@ fn meet_one(need: &Need) -> Result<(), String> {
         return Err(missing());
     }
     println!("installing {}: {}", need.program, install.shown());
+    need.from.refresh();
     match install.run() {
         Ok(()) if need.is_met() => Ok(()),
         Ok(()) => Err(missing()),
@@ -77,6 +79,18 @@ impl Source {
             Self::Debian(package) | Self::Python { package, .. } => {
                 Call::of("apt-get", "install --yes --no-install-recommends").arg(package)
             }
+        }
+    }
+
+    /// A new machine has no package lists, and old ones name files that are gone.
+    fn refresh(self) {
+        static LISTS: Once = Once::new();
+        if matches!(self, Self::Debian(_) | Self::Python { .. }) {
+            LISTS.call_once(|| {
+                if let Err(error) = Call::of("apt-get", "update -qq").run() {
+                    println!("the package lists stay as they are: {error:#}");
+                }
+            });
         }
     }
 

@@ -48,6 +48,8 @@ pub struct Outcome {
     pub ran: Duration,
     /// What it counted; `Err` says why it was not run.
     pub result: Result<Counts, String>,
+    /// What of it this machine has no means for; no failure, where the suite itself ran.
+    pub not_run: Option<&'static str>,
 }
 
 impl Outcome {
@@ -55,7 +57,7 @@ impl Outcome {
     #[must_use]
     pub fn new(suite: &'static str) -> Self {
         let none = Duration::ZERO;
-        Self { suite, built: none, ran: none, result: Ok(Counts::default()) }
+        Self { suite, built: none, ran: none, result: Ok(Counts::default()), not_run: None }
     }
 
     /// How long it took.
@@ -89,6 +91,9 @@ pub fn summary(outcomes: &[Outcome], strict: bool) -> (String, bool) {
     let skips =
         outcomes.iter().filter_map(|outcome| Some((outcome.suite, outcome.result.as_ref().err()?)));
     lines.extend(skips.map(|(suite, why)| format!("skipped: {suite}: {why}")));
+    let left_out =
+        outcomes.iter().filter_map(|outcome| Some((outcome.suite, outcome.not_run.as_ref()?)));
+    lines.extend(left_out.map(|(suite, what)| format!("not run: {suite}: {what}")));
     if total.ignored > 0 {
         lines.push(format!("{} long ones are left to `cargo xtask test --full`", total.ignored));
     }
@@ -107,7 +112,7 @@ mod tests {
 
     fn outcome(result: Result<Counts, String>) -> Outcome {
         let (built, ran) = (Duration::from_millis(62_500), Duration::from_millis(1500));
-        Outcome { suite: "unit", built, ran, result }
+        Outcome { suite: "unit", built, ran, result, not_run: None }
     }
 
     #[test]
@@ -128,6 +133,14 @@ mod tests {
         assert_eq!(text.lines().last(), Some("6 passed, 2 failed"));
         assert!(text.starts_with("unit         built in   62.5 s, ran    1.5 s  FAILED"), "{text}");
         assert!(!well);
+    }
+
+    #[test]
+    fn what_a_machine_has_no_means_for_is_listed_and_fails_nowhere() {
+        let some = Counts { passed: 1, ..Counts::default() };
+        let outcome = Outcome { not_run: Some("kind"), ..outcome(Ok(some)) };
+        let (text, well) = summary(&[outcome], true);
+        assert!(well && text.contains("\nnot run: unit: kind\n"), "{text}");
     }
 
     #[test]

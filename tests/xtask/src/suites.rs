@@ -25,6 +25,8 @@ pub enum Step {
     Verify,
     /// Tests that cargo builds and runs.
     Tests(Tests),
+    /// `cargo xtask e2e`, inside this process.
+    Kubernetes,
 }
 
 /// Tests of the whole workspace that are built in one way.
@@ -91,7 +93,7 @@ const SHIPPED: Tests = Tests {
 const TEST: Tests = Tests { features: Features::Test, ..SHIPPED };
 
 /// All of them.
-pub const SUITES: [Suite; 8] = [
+pub const SUITES: [Suite; 9] = [
     Suite {
         name: "verify",
         about: "format, lints, docs, generated files and structure are in order",
@@ -173,6 +175,12 @@ pub const SUITES: [Suite; 8] = [
         })],
     },
     Suite {
+        name: "kubernetes",
+        about: "the operator installs and keeps clusters on a real Kubernetes, and what is lost comes back",
+        needs: &[],
+        steps: &[Step::Kubernetes],
+    },
+    Suite {
         name: "shipped",
         about: "the program that users build is the one that was meant",
         needs: &[],
@@ -189,7 +197,15 @@ impl Suite {
     #[must_use]
     pub fn needs_shipped(&self, full: bool) -> bool {
         let tests = self.steps.iter().filter_map(Step::tests);
-        tests.filter_map(|tests| tests.program.program(full)).any(|it| it == shipped_program())
+        let in_tests =
+            tests.filter_map(|tests| tests.program.program(full)).any(|it| it == shipped_program());
+        in_tests || full && self.needs_kubernetes()
+    }
+
+    /// True if it brings up a Kubernetes cluster.
+    #[must_use]
+    pub fn needs_kubernetes(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Kubernetes))
     }
 
     /// Integration tests that it runs: no other suite does.
@@ -203,12 +219,13 @@ impl Step {
         match self {
             Self::Verify => &[],
             Self::Tests(tests) => tests.targets.names(),
+            Self::Kubernetes => &["kubernetes"],
         }
     }
 
     fn tests(&self) -> Option<&Tests> {
         match self {
-            Self::Verify => None,
+            Self::Verify | Self::Kubernetes => None,
             Self::Tests(tests) => Some(tests),
         }
     }
@@ -315,6 +332,6 @@ mod tests {
             assert!(tests.call(false).unwrap().shown().contains("cargo test --workspace "));
         }
         let shipped = |full| SUITES.iter().filter(|suite| suite.needs_shipped(full)).count();
-        assert_eq!((shipped(false), shipped(true)), (1, 4));
+        assert_eq!((shipped(false), shipped(true)), (1, 5));
     }
 }

@@ -12,7 +12,7 @@ use super::build::shipped_program;
 use super::command::Call;
 use super::outcome::{Counts, Outcome, summary};
 use super::suites::{SUITES, Step, Suite};
-use super::{needs, verify};
+use super::{kube, needs, verify};
 
 /// `cargo xtask test`.
 #[derive(Args, Debug)]
@@ -66,6 +66,8 @@ fn list(suites: &[&Suite], full: bool) -> anyhow::Result<()> {
             let shown = match step {
                 Step::Verify => Call::cargo("xtask verify").shown(),
                 Step::Tests(tests) => tests.call(full)?.shown(),
+                Step::Kubernetes if full => Call::cargo("xtask e2e --full").shown(),
+                Step::Kubernetes => Call::cargo("xtask e2e").shown(),
             };
             println!("    {shown}");
         }
@@ -87,7 +89,7 @@ fn ship_early(suites: &[&'static Suite], full: bool) -> anyhow::Result<Option<Ch
 fn run_suite(suite: &'static Suite, full: bool) -> Outcome {
     println!("\n== {}: {}", suite.name, suite.about);
     let mut outcome = Outcome::new(suite.name);
-    match needs::meet(suite.needs) {
+    match ready(suite) {
         Ok(()) => run_steps(suite, full, &mut outcome),
         Err(why) => {
             println!("== {} skipped: {why}", suite.name);
@@ -97,6 +99,11 @@ fn run_suite(suite: &'static Suite, full: bool) -> Outcome {
     }
     println!("== {}: {}", suite.name, outcome.times());
     outcome
+}
+
+fn ready(suite: &Suite) -> Result<(), String> {
+    needs::meet(suite.needs)?;
+    if suite.needs_kubernetes() { kube::ready() } else { Ok(()) }
 }
 
 /// A step that cannot be done counts as a failure, and ends its suite: what follows needs it.
@@ -126,6 +133,11 @@ fn run_step(step: Step, full: bool, outcome: &mut Outcome) -> anyhow::Result<Cou
             let call = tests.call(full)?;
             println!("-- {}", call.shown());
             timed(&mut outcome.ran, || call.run_tests())
+        }
+        Step::Kubernetes => {
+            outcome.not_run = Some(kube::NOT_RUN);
+            timed(&mut outcome.built, || kube::build(full))?;
+            timed(&mut outcome.ran, || kube::count(full))
         }
     }
 }

@@ -6,6 +6,7 @@ use super::build::{self, Features};
 use super::checks;
 use super::command::Call;
 use super::generate;
+use super::kube;
 use super::outcome::Counts;
 use super::workspace::{self, files};
 
@@ -13,12 +14,13 @@ use super::workspace::{self, files};
 type Check = fn() -> anyhow::Result<Vec<String>>;
 
 /// Quick ones first.
-const CHECKS: [(&str, Check); 10] = [
+const CHECKS: [(&str, Check); 11] = [
     ("top level", || checks::top_level::check(workspace::root())),
     ("layering", || checks::layering::check(workspace::root())),
     ("links", || Ok(checks::links::check(workspace::root(), &files(workspace::root(), &[".md"])?))),
     ("stray words", || Ok(checks::words::check(&files(workspace::root(), &[".rs"])?))),
     ("file length", || Ok(checks::length::check(&files(workspace::root(), &[".rs"])?))),
+    ("images", kube::check_dockerfiles),
     ("format", || cargo("fmt --all --check -- -l", "")),
     ("lints", || lint(Features::Shipped)),
     ("lints of tests", || lint(Features::Test)),
