@@ -1,6 +1,9 @@
 //! Coherent caches, model-checked: every order of events of small clusters without end of time, and every
 //! rule left out.
 
+#[path = "cache_model/home_leases.rs"]
+mod home_leases;
+
 use dsync_core::cache::Bug;
 use dsync_tests::cache_model::{Bounds, COHERENT, CacheModel, Fault};
 use stateright::{Checker, HasDiscoveries, Model};
@@ -192,7 +195,13 @@ mod a_rule_left_out {
 
     #[test]
     fn a_leader_that_does_not_wait() {
-        find(Bounds { fault: Some(Fault::LeaderDoesNotWait), ..failed_home() });
+        find(Bounds { bug: Some(Bug::SuspendedBeforeGrantEnds), ..failed_home() });
+    }
+
+    #[test]
+    fn a_new_leader_that_does_not_wait() {
+        let bug = Some(Bug::NewLeaderDoesNotWait);
+        find(Bounds { elections: 1, bug, ..failed_home() });
     }
 
     #[test]

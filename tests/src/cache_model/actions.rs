@@ -62,14 +62,16 @@ fn ring_actions(world: &World, bounds: &Bounds, actions: &mut Vec<Action>) {
             home_changes(world, bounds, at, actions);
         }
     }
+    if bounds.home_leases && world.rest.used.elections < bounds.elections {
+        actions.push(Action::Elect);
+    }
     if !world.rest.ring.settled && may_settle(world, bounds) {
         actions.push(Action::Settle);
     }
 }
 
 fn home_changes(world: &World, bounds: &Bounds, next: usize, actions: &mut Vec<Action>) {
-    let waits = bounds.fault != Some(Fault::LeaderDoesNotWait);
-    let over = world.rest.leader.is_over(world.rest.ring.home, LocalTime(NOW)) || !waits;
+    let over = world.rest.leader.is_over(world.rest.ring.home, LocalTime(NOW));
     if bounds.home_leases && world.rest.used.failovers < bounds.failovers && over {
         actions.push(Action::FailOver(next));
     }

@@ -1,20 +1,33 @@
-//! The Raft leader, as far as homes know it: it leases them the right to serve.
+//! The Raft leader, as far as homes know it: the product's own [`Grants`], and the asks that are under way.
+//! An ask's arrival, its round and its answer are one step here; the home lease model takes them apart.
 
 use std::collections::BTreeMap;
 
-use dsync_core::cache::{Incarnation, Names, Rules};
-use dsync_core::types::LocalTime;
+use dsync_core::cache::{Grants, Incarnation, Names};
+use dsync_core::types::{LocalTime, Term};
+
+use super::Bounds;
 
 /// The leader.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Leader {
-    /// When it takes a home's grant to be over: counted from receipt, stretched by the drift.
-    grants_over: BTreeMap<Incarnation, LocalTime>,
+    grants: Grants,
     /// Requests under way: when they were sent.
     asked: BTreeMap<Incarnation, LocalTime>,
 }
 
 impl Leader {
+    /// A leader takes office.
+    pub fn new(bounds: &Bounds) -> Self {
+        let grants = Grants::new(Term(1), bounds.rules).with_bug(bounds.bug);
+        Self { grants, asked: BTreeMap::new() }
+    }
+
+    /// Another one does. It knows nothing of what was granted.
+    pub fn succeed(&mut self, bounds: &Bounds) {
+        self.grants = Self::new(bounds).grants;
+    }
+
     /// A home asks.
     pub fn ask(&mut self, home: Incarnation, now: LocalTime) {
         self.asked.insert(home, now);
@@ -25,29 +38,32 @@ impl Leader {
         self.asked.contains_key(&home)
     }
 
-    /// The request arrives, and is granted: when it was sent.
-    pub fn grant(&mut self, home: Incarnation, now: LocalTime, rules: &Rules) -> Option<LocalTime> {
+    /// The request arrives, and may be granted: when it was sent.
+    pub fn grant(
+        &mut self,
+        home: Incarnation,
+        now: LocalTime,
+        homes: &[Incarnation],
+    ) -> Option<LocalTime> {
         let sent_at = self.asked.remove(&home)?;
-        let over = sent_at.max(now).plus(rules.stretched(rules.home_lease_ms));
-        let known = self.grants_over.entry(home).or_insert(over);
-        *known = over.max(*known);
-        Some(sent_at)
+        let asked = self.grants.ask(now, home, homes);
+        (asked && self.grants.confirmed(home, homes)).then_some(sent_at)
     }
 
     /// True if the home serves no more, as far as the leader can know.
     pub fn is_over(&self, home: Incarnation, now: LocalTime) -> bool {
-        self.grants_over.get(&home).is_none_or(|over| now >= *over)
+        self.grants.is_over(now, home)
     }
 
-    /// Forgets what is over, and what other homes than these asked for.
-    pub fn forget(&mut self, now: LocalTime, homes: &[Incarnation], lease_ms: u64) {
-        self.grants_over.retain(|_, over| now < *over);
+    /// Time passes. Whom the leader suspends here is a step of its own, so it proposes nobody.
+    pub fn tick(&mut self, now: LocalTime, homes: &[Incarnation], lease_ms: u64) {
+        self.grants.tick(now, homes, |_| false);
         self.asked.retain(|home, sent_at| homes.contains(home) && now < sent_at.plus(lease_ms));
     }
 
     /// Counts from now.
     pub fn rename(&mut self, names: &mut impl Names) {
-        self.grants_over.values_mut().for_each(|over| names.time(over, 0));
+        self.grants.rename(names);
         self.asked.values_mut().for_each(|sent_at| names.time(sent_at, BEFORE));
     }
 }

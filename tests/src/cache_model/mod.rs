@@ -55,6 +55,8 @@ pub struct Bounds {
     pub moves: u32,
     /// Processes that die and start again.
     pub restarts: u32,
+    /// Leaders that take office after the first.
+    pub elections: u32,
     /// Messages that arrive twice.
     pub duplicates: u32,
     /// Most renewals under way from one process to another, and most answers to them the other way. With
@@ -77,8 +79,6 @@ pub struct Bounds {
 /// A rule that leader and processes keep, left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The leader gives a home up before its grant is over (R1).
-    LeaderDoesNotWait,
     /// A process that starts again is taken for the one before (R12).
     SameIncarnation,
     /// A key's next home does not wait for the old one (R11).
@@ -106,6 +106,7 @@ impl Default for Bounds {
             failovers: 0,
             moves: 0,
             restarts: 0,
+            elections: 0,
             duplicates: 0,
             renewals_max: 1,
             in_flight_max: 2,

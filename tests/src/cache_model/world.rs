@@ -44,6 +44,7 @@ pub(super) struct Used {
     pub failovers: u32,
     pub moves: u32,
     pub restarts: u32,
+    pub elections: u32,
     pub duplicates: u32,
 }
 
@@ -74,6 +75,8 @@ pub enum Action {
     Install(usize),
     /// A process dies, and starts again.
     Restart(usize),
+    /// Another leader takes office.
+    Elect,
 }
 
 fn key() -> Key {
@@ -91,7 +94,7 @@ impl World {
             nodes,
             network: Network::default(),
             rest: Rest {
-                leader: Leader::default(),
+                leader: Leader::new(bounds),
                 ring: OneHome { epoch: 1, home, former: None, settled: true },
                 floor: Version::default(),
                 used: Used::default(),
@@ -104,7 +107,7 @@ impl World {
         }
         if bounds.home_leases {
             state.rest.leader.ask(home, LocalTime(NOW));
-            state.grant(bounds, home);
+            state.grant(home);
         }
         state.look(bounds, NOW);
         normalise(&mut state, NOW);
@@ -126,7 +129,7 @@ impl World {
             Action::Get(node) => self.get(bounds, node),
             Action::Write(node) => self.write(bounds, node),
             Action::AskLease(node) => self.rest.leader.ask(self.place(node), LocalTime(NOW)),
-            Action::GrantLease(node) => self.grant(bounds, self.place(node)),
+            Action::GrantLease(node) => self.grant(self.place(node)),
             Action::FailOver(node) => {
                 self.rest.used.failovers += 1;
                 self.change_home(node, false);
@@ -138,10 +141,14 @@ impl World {
             Action::Settle => self.settle(),
             Action::Install(node) => self.install(bounds, node),
             Action::Restart(node) => self.restart(bounds, node),
+            Action::Elect => {
+                self.rest.used.elections += 1;
+                self.rest.leader.succeed(bounds);
+            }
         }
         self.look(bounds, now);
         let homes = self.rest.ring.homes();
-        self.rest.leader.forget(LocalTime(now), &homes, bounds.rules.home_lease_ms);
+        self.rest.leader.tick(LocalTime(now), &homes, bounds.rules.home_lease_ms);
         normalise(self, now);
     }
 
@@ -209,8 +216,9 @@ impl World {
         self.carry_out(bounds, LocalTime(NOW), node, out);
     }
 
-    fn grant(&mut self, bounds: &Bounds, home: Incarnation) {
-        let granted = self.rest.leader.grant(home, LocalTime(NOW), &bounds.rules);
+    fn grant(&mut self, home: Incarnation) {
+        let homes = self.rest.ring.homes();
+        let granted = self.rest.leader.grant(home, LocalTime(NOW), &homes);
         let node = self.nodes.iter_mut().find(|node| node.process == home.process);
         if let (Some(sent_at), Some(node)) = (granted, node) {
             node.caches.home_lease_granted(home, sent_at);

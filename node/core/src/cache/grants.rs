@@ -37,7 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::bug::{Bug, Bugs};
 use super::placement::Incarnation;
-use super::ring::{RingOperation, RingTable};
+use super::ring::RingOperation;
 use super::rules::Rules;
 use crate::types::{LocalTime, Term};
 
@@ -75,10 +75,10 @@ impl Grants {
         self.term
     }
 
-    /// A home asks; `ring` is as applied here. True: a quorum round is to begin, now or later, and
-    /// [`Grants::confirmed`] says what to answer after it.
-    pub fn ask(&mut self, now: LocalTime, home: Incarnation, ring: &RingTable) -> bool {
-        if !self.may_have(home, ring) {
+    /// A home asks; `homes` are in service as applied here. True: a quorum round is to begin, now or later,
+    /// and [`Grants::confirmed`] says what to answer after it.
+    pub fn ask(&mut self, now: LocalTime, home: Incarnation, homes: &[Incarnation]) -> bool {
+        if !self.may_have(home, homes) {
             return false;
         }
         let over = match self.bugs.has(Bug::SuspendedBeforeGrantEnds) {
@@ -90,26 +90,32 @@ impl Grants {
         true
     }
 
-    /// The round is confirmed, this is the leader of the same term still, and `ring` is as of that round or
-    /// later. True: the home has the lease that it asked for, from its sending on.
+    /// The round is confirmed, this is the leader of the same term still, and `homes` are in service as of
+    /// that round or later. True: the home has the lease that it asked for, from its sending on.
     #[must_use]
-    pub fn confirmed(&self, home: Incarnation, ring: &RingTable) -> bool {
-        self.may_have(home, ring) || self.bugs.has(Bug::GrantedToSuspended)
+    pub fn confirmed(&self, home: Incarnation, homes: &[Incarnation]) -> bool {
+        self.may_have(home, homes) || self.bugs.has(Bug::GrantedToSuspended)
     }
 
-    /// Time passes. Whom to suspend: to be proposed as it is, by this leader, in this term.
-    pub fn tick(&mut self, now: LocalTime, ring: &RingTable) -> Option<RingOperation> {
-        self.over.retain(|home, _| ring.is_in_service(*home));
-        self.given_up.retain(|home| ring.is_in_service(*home));
+    /// Time passes. Whom to suspend: to be proposed as it is, by this leader, in this term. `may_go`: the
+    /// ring is settled without these.
+    pub fn tick(
+        &mut self,
+        now: LocalTime,
+        homes: &[Incarnation],
+        may_go: impl Fn(&[Incarnation]) -> bool,
+    ) -> Option<RingOperation> {
+        self.over.retain(|home, _| homes.contains(home));
+        self.given_up.retain(|home| homes.contains(home));
         let unknown = self.unknown_over(now);
-        for home in ring.homes() {
-            self.over.entry(home).or_insert(unknown);
+        for home in homes {
+            self.over.entry(*home).or_insert(unknown);
         }
         let known = self.over.keys().copied();
         let homes: Vec<Incarnation> = known.filter(|home| self.is_over(now, *home)).collect();
         let waits = self.proposed_at.is_some_and(|at| now < at.plus(self.rules.session_ms));
         let new = homes.iter().any(|home| !self.given_up.contains(home));
-        if homes.is_empty() || !ring.settled_without(&homes) || (waits && !new) {
+        if homes.is_empty() || !may_go(&homes) || (waits && !new) {
             return None;
         }
         self.proposed_at = Some(now);
@@ -123,6 +129,14 @@ impl Grants {
         self.over.get(&home).is_some_and(|over| now >= *over)
     }
 
+    /// Counts from now, as a model checker needs it: see `canonical.rs`.
+    #[cfg(feature = "bugs")]
+    pub fn rename(&mut self, names: &mut impl super::canonical::Names) {
+        self.over.values_mut().for_each(|over| names.time(over, 0));
+        let session_ms = self.rules.session_ms;
+        self.proposed_at.iter_mut().for_each(|at| names.time(at, session_ms));
+    }
+
     /// Puts a mistake back.
     #[cfg(feature = "bugs")]
     #[must_use]
@@ -131,8 +145,8 @@ impl Grants {
         self
     }
 
-    fn may_have(&self, home: Incarnation, ring: &RingTable) -> bool {
-        ring.is_in_service(home) && !self.given_up.contains(&home)
+    fn may_have(&self, home: Incarnation, homes: &[Incarnation]) -> bool {
+        homes.contains(&home) && !self.given_up.contains(&home)
     }
 
     fn unknown_over(&self, now: LocalTime) -> LocalTime {

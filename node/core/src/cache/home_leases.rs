@@ -17,7 +17,7 @@ use super::rules::Rules;
 use crate::types::{BootId, LocalTime, NodeId, Term};
 
 /// Between a home and the leader. Any of them may be lost, repeated, or late.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum HomeLeaseMessage {
     /// A home asks for a lease.
     Ask {
@@ -50,6 +50,8 @@ pub enum HomeLeaseOutput {
     Granted {
         /// Which ask.
         ask: u64,
+        /// The home.
+        home: Incarnation,
         /// When it was sent: the lease is counted from then.
         sent_at: LocalTime,
     },
@@ -70,6 +72,12 @@ pub struct Moment<'a> {
     pub ring: &'a RingTable,
     /// The rules in force.
     pub rules: Rules,
+}
+
+impl Moment<'_> {
+    fn homes(&self) -> Vec<Incarnation> {
+        self.ring.homes().collect()
+    }
 }
 
 /// Both sides of one process.
@@ -180,7 +188,7 @@ impl HomeLeases {
         self.take_note(at);
         let Some(Asker { from, ask, home }) = self.rounds.remove(&round) else { return false };
         let grants = self.grants.as_ref();
-        if confirmed && grants.is_some_and(|grants| grants.confirmed(home, at.ring)) {
+        if confirmed && grants.is_some_and(|grants| grants.confirmed(home, &at.homes())) {
             if from == self.node {
                 self.granted(ask, out);
             } else {
@@ -197,7 +205,9 @@ impl HomeLeases {
         let lease_ms = at.rules.home_lease_ms;
         self.asked.retain(|_, (_, sent_at)| at.now < sent_at.plus(lease_ms));
         let grants = self.grants.as_mut();
-        let operation = grants.and_then(|grants| grants.tick(at.now, at.ring));
+        let operation = grants.and_then(|grants| {
+            grants.tick(at.now, &at.homes(), |homes| at.ring.settled_without(homes))
+        });
         out.extend(operation.map(HomeLeaseOutput::Propose));
     }
 
@@ -219,7 +229,7 @@ impl HomeLeases {
 
     fn asked_by(&mut self, at: &Moment<'_>, asker: Asker, out: &mut Vec<HomeLeaseOutput>) {
         let Some(grants) = &mut self.grants else { return };
-        if grants.ask(at.now, asker.home, at.ring) {
+        if grants.ask(at.now, asker.home, &at.homes()) {
             self.next_round += 1;
             self.rounds.insert(self.next_round, asker);
             out.push(HomeLeaseOutput::BeginRound(self.next_round));
@@ -227,8 +237,8 @@ impl HomeLeases {
     }
 
     fn granted(&mut self, ask: u64, out: &mut Vec<HomeLeaseOutput>) {
-        if let Some((_, sent_at)) = self.asked.remove(&ask) {
-            out.push(HomeLeaseOutput::Granted { ask, sent_at });
+        if let Some((home, sent_at)) = self.asked.remove(&ask) {
+            out.push(HomeLeaseOutput::Granted { ask, home, sent_at });
         }
     }
 }
