@@ -2,6 +2,7 @@
 
 //! Whole members on this process's own loopback address, for unit tests.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use dsync_core::machine::Settings;
 use dsync_core::raft::Timing;
 use dsync_core::types::NodeName;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 use crate::audit::TrailOptions;
 use crate::config::FoundingBy;
@@ -22,6 +24,8 @@ use crate::peers::{PeerLimits, PeerList, SecretSource, Secrets, SystemResolver};
 use crate::storage::LogOptions;
 
 pub(crate) const SNAPSHOT_EVERY_BYTES: u64 = 2_000;
+/// Pause before a port is tried again.
+const RETRY: Duration = Duration::from_millis(10);
 pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 fn config(data: &Path, name: usize, ports: &[u16]) -> MemberConfig {
@@ -50,7 +54,13 @@ fn config(data: &Path, name: usize, ports: &[u16]) -> MemberConfig {
 
 /// Starts the member of this number. Nobody else takes its port while it is away.
 pub(crate) async fn start(data: &Path, name: usize, ports: &[u16], metrics: &Metrics) -> Member {
-    let listener = TcpListener::bind((host(), ports[name])).await.unwrap();
+    let listener = loop {
+        // The member that was there before may not have let go of it yet.
+        match TcpListener::bind((host(), ports[name])).await {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => sleep(RETRY).await,
+            bound => break bound.unwrap(),
+        }
+    };
     Member::start(config(data, name, ports), listener, metrics, &Health::new()).unwrap()
 }
 

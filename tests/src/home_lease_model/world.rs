@@ -171,7 +171,8 @@ impl World {
     fn rarer_actions(&self, bounds: &Bounds, actions: &mut Vec<Action>) {
         let home = self.home(bounds);
         if home.is_some() && self.asks < bounds.asks {
-            actions.extend([Action::Ask(0), Action::Ask(1)]);
+            let led = (0..2).filter(|node| self.nodes[*node].leads.is_some());
+            actions.extend(led.map(Action::Ask));
         }
         if self.term < bounds.terms {
             for node in 0..2 {
@@ -190,10 +191,10 @@ impl World {
     /// Takes one step.
     pub fn act(&mut self, bounds: &Bounds, action: Action) {
         match action {
-            Action::Tick => self.now += 1,
+            Action::Tick => self.tick(bounds),
             Action::Ask(to) => self.ask(bounds, to),
             Action::Deliver(message) => self.deliver(bounds, message),
-            Action::Look(node) => self.with(bounds, node, None, |it, at, out| it.tick(at, out)),
+            Action::Look(node) => self.with(bounds, node, None, HomeLeases::tick),
             Action::Confirm(node, round) => {
                 if let Some(round) = self.nodes[node].rounds.get_mut(&round) {
                     round.confirmed = true;
@@ -215,6 +216,20 @@ impl World {
             }
             Action::Enter => self.commit(bounds, self.term, &RingOperation::Enter),
         }
+    }
+
+    /// Words about asks that are too old to be granted change nothing.
+    fn tick(&mut self, bounds: &Bounds) {
+        self.now += 1;
+        if self.nodes[bounds.home].leads.is_none() {
+            self.with(bounds, bounds.home, None, HomeLeases::tick);
+        }
+        let home = &self.nodes[bounds.home].leases;
+        self.messages.retain(|(.., message)| match message {
+            HomeLeaseMessage::Ask { ask, .. } | HomeLeaseMessage::Granted { ask } => {
+                home.is_open(*ask)
+            }
+        });
     }
 
     fn ask(&mut self, bounds: &Bounds, to: usize) {

@@ -119,7 +119,9 @@ impl Stage {
             [node, "asks"] => {
                 let node = letter(node);
                 let home = self.nodes[&node].home.unwrap();
-                self.act(now, node, |leases, at, out| drop(leases.ask(at, now, home, out)))
+                self.act(now, node, |leases, at, out| {
+                    leases.ask(at, now, home, out);
+                })
             }
             ["message", number, "arrives"] => {
                 let number: usize = number.parse().unwrap();
@@ -134,14 +136,14 @@ impl Stage {
                     leases.round_ended(at, round, confirmed, out);
                 })
             }
-            [node, "ticks"] => self.act(now, letter(node), |leases, at, out| leases.tick(at, out)),
+            [node, "ticks"] => self.act(now, letter(node), HomeLeases::tick),
             other => panic!("{other:?}"),
         }
     }
 
     fn lead(&mut self, now: LocalTime, node: char, leads: Option<Term>) -> String {
         self.nodes.get_mut(&node).unwrap().leads = leads;
-        self.act(now, node, |leases, at, out| leases.tick(at, out))
+        self.act(now, node, HomeLeases::tick)
     }
 
     fn act(

@@ -204,7 +204,7 @@ fn random_states_survive_the_round_trip_and_go_on_alike() {
             let command = wire::encode(&StoredCommand::V1(Command { origin, operation }));
             let payload = Payload::Command(command.into());
             let index = copy.applied().next();
-            let entry = Entry { term: crate::types::Term(1), index, stamp, payload };
+            let entry = Entry { term: Term(1), index, stamp, payload };
             assert_eq!(copy.apply(&entry).answer, log.machine.apply(&entry).answer);
         }
         assert_eq!(copy.hash(), log.machine.hash());

@@ -52,7 +52,7 @@ impl Driver {
     }
 
     pub(super) fn tick_home_leases(&mut self) {
-        let ((), out) = self.with_leases(|leases, at, out| leases.tick(at, out));
+        let ((), out) = self.with_leases(HomeLeases::tick);
         let LeaseDesk { leases, waiting } = &mut self.home_leases;
         waiting.retain(|ask, _| leases.is_open(*ask));
         self.carry_out_leases(out);
