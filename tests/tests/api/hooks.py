@@ -14,7 +14,7 @@ BETWEEN_FIELDS = re.compile(
     r"|(locks\[\d+\]\.)?(permits|permits_max)|locks\[\d+\]\.name"
     r"|messages\[\d+\](\.(body|base64|delay|ttl|headers.*))?"
     r"|items\[\d+\]\.(delay|visibility|reason|receipt)"
-    r"|visibility|dedupe_window|(nack|timeout)_backoff\.(base|max)|id|messages\[\d+\]"
+    r"|if-match|if-none-match|visibility|dedupe_window|(nack|timeout)_backoff\.(base|max)|id|messages\[\d+\]"
 )
 
 

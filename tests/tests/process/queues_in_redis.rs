@@ -20,7 +20,7 @@ const RECEIVE: &str = r#"{"max":10,"visibility":"1h"}"#;
 
 fn start() -> (Server, Cluster) {
     let redis = Server::start(&SYNCED);
-    let cluster = Cluster::start_with(&["--redis", &redis.address().url]);
+    let cluster = Cluster::start_with(&["--redis-url", &redis.address().url]);
     (redis, cluster)
 }
 
@@ -158,7 +158,7 @@ fn topics_stay_in_the_log_when_a_redis_comes_and_new_ones_go_where_they_are_told
     assert_eq!(push(&cluster, 0, "early").status, 200);
     for at in 0..NODES {
         cluster.nodes[at].stop();
-        cluster.nodes[at].add_flags(&["--redis", &redis.address().url]);
+        cluster.nodes[at].add_flags(&["--redis-url", &redis.address().url]);
         cluster.nodes[at].start();
         cluster.await_ready();
     }

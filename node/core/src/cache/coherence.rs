@@ -94,6 +94,12 @@ impl<P: Placement, S: Store> Coherence<P, S> {
         self.sharer.set_rules(rules);
     }
 
+    /// Moments at which values of this home go by themselves.
+    #[cfg(test)]
+    pub(super) fn expiries(&self) -> usize {
+        self.home.expiries()
+    }
+
     /// Leaves a rule out.
     #[cfg(feature = "bugs")]
     #[must_use]

@@ -42,6 +42,29 @@ fn scripts_say_what_they_said() {
     });
 }
 
+/// A key that is written again and again with a time to live is remembered once, and not at all when its value
+/// has gone.
+#[test]
+fn a_home_remembers_one_moment_for_each_value() {
+    let mut stage = Stage::new();
+    stage.play("0 ring 1 a");
+    stage.play("0 lease a 1000");
+    for at in 0..500 {
+        stage.play(&format!("{at} write a k={at} ttl=10000"));
+    }
+    assert_eq!(stage.nodes[0].expiries(), 1);
+    stage.play("500 delete a k");
+    assert_eq!(stage.nodes[0].expiries(), 0);
+    // There is room for two values.
+    for key in ["k", "l", "m", "n"] {
+        stage.play(&format!("600 write a {key}=x ttl=10000"));
+    }
+    assert_eq!(stage.nodes[0].expiries(), 2);
+    stage.play("601 write a m=y");
+    stage.play("602 write a n=y");
+    assert_eq!(stage.nodes[0].expiries(), 0);
+}
+
 /// The scripts can fail: each rule left out is seen in the script that is about it.
 #[cfg(feature = "bugs")]
 #[test]

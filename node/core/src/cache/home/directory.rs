@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::session::{Sharers, Slot};
 use crate::cache::placement::Process;
 use crate::cache::value::{Key, Version, Write};
+use crate::types::LocalTime;
 
 /// One key. The visible value itself is in the store; an entry without one is on its way out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,6 +14,8 @@ pub(super) struct Entry {
     pub(super) sharers: Sharers,
     /// Copies are being taken back.
     pub(super) round: Option<Round>,
+    /// When the value goes by itself: the one moment of this key among the home's expiries.
+    pub(super) expires: Option<LocalTime>,
 }
 
 /// One invalidation round of a key, for a write or for forgetting the key. Writes that arrive meanwhile

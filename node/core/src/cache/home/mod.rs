@@ -57,7 +57,7 @@ pub(super) struct Home<P> {
     lease_over: LocalTime,
     sessions: Sessions,
     directory: Directory,
-    /// When values go by themselves.
+    /// When values go by themselves: the `expires` of every entry in the directory, and no others.
     expiries: BTreeSet<(LocalTime, Key)>,
     /// The last version's number.
     minted: u64,
@@ -88,6 +88,11 @@ impl<P: Placement> Home<P> {
 
     pub(super) fn set_rules(&mut self, rules: Rules) {
         self.rules = rules;
+    }
+
+    #[cfg(test)]
+    pub(super) fn expiries(&self) -> usize {
+        self.expiries.len()
     }
 
     /// Which home this is.

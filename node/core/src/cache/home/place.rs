@@ -73,7 +73,7 @@ impl<P: Placement> Home<P> {
             self.directory.keys().filter(|key| !self.is_home(key)).cloned().collect();
         for key in lost {
             store.remove(&key);
-            let round = self.directory.remove(&key).and_then(|entry| entry.round);
+            let round = self.forget(&key).and_then(|entry| entry.round);
             self.refuse_round(round, out);
         }
     }

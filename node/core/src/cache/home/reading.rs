@@ -1,5 +1,6 @@
 //! What gets see.
 
+use super::directory::Entry;
 use super::{EXPIRIES_PER_TICK_MAX, Home};
 use crate::cache::bug::Bug;
 use crate::cache::coherence::Output;
@@ -61,8 +62,23 @@ impl<P: Placement> Home<P> {
         let mine = Source { home: self.me, session: None };
         let kept = store.get(key).is_some_and(|copy| copy.source == mine);
         if entry.round.is_none() && entry.sharers.is_empty() && !kept {
-            self.directory.remove(key);
+            self.forget(key);
         }
+    }
+
+    /// Takes a key out of the directory.
+    pub(super) fn forget(&mut self, key: &Key) -> Option<Entry> {
+        self.set_expiry(key, None);
+        self.directory.remove(key)
+    }
+
+    /// The key's value goes by itself then; what was said before of a former value is void.
+    pub(super) fn set_expiry(&mut self, key: &Key, at: Option<LocalTime>) {
+        let Some(entry) = self.directory.get_mut(key) else { return };
+        if let Some(former) = std::mem::replace(&mut entry.expires, at) {
+            self.expiries.remove(&(former, key.clone()));
+        }
+        self.expiries.extend(at.map(|at| (at, key.clone())));
     }
 
     pub(super) fn expire_values<S: Store>(
@@ -77,6 +93,7 @@ impl<P: Placement> Home<P> {
                 return;
             }
             let Some((_, key)) = self.expiries.pop_first() else { return };
+            self.directory.get_mut(&key).into_iter().for_each(|entry| entry.expires = None);
             let over = store.get(&key).is_some_and(|copy| {
                 copy.source == Source { home: self.me, session: None }
                     && copy.expires.is_some_and(|expires| expires <= now)

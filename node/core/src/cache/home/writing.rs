@@ -79,12 +79,11 @@ impl<P: Placement> Home<P> {
         let version = self.mint();
         let expires = write.ttl_ms.map(|ttl| now.plus(ttl));
         let Some(value) = write.value.clone() else {
+            self.set_expiry(key, None);
             store.remove(key);
             return version;
         };
-        if let Some(expires) = expires {
-            self.expiries.insert((expires, key.clone()));
-        }
+        self.set_expiry(key, expires);
         let source = Source { home: self.me, session: None };
         for (other, copy) in store.put(key, Copy { value, version, expires, source }) {
             if copy.source == source {

@@ -53,7 +53,7 @@ pub struct QueueStoreAnswer {
     default_store: Option<Store>,
     /// The name that the cluster has given to its Redis; null: it has none yet.
     redis_id: Option<String>,
-    /// This node was started with `--redis`.
+    /// This node was started with `--redis-url`.
     has_redis: bool,
     /// Last log entry that the answer contains.
     index: u64,
