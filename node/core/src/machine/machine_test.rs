@@ -9,7 +9,8 @@ use crate::locks::{
     ReleaseOutcome,
 };
 use crate::queue::{
-    CreateInRedis, RegistryFacts, RegistryOperation, RegistryOutcome, Store, TopicChange, TopicId,
+    CreateInRedis, QueueRefusal, RegistryFacts, RegistryOperation, RegistryOutcome, Store,
+    TopicChange, TopicId,
 };
 use crate::types::{RedisId, Term};
 
