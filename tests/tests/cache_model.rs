@@ -1,6 +1,8 @@
 //! Coherent caches, model-checked: every order of events of small clusters without end of time, and every
 //! rule left out.
 
+#![allow(clippy::expect_used, clippy::print_stdout)]
+
 #[path = "cache_model/home_leases.rs"]
 mod home_leases;
 
