@@ -65,7 +65,7 @@ fn settings() -> Value {
 }
 
 fn topic() -> Value {
-    json!({ "topic": "mails", "settings": settings(), "main": { "ready": 1, "delayed": 2, "in_flight": 3 },
+    json!({ "topic": "mails", "store": "raft", "settings": settings(), "main": { "ready": 1, "delayed": 2, "in_flight": 3 },
             "dead": { "ready": 4, "delayed": 0, "in_flight": 1 },
             "totals": { "pushed": 6, "duplicates": 0, "delivered": 3, "given_back": 0, "acked": 0, "nacked": 0,
                         "timed_out": 0, "died": 5, "redriven": 0, "expired": 0, "purged": 0 },
