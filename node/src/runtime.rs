@@ -135,7 +135,7 @@ fn redis_store(config: &RedisConfig) -> Result<Arc<RedisStore>> {
         Some(path) => Some(read("--redis-password-file", path)?),
         None => None,
     };
-    let password = password.map(|bytes| String::from_utf8(bytes)).transpose();
+    let password = password.map(String::from_utf8).transpose();
     let password = password.context("--redis-password-file: it is not UTF-8")?;
     let address = Address {
         url: config.url.clone(),

@@ -308,7 +308,10 @@ fn stored_commands_of_the_registry_keep_their_bytes() {
         change: TopicChange::default(),
         redis: one,
     };
-    golden(&registry(RegistryOperation::Create(create)), "04 00 0170 0174 000000000000000000 01");
+    golden(
+        &registry(RegistryOperation::Create(Box::new(create))),
+        "04 00 0170 0174 000000000000000000 01",
+    );
     let created = RegistryOperation::Created { topic: topic.clone(), id, redis: two };
     golden(&registry(created), "04 01 0174 0501 ac02");
     let closed = RegistryOperation::Closed { principal: principal.clone(), topic, id };

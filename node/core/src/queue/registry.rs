@@ -95,7 +95,7 @@ pub struct RegistryFacts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RegistryOperation {
     /// Begins to make a topic in Redis; if it is there, says so.
-    Create(CreateInRedis),
+    Create(Box<CreateInRedis>),
     /// The topic's marker was written to Redis.
     Created {
         /// The topic.
@@ -151,7 +151,7 @@ pub enum RegistryOutcome {
     /// The topic is in Redis, and this is what the log says of it.
     InRedis {
         /// The topic.
-        topic: RedisTopic,
+        topic: Box<RedisTopic>,
         /// It was made by this entry.
         created: bool,
     },
@@ -203,7 +203,7 @@ impl QueueTable {
         checks::check_name("principal", &asked.principal, &turn.rules)?;
         asked.change.check(&turn.rules)?;
         if let Some(there) = self.registry.topics.get(asked.topic.as_str()) {
-            return Ok(RegistryOutcome::InRedis { topic: *there, created: false });
+            return Ok(RegistryOutcome::InRedis { topic: Box::new(*there), created: false });
         }
         let facts = self.registry.facts;
         if self.topics.contains_key(asked.topic.as_str())
@@ -224,7 +224,7 @@ impl QueueTable {
         turn.wake(&name, SubQueue::Main);
         turn.wake(&name, SubQueue::Dead);
         note(turn, QueueWhat::TopicCreated, &asked.principal, &asked.topic, 0);
-        Ok(RegistryOutcome::InRedis { topic, created: true })
+        Ok(RegistryOutcome::InRedis { topic: Box::new(topic), created: true })
     }
 
     /// What was done for another life of the name, or for a Redis that is not the cluster's any more, says
@@ -239,7 +239,7 @@ impl QueueTable {
         if topic.id == id && topic.redis == redis {
             topic.making = Making::Done;
         }
-        Ok(RegistryOutcome::InRedis { topic: *topic, created: false })
+        Ok(RegistryOutcome::InRedis { topic: Box::new(*topic), created: false })
     }
 
     fn closed(

@@ -33,25 +33,25 @@ impl Log {
         outcome
     }
 
-    fn act(&mut self, operation: RegistryOperation) -> RegistryOutcome {
+    fn act(&mut self, operation: &RegistryOperation) -> RegistryOutcome {
         let mut turn = self.turn();
-        let outcome = self.table.register(&mut turn, &operation);
+        let outcome = self.table.register(&mut turn, operation);
         self.events.extend(turn.take_events());
         self.table.check_invariants().unwrap();
         outcome
     }
 
     fn create(&mut self, topic: &str, redis: RedisId) -> RedisTopic {
-        match self.act(create(topic, redis)) {
-            RegistryOutcome::InRedis { topic, .. } => topic,
+        match self.act(&create(topic, redis)) {
+            RegistryOutcome::InRedis { topic, .. } => *topic,
             other => panic!("{other:?}"),
         }
     }
 
     fn created(&mut self, name: &str, topic: RedisTopic) -> RedisTopic {
         let RedisTopic { id, redis, .. } = topic;
-        match self.act(RegistryOperation::Created { topic: name.to_owned(), id, redis }) {
-            RegistryOutcome::InRedis { topic, .. } => topic,
+        match self.act(&RegistryOperation::Created { topic: name.to_owned(), id, redis }) {
+            RegistryOutcome::InRedis { topic, .. } => *topic,
             other => panic!("{other:?}"),
         }
     }
@@ -59,7 +59,7 @@ impl Log {
     fn adopt(&mut self, redis: RedisId) {
         let before = self.table.view().registry().redis.unwrap();
         let principal = "op".to_owned();
-        let adopted = self.act(RegistryOperation::Adopt { principal, before, redis });
+        let adopted = self.act(&RegistryOperation::Adopt { principal, before, redis });
         assert!(matches!(adopted, RegistryOutcome::Facts(_)), "{adopted:?}");
     }
 
@@ -92,7 +92,12 @@ fn item() -> PushItem {
 
 fn create(topic: &str, redis: RedisId) -> RegistryOperation {
     let (principal, change) = ("p".to_owned(), TopicChange::default());
-    RegistryOperation::Create(CreateInRedis { principal, topic: topic.to_owned(), change, redis })
+    RegistryOperation::Create(Box::new(CreateInRedis {
+        principal,
+        topic: topic.to_owned(),
+        change,
+        redis,
+    }))
 }
 
 fn closed(topic: &str, id: TopicId) -> RegistryOperation {
@@ -125,12 +130,12 @@ fn a_name_is_in_one_store_and_new_ones_go_to_the_default() {
     let configured = log.apply(&QueueOperation::Configure(configure));
     assert_eq!(configured, QueueOutcome::Refused(QueueRefusal::OtherStore(Store::Redis)));
     assert!(matches!(log.push("before"), PushOutcome::Pushed(_)), "it stays where it is");
-    let refused = log.act(create("before", FIRST));
+    let refused = log.act(&create("before", FIRST));
     assert_eq!(refused, RegistryOutcome::Refused(QueueRefusal::OtherStore(Store::Raft)));
     let principal = "op".to_owned();
-    log.act(RegistryOperation::SetDefaultStore { principal, store: Store::Raft });
+    log.act(&RegistryOperation::SetDefaultStore { principal, store: Store::Raft });
     assert!(matches!(log.push("new"), PushOutcome::Pushed(_)));
-    let refused = log.act(create("another", FIRST));
+    let refused = log.act(&create("another", FIRST));
     assert_eq!(refused, RegistryOutcome::Refused(QueueRefusal::OtherStore(Store::Raft)));
 }
 
@@ -165,7 +170,7 @@ fn who_adopts_names_the_redis_that_is_replaced() {
     let mut log = Log::new();
     log.create("orders", FIRST);
     let (principal, before, redis) = ("op".to_owned(), SECOND, RedisId(3));
-    let refused = log.act(RegistryOperation::Adopt { principal, before, redis });
+    let refused = log.act(&RegistryOperation::Adopt { principal, before, redis });
     assert_eq!(refused, RegistryOutcome::Refused(QueueRefusal::OtherRedis));
     assert_eq!(log.table.view().registry().redis, Some(FIRST));
 }
@@ -174,10 +179,10 @@ fn who_adopts_names_the_redis_that_is_replaced() {
 fn only_the_life_that_was_closed_is_forgotten() {
     let mut log = Log::new();
     let first = log.create("orders", FIRST);
-    assert_eq!(log.act(closed("orders", first.id)), RegistryOutcome::Deleted);
+    assert_eq!(log.act(&closed("orders", first.id)), RegistryOutcome::Deleted);
     let second = log.create("orders", FIRST);
     assert_ne!(first.id, second.id);
-    let late = log.act(closed("orders", first.id));
+    let late = log.act(&closed("orders", first.id));
     assert_eq!(late, RegistryOutcome::Refused(QueueRefusal::NoTopic));
     assert_eq!(log.table.view().redis_topic("orders"), Some(second));
     let what: Vec<QueueWhat> = log.events.iter().map(|event| event.what).collect();

@@ -90,10 +90,11 @@ impl InRedis {
     ) -> Result<(TopicInRedis, bool), QueueError> {
         let (principal, topic) = (principal.to_owned(), name.to_owned());
         let redis = new_id()?;
-        let create = RegistryOperation::Create(CreateInRedis { principal, topic, change, redis });
+        let create = CreateInRedis { principal, topic, change, redis };
+        let create = RegistryOperation::Create(Box::new(create));
         match self.submit(create, deadline).await? {
             RegistryOutcome::InRedis { topic, created } => {
-                Ok((self.made(name, topic, deadline).await?, created))
+                Ok((self.made(name, *topic, deadline).await?, created))
             }
             RegistryOutcome::Refused(refusal) => Err(refusal.into()),
             other => Err(unexpected(&other)),

@@ -28,7 +28,7 @@ struct Inner {
 /// What a future wants of its process.
 #[derive(Debug)]
 pub(super) enum Order {
-    Submit { operation: Operation, deadline: LocalTime, reply: Reply<Applied> },
+    Submit { operation: Box<Operation>, deadline: LocalTime, reply: Reply<Applied> },
     Barrier { deadline: LocalTime, reply: Reply<ClusterTime> },
 }
 
@@ -91,6 +91,7 @@ impl Site for Desk {
         deadline: LocalTime,
     ) -> Result<Applied, SubmitError> {
         let reply = Reply::new();
+        let operation = Box::new(operation);
         let order = Order::Submit { operation, deadline, reply: reply.clone() };
         self.lock().orders.push(order);
         reply.answer().await

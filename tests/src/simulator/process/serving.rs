@@ -262,7 +262,7 @@ impl Process {
     fn order(&mut self, now: LocalTime, order: Order, shared: &mut Shared) {
         match order {
             Order::Submit { operation, deadline, reply } => {
-                self.submit(now, operation, deadline, Submitter::Future(reply), shared);
+                self.submit(now, *operation, deadline, Submitter::Future(reply), shared);
             }
             Order::Barrier { deadline, reply } => match self.refusal() {
                 Some(error) => reply.fill(Err(error)),

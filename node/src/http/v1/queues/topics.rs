@@ -108,7 +108,7 @@ async fn page(
 
 /// What the log knows of a topic.
 enum Listed {
-    InLog(TopicView),
+    InLog(Box<TopicView>),
     InRedis(String),
 }
 
@@ -124,7 +124,8 @@ impl Listed {
 /// The first of both stores, by name.
 fn listed(state: &ReadState, prefix: &str, after: &str, max: usize) -> Vec<Listed> {
     let queues = state.machine.queues();
-    let in_log = queues.topics_with(prefix, after).map(Listed::InLog).take(max);
+    let in_log =
+        queues.topics_with(prefix, after).map(|view| Listed::InLog(Box::new(view))).take(max);
     let in_redis = queues.redis_topics_with(prefix, after);
     let in_redis = in_redis.map(|(name, _)| Listed::InRedis(name.to_owned())).take(max);
     let mut all: Vec<Listed> = in_log.chain(in_redis).collect();
