@@ -77,8 +77,9 @@ fn a_generated_python_client_takes_renews_and_releases_a_lock_and_reads_a_stream
     let answer = HttpClient::new(node.client, PATIENCE).get("/openapi.json").unwrap();
     fs::write(&description, &answer.body).unwrap();
     let config = folder.path().join("config.yaml");
-    // Nothing is done to the code that is generated.
-    fs::write(&config, "post_hooks: []\n").unwrap();
+    // Nothing is done to the code that is generated. A value of any type is bytes to it.
+    let any = "content_type_overrides:\n  \"*/*\": application/octet-stream\n";
+    fs::write(&config, format!("post_hooks: []\n{any}")).unwrap();
     let mut generate = Command::new(programs.join("openapi-python-client"));
     generate.args(["generate", "--meta", "none", "--fail-on-warning", "--path"]).arg(&description);
     run(generate.arg("--output-path").arg(&generated).arg("--config").arg(&config));
