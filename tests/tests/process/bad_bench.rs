@@ -82,7 +82,7 @@ impl Bench {
 
     /// A request of each changing route that would be taken, with every field in one of them.
     pub fn good(&self, path: &str) -> Vec<(String, Value)> {
-        let bodies = match path.starts_with("/v1/queues/") {
+        let bodies = match path.starts_with("/v1/queue") {
             true => self.good_for_queues(path),
             false => self.good_for_locks(path),
         };
@@ -137,6 +137,8 @@ impl Bench {
                 "max": 1, "max_bytes": 1, "wait": 0, "visibility": "1h", "sub_queue": "dead",
             })],
             "settle" => vec![json!({ "items": [extend] }), json!({ "items": [nack] })],
+            "queue-store" => vec![json!({ "default_store": "redis" })],
+            "adopt" => vec![json!({ "redis_id": "5b0c3f8d9a1e47260f4ab7d1c2e38596" })],
             "purge" => vec![json!({ "sub_queue": "main" })],
             "redrive" => vec![json!({ "messages": [self.dead] })],
             "settings" => vec![json!({

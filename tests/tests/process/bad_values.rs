@@ -9,7 +9,7 @@ pub const NAME_TOO_LONG: usize = 257;
 
 /// Bad values of a field of a body. `null` is the same as no field, and so is bad where one is needed.
 pub fn of_field(path: &str, field: &str) -> Vec<Value> {
-    match path.starts_with("/v1/queues/") {
+    match path.starts_with("/v1/queue") {
         true => of_a_queues_field(field),
         false => of_a_locks_field(field),
     }
@@ -42,6 +42,8 @@ fn of_a_queues_field(field: &str) -> Vec<Value> {
         "deliveries_max" | "messages_max" => vec![json!(u64::MAX), json!("1"), json!(true)],
         "paused" => vec![json!(1), json!("true"), json!([])],
         "expired" => vec![json!(""), json!("gone"), json!(7)],
+        "default_store" => vec![json!(""), json!("disk"), json!("Redis"), json!(7), json!([])],
+        "redis_id" => vec![json!(""), json!("5b0c"), json!("5B0C".repeat(8)), long(32), json!(7)],
         "dedupe_window" => vec![json!("25h"), json!("x"), json!(true)],
         other => panic!("nobody has thought of bad values for the field {other} of queues"),
     });
