@@ -293,7 +293,8 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// By the method that changes what stands at this path.
     pub fn change(path: &'a str, body: &'a [u8]) -> Self {
-        let method = match path.split('?').next().unwrap().ends_with("/settings") {
+        let (path_only, changed) = (path.split('?').next().unwrap(), ["/settings", "/queue-store"]);
+        let method = match changed.iter().any(|end| path_only.ends_with(end)) {
             true => "PATCH",
             false => "POST",
         };
